@@ -1,0 +1,230 @@
+/* pool.c - see pool.h.
+ *
+ * Workers are numbered from 1 and wait for a change of `epoch`, spinning for
+ * a moment and then sleeping on a condition variable. A run publishes its
+ * task, bumps the epoch and works as member 0; the run ends when every
+ * worker that takes part has counted itself out.
+ *
+ * The barrier counts arrivals; the last to come resets the count and the
+ * chunk counter and bumps a generation number that the others watch. They
+ * spin, then yield: on an oversubscribed machine the late member must get
+ * the CPU. */
+#include "base/pool.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+
+#define SPINS_BEFORE_YIELD 4000
+#define YIELDS_BEFORE_SLEEP 200
+
+struct wn_team {
+  int n_members;
+  _Alignas(64) atomic_int arrived;
+  _Alignas(64) atomic_uint generation;
+  _Alignas(64) atomic_llong next;
+};
+
+static struct {
+  pthread_mutex_t run_lock; /* one run at a time */
+  pthread_mutex_t lock;     /* guards sleeping, starting, stopping */
+  pthread_cond_t wake;
+  pthread_t threads[WN_MAX_THREADS];
+  int n_started; /* workers alive: members 1..n_started */
+  int users;
+  pid_t pid; /* the process that owns the threads */
+  wn_task task;
+  void *arg;
+  wn_team team;
+  _Alignas(64) atomic_uint epoch;
+  _Alignas(64) atomic_int working; /* workers not yet done with this run */
+  atomic_int sleepers;
+  atomic_bool stop;
+} pool = {.run_lock = PTHREAD_MUTEX_INITIALIZER,
+          .lock = PTHREAD_MUTEX_INITIALIZER,
+          .wake = PTHREAD_COND_INITIALIZER};
+
+static inline void relax(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+/* Waits until *word != seen: spins, then yields; true if it changed. */
+static bool watch(atomic_uint *word, unsigned seen, int yields) {
+  for (int i = 0; i < SPINS_BEFORE_YIELD; i++) {
+    if (atomic_load_explicit(word, memory_order_acquire) != seen) return true;
+    relax();
+  }
+  for (int i = 0; i < yields; i++) {
+    if (atomic_load_explicit(word, memory_order_acquire) != seen) return true;
+    sched_yield();
+  }
+  return false;
+}
+
+/* Returns when pool.epoch != seen. */
+static void await_epoch(unsigned seen) {
+  if (watch(&pool.epoch, seen, YIELDS_BEFORE_SLEEP)) return;
+  pthread_mutex_lock(&pool.lock);
+  atomic_fetch_add(&pool.sleepers, 1);
+  while (atomic_load(&pool.epoch) == seen)
+    pthread_cond_wait(&pool.wake, &pool.lock);
+  atomic_fetch_sub(&pool.sleepers, 1);
+  pthread_mutex_unlock(&pool.lock);
+}
+
+static void next_epoch(void) {
+  atomic_fetch_add(&pool.epoch, 1);
+  if (atomic_load(&pool.sleepers) == 0) return;
+  pthread_mutex_lock(&pool.lock);
+  pthread_cond_broadcast(&pool.wake);
+  pthread_mutex_unlock(&pool.lock);
+}
+
+typedef struct start {
+  int member;
+  unsigned epoch;
+} start;
+
+static start starts[WN_MAX_THREADS];
+
+static void *worker(void *arg) {
+  const start *s = arg;
+  unsigned seen = s->epoch;
+  for (;;) {
+    await_epoch(seen);
+    seen = atomic_load(&pool.epoch);
+    if (atomic_load(&pool.stop)) return NULL;
+    if (s->member < pool.team.n_members)
+      pool.task(pool.arg, &pool.team, s->member, pool.team.n_members);
+    atomic_fetch_sub_explicit(&pool.working, 1, memory_order_release);
+  }
+}
+
+/* Starts workers until there are n; fewer when the system refuses. The host's
+ * signals stay with the host's threads. */
+static void start_workers(int n) {
+  sigset_t all, old;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &old);
+  while (pool.n_started < n) {
+    int member = pool.n_started + 1;
+    starts[member].member = member;
+    starts[member].epoch = atomic_load(&pool.epoch);
+    if (pthread_create(&pool.threads[member], NULL, worker, &starts[member]) !=
+        0)
+      break;
+    pool.n_started++;
+  }
+  pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+static void stop_workers(void) {
+  atomic_store(&pool.stop, true);
+  next_epoch();
+  for (int i = 1; i <= pool.n_started; i++)
+    pthread_join(pool.threads[i], NULL);
+  pool.n_started = 0;
+  atomic_store(&pool.stop, false);
+}
+
+/* After a fork the child has this memory but none of the threads, and locks
+ * may be held by threads it does not have: it never touches them. */
+static bool in_child(void) {
+  return pool.pid != 0 && pool.pid != getpid();
+}
+
+void wn_pool_enter(void) {
+  if (in_child()) return;
+  pthread_mutex_lock(&pool.run_lock);
+  if (pool.users++ == 0) pool.pid = getpid();
+  pthread_mutex_unlock(&pool.run_lock);
+}
+
+void wn_pool_leave(void) {
+  if (in_child()) return;
+  pthread_mutex_lock(&pool.run_lock);
+  if (--pool.users == 0) {
+    stop_workers();
+    pool.pid = 0;
+  }
+  pthread_mutex_unlock(&pool.run_lock);
+}
+
+static int run_serial(wn_task task, void *arg) {
+  wn_team team = {.n_members = 1};
+  task(arg, &team, 0, 1);
+  return 1;
+}
+
+int wn_pool_run(int n_threads, wn_task task, void *arg) {
+  if (n_threads <= 1 || in_child()) return run_serial(task, arg);
+  if (n_threads > WN_MAX_THREADS) n_threads = WN_MAX_THREADS;
+  pthread_mutex_lock(&pool.run_lock);
+  if (pool.users > 0) start_workers(n_threads - 1);
+  int n = pool.n_started + 1 < n_threads ? pool.n_started + 1 : n_threads;
+  pool.task = task;
+  pool.arg = arg;
+  pool.team.n_members = n;
+  atomic_store(&pool.team.arrived, 0);
+  atomic_store(&pool.team.next, 0);
+  atomic_store(&pool.working, pool.n_started);
+  next_epoch();
+  task(arg, &pool.team, 0, n);
+  for (int i = 0; atomic_load_explicit(&pool.working, memory_order_acquire);)
+    if (i++ < SPINS_BEFORE_YIELD)
+      relax();
+    else
+      sched_yield();
+  pthread_mutex_unlock(&pool.run_lock);
+  return n;
+}
+
+void wn_team_barrier(wn_team *team, int member) {
+  (void)member;
+  if (team->n_members == 1) {
+    atomic_store_explicit(&team->next, 0, memory_order_relaxed);
+    return;
+  }
+  unsigned seen = atomic_load_explicit(&team->generation, memory_order_acquire);
+  if (atomic_fetch_add(&team->arrived, 1) == team->n_members - 1) {
+    atomic_store_explicit(&team->arrived, 0, memory_order_relaxed);
+    atomic_store_explicit(&team->next, 0, memory_order_relaxed);
+    atomic_fetch_add(&team->generation, 1);
+    return;
+  }
+  while (!watch(&team->generation, seen, 1 << 20)) {
+  }
+}
+
+int64_t wn_team_next(wn_team *team) {
+  return atomic_fetch_add_explicit(&team->next, 1, memory_order_relaxed);
+}
+
+int wn_pool_default_threads(void) {
+#if defined(__linux__)
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) {
+    int n = CPU_COUNT(&set);
+    if (n > 0) return n < WN_MAX_THREADS ? n : WN_MAX_THREADS;
+  }
+#endif
+  long n = sysconf(_SC_NPROCESSORS_ONLN);
+  return n < 1 ? 1 : n < WN_MAX_THREADS ? (int)n : WN_MAX_THREADS;
+}
+
+int wn_pool_live(void) {
+  if (in_child()) return 0;
+  pthread_mutex_lock(&pool.run_lock);
+  int n = pool.n_started;
+  pthread_mutex_unlock(&pool.run_lock);
+  return n;
+}

@@ -1,0 +1,190 @@
+/* lib.c - see lib.h. */
+#include "lua/lib.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static int handle_close(lua_State *L) {
+  const wn_class_def *def = lua_touserdata(L, lua_upvalueindex(1));
+  wn_handle *h = luaL_checkudata(L, 1, def->name);
+  void *obj = h->obj;
+  h->obj = NULL;
+  if (obj != NULL) def->unref(obj);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+static void push_close(lua_State *L, const wn_class_def *def) {
+  /* def is static data of its binding: it outlives the state */
+  lua_pushlightuserdata(L, (void *)(uintptr_t)def);
+  lua_pushcclosure(L, handle_close, 1);
+}
+
+void wn_class_register(lua_State *L, const wn_class_def *def) {
+  if (!luaL_newmetatable(L, def->name)) {
+    lua_pop(L, 1);
+    return;
+  }
+  lua_newtable(L);
+  if (def->methods != NULL) wn_setfuncs(L, def->methods);
+  push_close(L, def);
+  lua_setfield(L, -2, "close");
+  lua_setfield(L, -2, "__index");
+  if (def->meta != NULL) wn_setfuncs(L, def->meta);
+  push_close(L, def);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -3, "__gc");
+  lua_setfield(L, -2, "__close");
+  lua_pushstring(L, def->name);
+  lua_setfield(L, -2, "__metatable");
+  lua_pop(L, 1);
+}
+
+wn_handle *wn_handle_new(lua_State *L, const wn_class_def *def) {
+  wn_handle *h = lua_newuserdata(L, sizeof *h);
+  h->obj = NULL;
+  luaL_getmetatable(L, def->name);
+  lua_setmetatable(L, -2);
+  return h;
+}
+
+/* luaL_testudata, which 5.1 lacks. */
+static wn_handle *to_handle(lua_State *L, int arg, const char *name) {
+  void *p = lua_touserdata(L, arg);
+  if (p == NULL || !lua_getmetatable(L, arg)) return NULL;
+  luaL_getmetatable(L, name);
+  if (!lua_rawequal(L, -1, -2)) p = NULL;
+  lua_pop(L, 2);
+  return p;
+}
+
+void *wn_handle_test(lua_State *L, int arg, const wn_class_def *def) {
+  wn_handle *h = to_handle(L, arg, def->name);
+  if (h != NULL && h->obj == NULL) {
+    /* "wane.model" -> "model" */
+    const char *dot = strrchr(def->name, '.');
+    luaL_error(L, "wane: %s is closed", dot != NULL ? dot + 1 : def->name);
+  }
+  return h != NULL ? h->obj : NULL;
+}
+
+void *wn_handle_check(lua_State *L, int arg, const wn_class_def *def) {
+  void *obj = wn_handle_test(L, arg, def);
+  if (obj == NULL) luaL_checkudata(L, arg, def->name); /* raises */
+  return obj;
+}
+
+int wn_push_error(lua_State *L, const wn_err *e) {
+  if (e->code == WN_EARG) return luaL_error(L, "wane: %s", e->msg);
+  lua_pushnil(L);
+  lua_pushstring(L, e->msg);
+  lua_pushstring(L, wn_code_name(e->code));
+  return 3;
+}
+
+/* True and *v when the value at idx is a number with an exact integer value. */
+static bool to_int(lua_State *L, int idx, int64_t *v) {
+  if (lua_type(L, idx) != LUA_TNUMBER) return false;
+#if WN_HAS_INTEGERS
+  if (lua_isinteger(L, idx)) {
+    *v = (int64_t)lua_tointeger(L, idx);
+    return true;
+  }
+#endif
+  double d = lua_tonumber(L, idx);
+  if (!(d >= -9007199254740992.0 && d <= 9007199254740992.0)) return false;
+  if (d != floor(d)) return false;
+  *v = (int64_t)d;
+  return true;
+}
+
+int64_t wn_check_int(lua_State *L, int arg, int64_t min, int64_t max) {
+  int64_t v = 0;
+  char want[96];
+  if (to_int(L, arg, &v) && v >= min && v <= max) return v;
+  snprintf(want, sizeof want, "want an integer from %lld to %lld",
+           (long long)min, (long long)max);
+  return luaL_argerror(L, arg, want);
+}
+
+int64_t wn_opt_int(lua_State *L, int table, const char *key, int64_t def,
+                   int64_t min, int64_t max) {
+  int64_t v = def;
+  char want[96];
+  lua_getfield(L, table, key);
+  if (!lua_isnil(L, -1) && (!to_int(L, -1, &v) || v < min || v > max)) {
+    snprintf(want, sizeof want, "an integer from %lld to %lld", (long long)min,
+             (long long)max);
+    return luaL_error(L, "wane: option '%s': want %s", key, want);
+  }
+  lua_pop(L, 1);
+  return v;
+}
+
+double wn_opt_num(lua_State *L, int table, const char *key, double def,
+                  double min, double max) {
+  double v = def;
+  lua_getfield(L, table, key);
+  if (!lua_isnil(L, -1)) {
+    bool number = lua_type(L, -1) == LUA_TNUMBER;
+    v = number ? lua_tonumber(L, -1) : 0;
+    if (!number || !(v >= min && v <= max)) {
+      char want[96];
+      snprintf(want, sizeof want, "a number from %g to %g", min, max);
+      luaL_error(L, "wane: option '%s': want %s", key, want);
+    }
+  }
+  lua_pop(L, 1);
+  return v;
+}
+
+bool wn_opt_bool(lua_State *L, int table, const char *key, bool def) {
+  lua_getfield(L, table, key);
+  if (!lua_isnil(L, -1)) {
+    if (!lua_isboolean(L, -1))
+      luaL_error(L, "wane: option '%s': want true or false", key);
+    def = lua_toboolean(L, -1);
+  }
+  lua_pop(L, 1);
+  return def;
+}
+
+void wn_check_options(lua_State *L, int t, const char *const *names) {
+  lua_pushnil(L);
+  while (lua_next(L, t) != 0) {
+    lua_pop(L, 1);
+    if (lua_type(L, -1) != LUA_TSTRING)
+      luaL_error(L, "wane: option names are strings, found a %s",
+                 luaL_typename(L, -1));
+    const char *key = lua_tostring(L, -1);
+    const char *const *n = names;
+    while (*n != NULL && strcmp(*n, key) != 0)
+      n++;
+    if (*n == NULL) luaL_error(L, "wane: unknown option '%s'", key);
+  }
+}
+
+void wn_push_i64(lua_State *L, int64_t v) {
+#if WN_HAS_INTEGERS
+  lua_pushinteger(L, (lua_Integer)v);
+#else
+  if (v >= -9007199254740992LL && v <= 9007199254740992LL) {
+    lua_pushnumber(L, (lua_Number)v);
+  } else {
+    char text[32];
+    snprintf(text, sizeof text, "%lld", (long long)v);
+    lua_pushstring(L, text);
+  }
+#endif
+}
+
+void wn_push_u64(lua_State *L, uint64_t v) {
+  if (v <= INT64_MAX) {
+    wn_push_i64(L, (int64_t)v);
+    return;
+  }
+  char text[32];
+  snprintf(text, sizeof text, "%llu", (unsigned long long)v);
+  lua_pushstring(L, text);
+}

@@ -1,0 +1,76 @@
+/* lib.h - what every binding shares: handles, errors, checked arguments.
+ *
+ * A handle is a userdata that holds one pointer to a counted C object. It is
+ * made closed with its metatable set; only then is the resource acquired and
+ * stored (STYLE, the Lua/C boundary, 1). `close` is idempotent and is also
+ * __gc and __close; every later method raises "wane: <what> is closed". */
+#ifndef WN_LUA_LIB_H
+#define WN_LUA_LIB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "lua/compat.h"
+
+typedef struct wn_handle {
+  void *obj; /* NULL: closed */
+} wn_handle;
+
+/* What a class of handles is. `name` is the registry key and what messages
+ * say ("wane: model is closed"); unref drops the handle's reference. */
+typedef struct wn_class_def {
+  const char *name;
+  const luaL_Reg *methods; /* without close, __gc, __close: added here */
+  const luaL_Reg *meta;    /* __len, __tostring, ..., or NULL */
+  void (*unref)(void *obj);
+} wn_class_def;
+
+/* Registers the class: metatable with __index = methods, __metatable set. */
+void wn_class_register(lua_State *L, const wn_class_def *def);
+
+/* Pushes a closed handle of the class; the caller stores h->obj. */
+wn_handle *wn_handle_new(lua_State *L, const wn_class_def *def);
+
+/* The open object at `arg`; raises an argument error for anything that is not
+ * a handle of the class and "wane: <name> is closed" for a closed one. */
+void *wn_handle_check(lua_State *L, int arg, const wn_class_def *def);
+/* Same, but NULL for another kind of value (a closed handle still raises). */
+void *wn_handle_test(lua_State *L, int arg, const wn_class_def *def);
+
+/* The world failed: pushes nil, message, "CODE" and returns 3. WN_EARG is
+ * raised instead. */
+int wn_push_error(lua_State *L, const wn_err *e);
+
+/* An integer argument or field value within [min, max]; raises "want an
+ * integer from min to max". Accepts floats with an integer value. */
+int64_t wn_check_int(lua_State *L, int arg, int64_t min, int64_t max);
+/* The same for a field of an option table: absent gives `def`. */
+int64_t wn_opt_int(lua_State *L, int table, const char *key, int64_t def,
+                   int64_t min, int64_t max);
+double wn_opt_num(lua_State *L, int table, const char *key, double def,
+                  double min, double max);
+bool wn_opt_bool(lua_State *L, int table, const char *key, bool def);
+
+/* Raises "unknown option 'x'" when the table at `t` has a string key that is
+ * not in `names` (NULL-terminated) or any other key. */
+void wn_check_options(lua_State *L, int t, const char *const *names);
+
+/* Pushes an integer without loss: a Lua integer or float where exact, else
+ * its decimal string. */
+void wn_push_i64(lua_State *L, int64_t v);
+void wn_push_u64(lua_State *L, uint64_t v);
+
+/* Each binding file: registers its classes and pushes its table of
+ * functions, which becomes wane.core.<name>. */
+int wn_open_core(lua_State *L);
+int wn_open_gguf(lua_State *L);
+int wn_open_quant(lua_State *L);
+int wn_open_vocab(lua_State *L);
+int wn_open_prog(lua_State *L);
+int wn_open_model(lua_State *L);
+int wn_open_ctx(lua_State *L);
+int wn_open_sample(lua_State *L);
+int wn_open_job(lua_State *L);
+
+#endif

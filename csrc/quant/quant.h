@@ -1,0 +1,52 @@
+/* quant.h - block formats: float rows to blocks and back.
+ *
+ * One wn_format per tensor type that holds numbers. `encode` is the
+ * reference: it defines the bytes (those of llama.cpp v0.5.0), in plain
+ * scalar float arithmetic without contraction. `wn_encode` picks the fastest
+ * encoder that gives the same bytes. Rows are independent: any split over
+ * threads gives the same result. */
+#ifndef WN_QUANT_QUANT_H
+#define WN_QUANT_QUANT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cpu.h"
+#include "base/err.h"
+#include "gguf/types.h"
+
+/* One row: n values (a multiple of the block) -> n / block blocks.
+ * importance: n weights >= 0, or NULL. Never fails on finite input. */
+typedef void (*wn_encode_fn)(const float *src, void *dst, size_t n,
+                             const float *importance);
+/* n values from n / block blocks. Any bytes are valid input. */
+typedef void (*wn_decode_fn)(const void *src, float *dst, size_t n);
+
+typedef struct wn_format {
+  int type;
+  bool needs_importance; /* refuses to encode without it */
+  bool uses_importance;  /* ignores it otherwise */
+  wn_encode_fn encode;   /* reference; NULL: cannot be encoded */
+  wn_decode_fn decode;   /* reference; NULL: no decoder (q8_1, q8_K have one) */
+} wn_format;
+
+/* The format of a tensor type, or NULL (integer types, unknown types). */
+const wn_format *wn_format_of(int type);
+
+/* The fastest encoder / decoder with the reference's bytes for an ISA tier. */
+wn_encode_fn wn_encode_best(int type, wn_isa isa);
+wn_decode_fn wn_decode_best(int type, wn_isa isa);
+
+/* Encodes n_rows rows of n_cols values with the tier in force; `importance`
+ * has n_cols values for all rows, or is NULL. Checks first: WN_EFORMAT for a
+ * row that is no multiple of the block, WN_EDATA for a non-finite value
+ * ("row r, column c is nan"), WN_EARG where the type needs importance or it
+ * has a negative or non-finite value. A non-finite value in an importance
+ * vector or an all-zero one follows HARDENING Q3. */
+int wn_encode_rows(int type, const float *src, void *dst, size_t n_rows,
+                   size_t n_cols, const float *importance, wn_err *e);
+int wn_decode_rows(int type, const void *src, float *dst, size_t n_rows,
+                   size_t n_cols, wn_err *e);
+
+#endif

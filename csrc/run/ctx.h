@@ -1,0 +1,57 @@
+/* ctx.h - running a model: the state of one or more sequences, and steps.
+ *
+ * A wn_ctx holds its model, a KV cache with room for n_seq sequences of n_ctx
+ * tokens each, and the arena the program was planned into: nothing is
+ * allocated while it runs. One caller at a time (WN_EBUSY otherwise). */
+#ifndef WN_RUN_CTX_H
+#define WN_RUN_CTX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "run/model.h"
+
+typedef struct wn_ctx wn_ctx;
+
+typedef struct wn_ctx_opts {
+  uint32_t n_ctx;     /* tokens per sequence; 0: what the model was made for */
+  uint32_t n_seq;     /* sequences, at least 1 */
+  uint32_t n_batch;   /* most tokens of one step (default 512) */
+  int n_threads;      /* 0: wn_pool_default_threads() */
+  int type_k, type_v; /* WN_TYPE_F16 (default), F32, later BF16, Q8_0, Q4_0 */
+  uint64_t max_bytes; /* refuse to allocate more; 0: no limit */
+} wn_ctx_opts;
+
+int wn_ctx_new(wn_model *m, const wn_ctx_opts *o, wn_ctx **out, wn_err *e);
+wn_ctx *wn_ctx_ref(wn_ctx *c);
+void wn_ctx_unref(wn_ctx *c);
+wn_model *wn_ctx_model(wn_ctx *c);
+uint32_t wn_ctx_n_ctx(const wn_ctx *c);
+uint32_t wn_ctx_n_batch(const wn_ctx *c);
+uint32_t wn_ctx_n_seq(const wn_ctx *c);
+uint64_t wn_ctx_bytes(const wn_ctx *c); /* KV cache and buffers */
+
+/* One step: n <= n_batch tokens, token i goes to the end of sequence seq[i]
+ * (seq == NULL: all to sequence 0). want[i] asks for logits after token i
+ * (want == NULL: only after the last). Tokens of one sequence must be in
+ * order. WN_EARG: id out of range, sequence full; nothing has changed then. */
+int wn_ctx_step(wn_ctx *c, const int32_t *tokens, const uint32_t *seq,
+                const uint8_t *want, size_t n, wn_err *e);
+
+/* Logits of the last step: row i of *n_rows rows, in the order asked for.
+ * Valid until the next step. For embedding models: wn_ctx_embeddings. */
+const float *wn_ctx_logits(const wn_ctx *c, size_t i, size_t *n_rows);
+
+/* Tokens held by a sequence; forgetting all from position n on; copying the
+ * first n tokens of a sequence to another. */
+uint32_t wn_ctx_n_past(const wn_ctx *c, uint32_t seq);
+int wn_ctx_truncate(wn_ctx *c, uint32_t seq, uint32_t n, wn_err *e);
+int wn_ctx_copy(wn_ctx *c, uint32_t from, uint32_t to, uint32_t n, wn_err *e);
+
+/* The one-caller rule: begin gives false when somebody is inside. */
+bool wn_ctx_begin(wn_ctx *c);
+void wn_ctx_end(wn_ctx *c);
+
+#endif

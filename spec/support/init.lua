@@ -1,0 +1,77 @@
+--- Shared by all specs: where data lies, skipping loudly, and the leak check.
+local M = {}
+
+local core = require "wane.core"
+
+--- The folder of conformance data beside the checkout, with a final slash.
+M.shared = (os.getenv "WANE_SHARED" or "../shared") .. "/"
+
+--- True when `path` can be opened for reading.
+function M.exists(path)
+  local f = io.open(path, "rb")
+  if f then f:close() end
+  return f ~= nil
+end
+
+--- The whole content of a file.
+function M.slurp(path)
+  local f = assert(io.open(path, "rb"))
+  local s = f:read "*a"
+  f:close()
+  return s
+end
+
+--- Writes a file for a test.
+function M.spit(path, bytes)
+  local f = assert(io.open(path, "wb"))
+  f:write(bytes)
+  f:close()
+end
+
+--- A fresh path under build/tmp for files a test writes.
+local n_tmp = 0
+function M.tmp(suffix)
+  n_tmp = n_tmp + 1
+  local dir = os.getenv "WANE_TMP" or "build/tmp"
+  os.execute("mkdir -p " .. dir)
+  return ("%s/%d-%s-%s"):format(dir, n_tmp, tostring({}):match "0x(%x+)", suffix or "t")
+end
+
+--- Path of a conformance file, or marks the running spec as pending.
+function M.conformance(name)
+  local path = M.shared .. "conformance/" .. name
+  if not M.exists(path) then
+    pending("SKIPPED: " .. path .. " is absent")
+    return nil
+  end
+  return path
+end
+
+--- Collects all garbage; finalizers may free more, so more than once.
+function M.collect()
+  for _ = 1, 4 do collectgarbage() end
+end
+
+--- Number of open file descriptors, or 0 where /proc is absent.
+function M.fds()
+  local p = io.popen "ls /proc/$PPID/fd 2>/dev/null | wc -l"
+  local n = tonumber(p:read "*a") or 0
+  p:close()
+  return n
+end
+
+--- Call at the top of a describe: after each test nothing of ours may live.
+function M.check_leaks()
+  local before
+  before_each(function()
+    M.collect()
+    before = core.memory().blocks
+  end)
+  after_each(function()
+    M.collect()
+    local m = core.memory()
+    assert(m.blocks <= before, ("%d blocks leaked (%d bytes)"):format(m.blocks - before, m.bytes))
+  end)
+end
+
+return M
