@@ -24,6 +24,12 @@ wn_gguf *wn_gguf_pin(lua_State *L, int arg) {
   return g;
 }
 
+void wn_gguf_unpin(lua_State *L, int at) {
+  wn_handle *h = lua_touserdata(L, at);
+  wn_gguf_unref(h->obj);
+  h->obj = NULL;
+}
+
 static void set_u64(lua_State *L, const char *key, uint64_t v) {
   wn_push_u64(L, v);
   lua_setfield(L, -2, key);
@@ -104,6 +110,7 @@ static const uint8_t *push_element(lua_State *L, int type, const uint8_t *p,
 /* g:kv(i) -> key, type name, value [, element type name] */
 static int gguf_kv(lua_State *L) {
   const wn_gguf *g = wn_gguf_pin(L, 1);
+  int pin = lua_gettop(L);
   int64_t i = wn_check_int(L, 2, 1, (int64_t)wn_gguf_n_kv(g));
   const wn_kv *kv = wn_gguf_kv(g, (size_t)i - 1);
   lua_pushlstring(L, kv->key.p, kv->key.n);
@@ -111,23 +118,30 @@ static int gguf_kv(lua_State *L) {
   if (kv->type == WN_KV_ARRAY) {
     push_elements(L, kv->elem, kv->count, kv->data, 1);
     lua_pushstring(L, wn_kv_type_name(kv->elem));
+    wn_gguf_unpin(L, pin);
     return 4;
   }
   push_element(L, kv->type, kv->raw, 0);
+  wn_gguf_unpin(L, pin);
   return 3;
 }
 
 /* g:key(i) -> key, type name [, element type name, count]: without the value */
 static int gguf_key(lua_State *L) {
   const wn_gguf *g = wn_gguf_pin(L, 1);
+  int pin = lua_gettop(L);
   int64_t i = wn_check_int(L, 2, 1, (int64_t)wn_gguf_n_kv(g));
   const wn_kv *kv = wn_gguf_kv(g, (size_t)i - 1);
   lua_pushlstring(L, kv->key.p, kv->key.n);
   lua_pushstring(L, wn_kv_type_name(kv->type));
-  if (kv->type != WN_KV_ARRAY) return 2;
-  lua_pushstring(L, wn_kv_type_name(kv->elem));
-  wn_push_u64(L, kv->count);
-  return 4;
+  int n = 2;
+  if (kv->type == WN_KV_ARRAY) {
+    lua_pushstring(L, wn_kv_type_name(kv->elem));
+    wn_push_u64(L, kv->count);
+    n = 4;
+  }
+  wn_gguf_unpin(L, pin);
+  return n;
 }
 
 /* g:find_kv(key) -> index | nil */
@@ -174,7 +188,9 @@ static const wn_tensor *check_tensor(lua_State *L, const wn_gguf *g) {
 /* g:tensor(i) -> { name, type, type_id, shape, n_rows, row_bytes, ... } */
 static int gguf_tensor(lua_State *L) {
   const wn_gguf *g = wn_gguf_pin(L, 1);
+  int pin = lua_gettop(L);
   wn_push_tensor(L, check_tensor(L, g));
+  wn_gguf_unpin(L, pin);
   return 1;
 }
 
@@ -202,13 +218,16 @@ static void check_range(lua_State *L, const wn_tensor *t, uint64_t *off,
 /* g:read(i, off, n) -> string | nil, message, code */
 static int gguf_read(lua_State *L) {
   const wn_gguf *g = wn_gguf_pin(L, 1);
+  int pin = lua_gettop(L);
   const wn_tensor *t = check_tensor(L, g);
   wn_err e = {0};
   uint64_t off;
   size_t n;
   check_range(L, t, &off, &n);
   void *buf = lua_newuserdata(L, n > 0 ? n : 1);
-  if (wn_gguf_read(g, t, off, buf, n, &e) != WN_OK) return wn_push_error(L, &e);
+  int rc = wn_gguf_read(g, t, off, buf, n, &e);
+  wn_gguf_unpin(L, pin);
+  if (rc != WN_OK) return wn_push_error(L, &e);
   lua_pushlstring(L, buf, n);
   return 1;
 }
@@ -219,6 +238,7 @@ static int gguf_read(lua_State *L) {
  * header_bytes, n_kv, n_tensors } */
 static int gguf_info(lua_State *L) {
   const wn_gguf *g = wn_gguf_pin(L, 1);
+  int pin = lua_gettop(L);
   static const char *const lists[] = {"shards", "file_bytes", "data_off",
                                       "header_bytes"};
   uint32_t n = wn_gguf_n_shards(g);
@@ -239,6 +259,7 @@ static int gguf_info(lua_State *L) {
     }
     lua_setfield(L, -2, lists[k]);
   }
+  wn_gguf_unpin(L, pin);
   return 1;
 }
 
@@ -254,6 +275,7 @@ static int gguf_map(lua_State *L) {
 /* g:mapped(i, off, n) -> string from the map | nil when not mapped */
 static int gguf_mapped(lua_State *L) {
   const wn_gguf *g = wn_gguf_pin(L, 1);
+  int pin = lua_gettop(L);
   const wn_tensor *t = check_tensor(L, g);
   uint64_t off;
   size_t n;
@@ -263,6 +285,7 @@ static int gguf_mapped(lua_State *L) {
     lua_pushnil(L);
   else
     lua_pushlstring(L, p + off, n);
+  wn_gguf_unpin(L, pin);
   return 1;
 }
 

@@ -15,6 +15,9 @@ extern const wn_class_def wn_writer_class;
  * wn_gguf_class) and returns the object: whatever a finalizer closes, it
  * lives until the new handle is collected. */
 wn_gguf *wn_gguf_pin(lua_State *L, int arg);
+/* Lets go of the handle that wn_gguf_pin pushed at stack index `at`; when an
+ * error comes in between, the collector does it. */
+void wn_gguf_unpin(lua_State *L, int at);
 
 /* Pushes { name, type, type_id, shape, n_rows, row_bytes, bytes, off, shard }
  * of a copy of a tensor record. */

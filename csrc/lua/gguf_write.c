@@ -398,6 +398,12 @@ static wn_layout *pin_layout(lua_State *L, int arg) {
   return l;
 }
 
+static void unpin_layout(lua_State *L, int at) {
+  wn_handle *h = lua_touserdata(L, at);
+  wn_layout_unref(h->obj);
+  h->obj = NULL;
+}
+
 static size_t check_file(lua_State *L, int arg, const wn_layout *l) {
   return (size_t)wn_check_int(L, arg, 1, (int64_t)wn_layout_n_files(l)) - 1;
 }
@@ -416,6 +422,7 @@ static void set_u64(lua_State *L, const char *key, uint64_t v) {
 /* l:file(k) -> { first, n_tensors, header_bytes, data_off, bytes } */
 static int layout_file(lua_State *L) {
   const wn_layout *l = pin_layout(L, 1);
+  int pin = lua_gettop(L);
   const wn_layout_file *f = wn_layout_file_at(l, check_file(L, 2, l));
   lua_createtable(L, 0, 5);
   set_u64(L, "first", f->first + 1);
@@ -423,6 +430,7 @@ static int layout_file(lua_State *L) {
   set_u64(L, "header_bytes", f->header_bytes);
   set_u64(L, "data_off", f->data_off);
   set_u64(L, "bytes", f->bytes);
+  unpin_layout(L, pin);
   return 1;
 }
 
@@ -441,8 +449,10 @@ static int layout_path(lua_State *L) {
 
 static int layout_tensor(lua_State *L) {
   const wn_layout *l = pin_layout(L, 1);
+  int pin = lua_gettop(L);
   int64_t i = wn_check_int(L, 2, 1, (int64_t)wn_layout_n_tensors(l));
   wn_push_tensor(L, wn_layout_tensor(l, (size_t)i - 1));
+  unpin_layout(L, pin);
   return 1;
 }
 
