@@ -25,11 +25,17 @@ static const wn_mm_op *op_of(int type) {
   return &tier()->op[type];
 }
 
-bool wn_mm_supported(int type) { return op_of(type)->run != NULL; }
+bool wn_mm_supported(int type) {
+  return op_of(type)->run != NULL;
+}
 
-int wn_mm_pack_kind(int type) { return (int)op_of(type)->pack; }
+int wn_mm_pack_kind(int type) {
+  return (int)op_of(type)->pack;
+}
 
-static size_t pad64(size_t n) { return (n + 63) & ~(size_t)63; }
+static size_t pad64(size_t n) {
+  return (n + 63) & ~(size_t)63;
+}
 
 /* The stride is an odd number of cache lines: columns read side by side do
  * not compete for the same sets of a cache. */
@@ -75,7 +81,9 @@ void wn_mm_pack(int type, const float *x, size_t ldx, size_t k, size_t c0,
   }
 }
 
-size_t wn_mm_scratch_bytes(void) { return WN_MM_SCRATCH; }
+size_t wn_mm_scratch_bytes(void) {
+  return WN_MM_SCRATCH;
+}
 
 void wn_mm(int type, const void *w, size_t row_bytes, size_t k, size_t r0,
            size_t r1, const void *packed, size_t n_cols, size_t c0, size_t c1,

@@ -99,11 +99,11 @@ void wn_pack_q8_256_ref(const float *x, size_t k, uint8_t *column) {
 #define REF(ID) [WN_TYPE_##ID] = {WN_PACK_F32, run}
 
 const wn_mm_tier wn_mm_ref = {
-    .op = {REF(F32),  REF(F16),  REF(BF16),   REF(Q4_0),   REF(Q4_1),
-           REF(Q5_0), REF(Q5_1), REF(Q8_0),   REF(Q2_K),   REF(Q3_K),
-           REF(Q4_K), REF(Q5_K), REF(Q6_K),   REF(IQ1_S),  REF(IQ1_M),
+    .op = {REF(F32),     REF(F16),    REF(BF16),  REF(Q4_0),    REF(Q4_1),
+           REF(Q5_0),    REF(Q5_1),   REF(Q8_0),  REF(Q2_K),    REF(Q3_K),
+           REF(Q4_K),    REF(Q5_K),   REF(Q6_K),  REF(IQ1_S),   REF(IQ1_M),
            REF(IQ2_XXS), REF(IQ2_XS), REF(IQ2_S), REF(IQ3_XXS), REF(IQ3_S),
-           REF(IQ4_NL), REF(IQ4_XS), REF(TQ1_0), REF(TQ2_0), REF(MXFP4),
-           REF(NVFP4), REF(Q1_0), REF(Q2_0)},
+           REF(IQ4_NL),  REF(IQ4_XS), REF(TQ1_0), REF(TQ2_0),   REF(MXFP4),
+           REF(NVFP4),   REF(Q1_0),   REF(Q2_0)},
     .pack_q8_32 = wn_pack_q8_32_ref,
     .pack_q8_256 = wn_pack_q8_256_ref};
