@@ -12,8 +12,9 @@
 #define FLOAT_NC 12
 
 WN_TARGET_BEGIN(WN_T_AVX512)
-#include "kern/float.inc.h"
 #include "kern/vec_avx512.h"
+/* the templates, over these vectors */
+#include "kern/float.inc.h"
 WN_TARGET_END
 
 #define F(ID) [WN_TYPE_##ID] = {WN_PACK_F32, float_run}
