@@ -7,7 +7,6 @@
 #include "kern/mm.h"
 #include "quant/quant.h"
 
-#define WN_UNROLL WN_PRAGMA(GCC unroll 16)
 #define WN_TIER_ISA WN_ISA_AVX512
 #define FLOAT_NC 12
 
