@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,10 +70,9 @@ static int resolve(wn_save *s, const char *path, wn_err *e) {
   s->path = join(path, strlen(path), "");
   if (s->path == NULL) return wn_fail(e, WN_ENOMEM, "out of memory");
   if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode)) {
-    char *real = realpath(path, NULL);
-    if (real == NULL) return sys_fail(s, "symbolic link", e);
+    char real[PATH_MAX];
+    if (realpath(path, real) == NULL) return sys_fail(s, "symbolic link", e);
     char *copy = join(real, strlen(real), "");
-    free(real);
     if (copy == NULL) return wn_fail(e, WN_ENOMEM, "out of memory");
     wn_free(s->path);
     s->path = copy;
