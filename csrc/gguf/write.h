@@ -40,8 +40,9 @@ typedef struct wn_meta wn_meta;
 int wn_meta_new(wn_meta **out, wn_err *e);
 void wn_meta_free(wn_meta *m);
 
-/* Appends all metadata of file `shard` of g, except split.* keys; a key that
- * is already there is replaced in its place. Keeps a reference on g. */
+/* Appends all metadata of file `shard` of g; a key that is already there is
+ * replaced in its place. Keeps a reference on g. (Layouts see to split.*
+ * keys themselves: leave them in.) */
 int wn_meta_copy(wn_meta *m, wn_gguf *g, uint32_t shard, wn_err *e);
 
 size_t wn_meta_n(const wn_meta *m);
@@ -84,8 +85,10 @@ typedef struct wn_layout_opts {
 /* Lays out n tensors: of each, name, type, n_dims, ne (and shard with
  * by_shard) are read; everything is copied. Offsets are aligned to the
  * metadata's general.alignment (default 32). A layout of more than one file
- * carries split.no, split.count and split.tensors.count in each, all other
- * metadata in the first. Same checks and codes as for reading. */
+ * carries split.no, split.count and split.tensors.count in each (in their
+ * old places where the metadata has them, else last), all other metadata in
+ * the first; in a layout of one file these keys are dropped. Same checks and
+ * codes as for reading. */
 int wn_layout_new(const wn_meta *m, const wn_tensor *tensors, size_t n,
                   const wn_layout_opts *o, wn_layout **out, wn_err *e);
 wn_layout *wn_layout_ref(wn_layout *l);
