@@ -71,8 +71,8 @@ static int bad_value(const float *x, size_t n_cols, size_t n_rows,
   for (size_t i = 0; i < n_rows * n_cols; i++)
     if (!isfinite(x[i]))
       return wn_fail(e, WN_EDATA, "row %llu, column %llu is %s%s",
-                     (unsigned long long)(row0 + i / n_cols),
-                     (unsigned long long)(i % n_cols),
+                     (unsigned long long)(row0 + i / n_cols + 1),
+                     (unsigned long long)(i % n_cols + 1),
                      isnan(x[i])  ? "nan"
                      : x[i] > 0.f ? "inf"
                                   : "-inf",

@@ -44,7 +44,7 @@ typedef struct wn_chunk {
   bool zero_nonfinite; /* NaN and infinities become 0 instead of failing */
 } wn_chunk;
 
-/* Converts one chunk. Errors name row and column, counted from 0 in the whole
+/* Converts one chunk. Errors name row and column, counted from 1 in the whole
  * tensor; the first bad row wins, whatever thread met it:
  *   WN_EDATA   a value is not finite, or too large for the type */
 int wn_convert(wn_converter *c, const wn_chunk *chunk, wn_err *e);
