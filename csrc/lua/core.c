@@ -111,5 +111,6 @@ int luaopen_wane_core(lua_State *L) {
   wn_setfuncs(L, core_funcs);
   /* PARTS: one line per binding file */
   open_part(L, "quant", wn_open_quant);
+  open_part(L, "calib", wn_open_calib);
   return 1;
 }
