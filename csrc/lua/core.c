@@ -110,6 +110,6 @@ int luaopen_wane_core(lua_State *L) {
   lua_newtable(L);
   wn_setfuncs(L, core_funcs);
   /* PARTS: one line per binding file */
-  (void)open_part;
+  open_part(L, "quant", wn_open_quant);
   return 1;
 }
