@@ -42,7 +42,9 @@ size_t wn_attend_floats(const wn_prog *p, const wn_op *op) {
 static att att_of(wn_member *m) {
   const wn_op *op = &m->f->p->ops[m->st->op];
   const wn_slot *s = &m->f->p->slots[op->i[0]];
-  att a = {m, op, m->st->op, op->i[1] / op->i[2], s->width_k, s->width_v};
+  att a = {.m = m, .op = op, .id = m->st->op, .group = op->i[1] / op->i[2]};
+  a.wk = s->width_k;
+  a.wv = s->width_v;
   a.state = (size_t)a.wv + 2;
   a.keys = wn_floats(m->mem, m->f->plan->attend_own);
   a.values = a.keys + WN_ATTEND_BLOCK * (size_t)a.wk;

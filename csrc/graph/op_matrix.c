@@ -5,7 +5,7 @@
 
 /* Units a member should get of a stage: enough to even out the load, few
  * enough to keep streams long. */
-enum { UNITS_EACH = 4, MIN_CHUNK = 16, MAX_CHUNK = 256 };
+enum { UNITS_EACH = 4, MIN_CHUNK = WN_MM_ROWS, MAX_CHUNK = 256 };
 
 uint32_t wn_chunk_rows(const wn_member *m, uint64_t all_rows,
                        const wn_bundle *b) {
@@ -13,11 +13,8 @@ uint32_t wn_chunk_rows(const wn_member *m, uint64_t all_rows,
   uint64_t chunk = (all_rows + units - 1) / units;
   if (chunk < MIN_CHUNK) chunk = MIN_CHUNK;
   if (chunk > MAX_CHUNK) chunk = MAX_CHUNK;
-  uint32_t step = b->granule;
-  while (step % MIN_CHUNK != 0 && step < MIN_CHUNK)
-    step += b->granule;
-  if (step % MIN_CHUNK != 0 && b->granule % 2 == 0 && MIN_CHUNK % step == 0)
-    step = MIN_CHUNK;
+  uint32_t step = b->granule; /* a common multiple with MIN_CHUNK, if short */
+  if (MIN_CHUNK % step == 0) step = MIN_CHUNK;
   chunk = (chunk + step - 1) / step * step;
   return chunk > b->rows ? b->rows : (uint32_t)chunk;
 }

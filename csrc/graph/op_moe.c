@@ -28,7 +28,7 @@ typedef struct moe {
 static moe moe_of(wn_member *m, uint32_t id) {
   const wn_frame *f = m->f;
   const wn_op *op = &f->p->ops[id];
-  moe o = {m, op, &f->plan->moes[id], id};
+  moe o = {.m = m, .op = op, .mm = &f->plan->moes[id], .id = id};
   o.n_experts = f->p->widths[op->in[1]];
   o.used = op->i[0];
   o.ff = op->i[3];

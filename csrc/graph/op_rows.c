@@ -24,7 +24,7 @@ static void do_norm(wn_member *m, const wn_op *op, uint32_t i, uint32_t r,
   for (uint32_t c = c0; c < c1; c += group) {
     for (int k = 0; k < 2; k++) {
       if (op->w[k] == WN_NONE) continue;
-      bool per_group = f->p->weights[op->w[k]].ne[0] == group;
+      bool per_group = wn_weight_values(&f->p->weights[op->w[k]]) == group;
       p[k] = f->bound[op->w[k]].vec + (per_group ? 0 : c);
     }
     if (op->kind == WN_NORM_RMS)

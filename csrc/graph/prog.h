@@ -161,6 +161,11 @@ int wn_prog_add(wn_prog *p, const wn_op *op, const char *name, size_t n,
  * name the operation and the reason. */
 int wn_prog_finish(wn_prog *p, uint32_t result, wn_result kind, wn_err *e);
 
+/* Values of a weight. */
+static inline uint64_t wn_weight_values(const wn_weight *w) {
+  return (uint64_t)w->ne[0] * w->ne[1] * w->ne[2];
+}
+
 static inline const char *wn_prog_str(const wn_prog *p, uint32_t off) {
   return p->strings + off;
 }

@@ -96,18 +96,27 @@ static uint32_t in_width(const checker *c, int k) {
   return c->p->widths[c->op->in[k]];
 }
 
-/* Weight k, when present, has the shape ne0 x ne1 x ne2 and the right use. */
-static int check_shape(checker *c, int k, bool matrix, uint32_t ne0,
-                       uint32_t ne1, uint32_t ne2) {
+/* Weight k, when present, is a matrix of ne0 x ne1 x ne2. */
+static int check_matrix(checker *c, int k, uint32_t ne0, uint32_t ne1,
+                        uint32_t ne2) {
   if (c->op->w[k] == WN_NONE) return WN_OK;
   const wn_weight *w = &c->p->weights[c->op->w[k]];
   const char *name = wn_prog_str(c->p, w->name);
-  if (w->matrix != matrix)
-    return bad(c, "%s is declared as a %s", name,
-               w->matrix ? "matrix" : "vector");
+  if (!w->matrix) return bad(c, "%s is declared as a vector", name);
   if (w->ne[0] == ne0 && w->ne[1] == ne1 && w->ne[2] == ne2) return WN_OK;
   return bad(c, "%s is declared %u x %u x %u, want %u x %u x %u", name,
              w->ne[0], w->ne[1], w->ne[2], ne0, ne1, ne2);
+}
+
+/* Weight k, when present, is a vector of n values, in any shape. */
+static int check_vector(checker *c, int k, uint64_t n) {
+  if (c->op->w[k] == WN_NONE) return WN_OK;
+  const wn_weight *w = &c->p->weights[c->op->w[k]];
+  const char *name = wn_prog_str(c->p, w->name);
+  if (w->matrix) return bad(c, "%s is declared as a matrix", name);
+  if (wn_weight_values(w) == n) return WN_OK;
+  return bad(c, "%s has %llu values, want %llu", name,
+             (unsigned long long)wn_weight_values(w), (unsigned long long)n);
 }
 
 /* Width of the value made here. */
@@ -126,7 +135,7 @@ static int v_embed(checker *c) {
   int rc = check_form(c, WN_N_EMBED, 0, 1, 0, 1, 0);
   if (rc != WN_OK) return rc;
   const wn_weight *w = weight(c, 0);
-  rc = check_shape(c, 0, true, w->ne[0], w->ne[1], 1);
+  rc = check_matrix(c, 0, w->ne[0], w->ne[1], 1);
   if (rc != WN_OK) return rc;
   if (c->op->kind != WN_EMBED_ROW && c->op->i[0] != 0)
     return bad(c, "a row is given, but not used");
@@ -151,11 +160,8 @@ static int v_norm(checker *c) {
                (double)c->op->f[0]);
   for (int k = 0; k < 2; k++) {
     if (c->op->w[k] == WN_NONE) continue;
-    uint32_t n = weight(c, k)->ne[0];
-    if (n != group && n != width)
-      return bad(c, "weight %d has %u values, want %u or %u", k + 1, n, group,
-                 width);
-    rc = check_shape(c, k, false, n, 1, 1);
+    bool whole = wn_weight_values(weight(c, k)) == width;
+    rc = check_vector(c, k, whole ? width : group);
     if (rc != WN_OK) return rc;
   }
   return make(c, width);
@@ -166,8 +172,8 @@ static int v_linear(checker *c) {
   if (rc != WN_OK) return rc;
   const wn_weight *w = weight(c, 0);
   uint32_t all = w->ne[1], row0 = c->op->i[0], rows = c->op->i[1];
-  rc = check_shape(c, 0, true, in_width(c, 0), all, 1);
-  if (rc == WN_OK) rc = check_shape(c, 1, false, all, 1, 1);
+  rc = check_matrix(c, 0, in_width(c, 0), all, 1);
+  if (rc == WN_OK) rc = check_vector(c, 1, all);
   if (rc != WN_OK) return rc;
   if (rows == 0 || !wn_inside(row0, rows, all))
     return bad(c, "rows %u to %u of %u", row0, row0 + rows, all);
@@ -195,7 +201,7 @@ static int v_rope(checker *c) {
   if (c->op->w[1] != WN_NONE && c->op->w[0] == WN_NONE)
     return bad(c, "long factors without short ones");
   for (int k = 0; k < 2 && rc == WN_OK; k++)
-    rc = check_shape(c, k, false, rot / 2, 1, 1);
+    rc = check_vector(c, k, rot / 2);
   return rc == WN_OK ? make(c, width) : rc;
 }
 
@@ -225,7 +231,7 @@ static int v_attend(checker *c) {
   if (c->op->i[3] > (uint32_t)WN_MAX_CONTEXT ||
       (c->op->i[3] != 0 && c->op->kind == WN_ATTEND_FULL))
     return bad(c, "window %u", c->op->i[3]);
-  rc = check_shape(c, 0, false, n, 1, 1);
+  rc = check_vector(c, 0, n);
   if (rc != WN_OK) return rc;
   wn_slot slot = {n_kv, k / n_kv, v / n_kv, c->op->i[3]};
   rc = add_slot(c, slot);
@@ -292,13 +298,14 @@ static int v_moe(checker *c) {
     return bad(c, "gating %u, normalising %u", c->op->i[1], c->op->i[2]);
   if (ff == 0 || ff > (uint32_t)WN_MAX_WIDTH)
     return bad(c, "experts of width %u", ff);
-  rc = check_shape(c, WN_MOE_GATE, true, width, ff, n);
-  if (rc == WN_OK) rc = check_shape(c, WN_MOE_UP, true, width, ff, n);
-  if (rc == WN_OK) rc = check_shape(c, WN_MOE_DOWN, true, ff, width, n);
-  if (rc == WN_OK) rc = check_shape(c, WN_MOE_GATE_B, false, ff, n, 1);
-  if (rc == WN_OK) rc = check_shape(c, WN_MOE_UP_B, false, ff, n, 1);
-  if (rc == WN_OK) rc = check_shape(c, WN_MOE_DOWN_B, false, width, n, 1);
-  if (rc == WN_OK) rc = check_shape(c, WN_MOE_CHOICE_B, false, n, 1, 1);
+  rc = check_matrix(c, WN_MOE_GATE, width, ff, n);
+  if (rc == WN_OK) rc = check_matrix(c, WN_MOE_UP, width, ff, n);
+  if (rc == WN_OK) rc = check_matrix(c, WN_MOE_DOWN, ff, width, n);
+  uint64_t all_ff = (uint64_t)ff * n, all = (uint64_t)width * n;
+  if (rc == WN_OK) rc = check_vector(c, WN_MOE_GATE_B, all_ff);
+  if (rc == WN_OK) rc = check_vector(c, WN_MOE_UP_B, all_ff);
+  if (rc == WN_OK) rc = check_vector(c, WN_MOE_DOWN_B, all);
+  if (rc == WN_OK) rc = check_vector(c, WN_MOE_CHOICE_B, n);
   return rc == WN_OK ? make(c, width) : rc;
 }
 
