@@ -115,5 +115,8 @@ int luaopen_wane_core(lua_State *L) {
   open_part(L, "prog", wn_open_prog);
   open_part(L, "model", wn_open_model);
   open_part(L, "ctx", wn_open_ctx);
+  open_part(L, "stream", wn_open_stream);
+  open_part(L, "imatrix", wn_open_imatrix);
+  open_part(L, "calib", wn_open_calib);
   return 1;
 }

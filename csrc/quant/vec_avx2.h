@@ -69,6 +69,11 @@ WN_VEC vm vm_not_and(vm a, vm b) { return _mm256_andnot_ps(a, b); }
 WN_VEC int vm_any(vm a) { return _mm256_movemask_ps(a) != 0; }
 WN_VEC int vm_all(vm a) { return _mm256_movemask_ps(a) == 0xff; }
 WN_VEC unsigned vm_bits(vm a) { return (unsigned)_mm256_movemask_ps(a); }
+WN_VEC vm vm_of_bits(unsigned bits) {
+  const __m256i lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+  __m256i b = _mm256_and_si256(_mm256_set1_epi32((int)bits), lane);
+  return _mm256_castsi256_ps(_mm256_cmpeq_epi32(b, lane));
+}
 WN_VEC vf vf_pick(vm m, vf yes, vf no) { return _mm256_blendv_ps(no, yes, m); }
 WN_VEC vi vi_pick(vm m, vi yes, vi no) {
   return vf_bits(vf_pick(m, vi_as_float(yes), vi_as_float(no)));

@@ -76,6 +76,7 @@ WN_VEC vm vm_not_and(vm a, vm b) { return (vm)(~a & b); }
 WN_VEC int vm_any(vm a) { return a != 0; }
 WN_VEC int vm_all(vm a) { return a == 0xffff; }
 WN_VEC unsigned vm_bits(vm a) { return a; }
+WN_VEC vm vm_of_bits(unsigned bits) { return (vm)bits; }
 WN_VEC vf vf_pick(vm m, vf yes, vf no) {
   return _mm512_mask_blend_ps(m, no, yes);
 }

@@ -162,6 +162,7 @@ local substitutes = {
 ---@return string? type nil: llama.cpp has none and refuses the model
 function M.substitute(type, n_cols, block_of)
   if n_cols % block_of(type) == 0 then return type end
+  if block_of(type) == 32 then return "f16" end
   local other = substitutes[type]
   if other and n_cols % block_of(other) ~= 0 then return "f16" end
   return other

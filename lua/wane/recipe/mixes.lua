@@ -150,7 +150,7 @@ mix("IQ3_XS", 22, "iq3_s", "3.3 bits", {
   ffn_up = middle "iq3_xxs",
 })
 mix("IQ3_XXS", 23, "iq3_xxs", "3.1 bits", {
-  general = true, output = "q5_K", token_embd = "iq3_s",
+  moe_output = "q5_K", output = "q5_K", token_embd = "iq3_s",
   attn_v = function(t)
     return t.gqa >= 4 and "q4_K" or not t.has_imatrix and "iq3_s" or "iq3_xxs"
   end,
