@@ -21,11 +21,21 @@ static void stage_rows(wn_member *m) {
 
 static void run_stage(wn_member *m) {
   switch (m->st->kind) {
-    case WN_STAGE_ROWS: stage_rows(m); break;
-    case WN_STAGE_MATRIX: wn_stage_matrix(m); break;
-    case WN_STAGE_ATTEND: wn_stage_attend(m); break;
-    case WN_STAGE_EXPERTS_UP: wn_stage_experts_up(m); break;
-    case WN_STAGE_EXPERTS_DOWN: wn_stage_experts_down(m); break;
+    case WN_STAGE_ROWS:
+      stage_rows(m);
+      break;
+    case WN_STAGE_MATRIX:
+      wn_stage_matrix(m);
+      break;
+    case WN_STAGE_ATTEND:
+      wn_stage_attend(m);
+      break;
+    case WN_STAGE_EXPERTS_UP:
+      wn_stage_experts_up(m);
+      break;
+    case WN_STAGE_EXPERTS_DOWN:
+      wn_stage_experts_down(m);
+      break;
   }
 }
 

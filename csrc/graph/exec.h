@@ -141,8 +141,8 @@ static inline uint32_t wn_share(const wn_member *m, uint32_t n, int k) {
 void wn_rope_tables(wn_member *m, bool own); /* op_rope.c */
 void wn_rope(wn_member *m, const wn_op *op, uint32_t i, uint32_t r, uint32_t c0,
              uint32_t c1);
-void wn_stage_matrix(wn_member *m);       /* op_matrix.c */
-void wn_stage_attend(wn_member *m);       /* op_attend.c */
+void wn_stage_matrix(wn_member *m);                  /* op_matrix.c */
+void wn_stage_attend(wn_member *m);                  /* op_attend.c */
 void wn_route(wn_member *m, uint32_t i, uint32_t r); /* op_moe.c */
 void wn_stage_experts_up(wn_member *m);
 void wn_stage_experts_down(wn_member *m);

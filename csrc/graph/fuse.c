@@ -30,10 +30,17 @@ void wn_step_reads(const wn_prog *p, wn_step s,
                    void (*visit)(void *arg, uint32_t value), void *arg) {
   const wn_op *op = &p->ops[s.op];
   switch (s.what) {
-    case WN_DO_KEEP_K: visit(arg, op->in[1]); return;
-    case WN_DO_KEEP_V: visit(arg, op->in[2]); return;
-    case WN_DO_ROUTE: visit(arg, op->in[1]); return;
-    case WN_DO_OP: break;
+    case WN_DO_KEEP_K:
+      visit(arg, op->in[1]);
+      return;
+    case WN_DO_KEEP_V:
+      visit(arg, op->in[2]);
+      return;
+    case WN_DO_ROUTE:
+      visit(arg, op->in[1]);
+      return;
+    case WN_DO_OP:
+      break;
   }
   int n = op->code == WN_OP_ATTEND || op->code == WN_OP_MOE ? 1 : WN_OP_INS;
   for (int k = 0; k < n; k++)
@@ -145,21 +152,23 @@ static void note_read(void *arg, uint32_t v) {
  * rows. */
 static uint32_t granule_of(const wn_prog *p, wn_step s) {
   const wn_op *op = &p->ops[s.op];
-  const wn_slot *slot =
-      op->code == WN_OP_ATTEND ? &p->slots[op->i[0]] : NULL;
+  const wn_slot *slot = op->code == WN_OP_ATTEND ? &p->slots[op->i[0]] : NULL;
   if (s.what == WN_DO_KEEP_K) return slot->width_k;
   if (s.what == WN_DO_KEEP_V) return slot->width_v;
   if (s.what == WN_DO_ROUTE) return 0;
   switch (op->code) {
     case WN_OP_NORM:
-    case WN_OP_ROPE: return op->i[0];
+    case WN_OP_ROPE:
+      return op->i[0];
     case WN_OP_ACT:
     case WN_OP_GLU:
     case WN_OP_ADD:
     case WN_OP_MUL:
     case WN_OP_SCALE:
-    case WN_OP_SOFTCAP: return 1;
-    default: return 0;
+    case WN_OP_SOFTCAP:
+      return 1;
+    default:
+      return 0;
   }
 }
 
@@ -299,10 +308,18 @@ static int place_all(fuser *f) {
     wn_step s = {i, WN_DO_OP};
     int rc;
     switch (f->p->ops[i].code) {
-      case WN_OP_LINEAR: rc = place_linear(f, i, wanted); break;
-      case WN_OP_ATTEND: rc = place_attend(f, i, wanted); break;
-      case WN_OP_MOE: rc = place_moe(f, i, wanted); break;
-      default: rc = place(f, s, wanted); break;
+      case WN_OP_LINEAR:
+        rc = place_linear(f, i, wanted);
+        break;
+      case WN_OP_ATTEND:
+        rc = place_attend(f, i, wanted);
+        break;
+      case WN_OP_MOE:
+        rc = place_moe(f, i, wanted);
+        break;
+      default:
+        rc = place(f, s, wanted);
+        break;
     }
     if (rc != WN_OK) return rc;
   }

@@ -46,9 +46,8 @@ static int32_t *route_of(const moe *o, uint32_t r) {
   bool own = false;
   for (uint32_t k = 0; k < m->st->n_pros; k++)
     own |= m->st->pros[k].what == WN_DO_ROUTE && m->st->pros[k].op == o->id;
-  uint8_t *base = own && m->narrow && m->id != 0
-                      ? m->mem + o->mm->route_own
-                      : m->f->arena + o->mm->route;
+  uint8_t *base = own && m->narrow && m->id != 0 ? m->mem + o->mm->route_own
+                                                 : m->f->arena + o->mm->route;
   return (int32_t *)(void *)base + (size_t)r * 2 * o->used;
 }
 
@@ -141,7 +140,9 @@ void wn_route(wn_member *m, uint32_t i, uint32_t r) {
 
 /* -- order and packing ---------------------------------------------------- */
 
-static uint32_t n_assigned(const moe *o) { return o->m->n_rows * o->used; }
+static uint32_t n_assigned(const moe *o) {
+  return o->m->n_rows * o->used;
+}
 
 /* Counting sort of the assignments by expert. */
 static void find_order(const moe *o) {

@@ -42,15 +42,26 @@ static void do_elements(wn_member *m, const wn_op *op, uint32_t i, uint32_t r,
   if (op->in[1] != WN_NONE) z = wn_row_in(m, op->in[1], r) + c0;
   float *y = wn_row(m, i, r) + c0;
   switch (op->code) {
-    case WN_OP_ACT: v->act((wn_act)op->kind, x, y, n); break;
+    case WN_OP_ACT:
+      v->act((wn_act)op->kind, x, y, n);
+      break;
     case WN_OP_GLU:
       v->glu((wn_act)op->kind, x, z, y, n, op->f[0], op->f[1]);
       break;
-    case WN_OP_ADD: v->add(x, z, y, n); break;
-    case WN_OP_MUL: v->mul(x, z, y, n); break;
-    case WN_OP_SCALE: v->scale(op->f[0], x, y, n); break;
-    case WN_OP_SOFTCAP: v->softcap(op->f[0], x, y, n); break;
-    default: break;
+    case WN_OP_ADD:
+      v->add(x, z, y, n);
+      break;
+    case WN_OP_MUL:
+      v->mul(x, z, y, n);
+      break;
+    case WN_OP_SCALE:
+      v->scale(op->f[0], x, y, n);
+      break;
+    case WN_OP_SOFTCAP:
+      v->softcap(op->f[0], x, y, n);
+      break;
+    default:
+      break;
   }
 }
 
@@ -58,11 +69,15 @@ static void do_elements(wn_member *m, const wn_op *op, uint32_t i, uint32_t r,
 static void keep_head(const wn_frame *f, const wn_cache_type *t, const float *x,
                       uint8_t *to, size_t n) {
   switch (t->type) {
-    case WN_TYPE_F32: memcpy(to, x, n * sizeof *x); break;
+    case WN_TYPE_F32:
+      memcpy(to, x, n * sizeof *x);
+      break;
     case WN_TYPE_F16:
       f->vec->f16_of_f32(x, (uint16_t *)(void *)to, n);
       break;
-    default: t->encode(x, to, n, NULL); break;
+    default:
+      t->encode(x, to, n, NULL);
+      break;
   }
 }
 
@@ -76,28 +91,41 @@ static void do_keep(wn_member *m, const wn_op *op, bool keys, uint32_t r,
   const float *x = wn_row_in(m, op->in[keys ? 1 : 2], r);
   for (uint32_t c = c0; c < c1; c += width) {
     size_t head = c / width;
-    uint8_t *to = keys ? s->k + seq * s->k_seq + head * s->k_head +
-                             pos * s->k_pos
-                       : s->v + seq * s->v_seq + head * s->v_head +
-                             pos * s->v_pos;
+    uint8_t *to =
+        keys ? s->k + seq * s->k_seq + head * s->k_head + pos * s->k_pos
+             : s->v + seq * s->v_seq + head * s->v_head + pos * s->v_pos;
     keep_head(f, keys ? &f->type_k : &f->type_v, x + c, to, width);
   }
 }
 
-void wn_do_step(wn_member *m, wn_step s, uint32_t r, uint32_t c0,
-                uint32_t c1) {
+void wn_do_step(wn_member *m, wn_step s, uint32_t r, uint32_t c0, uint32_t c1) {
   const wn_op *op = &m->f->p->ops[s.op];
   switch (s.what) {
-    case WN_DO_KEEP_K: do_keep(m, op, true, r, c0, c1); return;
-    case WN_DO_KEEP_V: do_keep(m, op, false, r, c0, c1); return;
-    case WN_DO_ROUTE: wn_route(m, s.op, r); return;
-    case WN_DO_OP: break;
+    case WN_DO_KEEP_K:
+      do_keep(m, op, true, r, c0, c1);
+      return;
+    case WN_DO_KEEP_V:
+      do_keep(m, op, false, r, c0, c1);
+      return;
+    case WN_DO_ROUTE:
+      wn_route(m, s.op, r);
+      return;
+    case WN_DO_OP:
+      break;
   }
   switch (op->code) {
-    case WN_OP_EMBED: do_embed(m, op, s.op, r); break;
-    case WN_OP_NORM: do_norm(m, op, s.op, r, c0, c1); break;
-    case WN_OP_ROPE: wn_rope(m, op, s.op, r, c0, c1); break;
-    default: do_elements(m, op, s.op, r, c0, c1); break;
+    case WN_OP_EMBED:
+      do_embed(m, op, s.op, r);
+      break;
+    case WN_OP_NORM:
+      do_norm(m, op, s.op, r, c0, c1);
+      break;
+    case WN_OP_ROPE:
+      wn_rope(m, op, s.op, r, c0, c1);
+      break;
+    default:
+      do_elements(m, op, s.op, r, c0, c1);
+      break;
   }
 }
 
@@ -105,9 +133,12 @@ void wn_do_step(wn_member *m, wn_step s, uint32_t r, uint32_t c0,
 static uint32_t full_width(const wn_prog *p, wn_step s) {
   const wn_op *op = &p->ops[s.op];
   switch (s.what) {
-    case WN_DO_KEEP_K: return p->widths[op->in[1]];
-    case WN_DO_KEEP_V: return p->widths[op->in[2]];
-    default: return p->widths[s.op];
+    case WN_DO_KEEP_K:
+      return p->widths[op->in[1]];
+    case WN_DO_KEEP_V:
+      return p->widths[op->in[2]];
+    default:
+      return p->widths[s.op];
   }
 }
 

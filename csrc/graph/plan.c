@@ -192,11 +192,18 @@ static void plan_stage(planner *pl, uint32_t stage) {
   pl->narrow = 0;
   plan_prologue(pl, st, stage);
   switch (st->kind) {
-    case WN_STAGE_ROWS: break;
-    case WN_STAGE_MATRIX: plan_matrix(pl, st, stage); break;
-    case WN_STAGE_ATTEND: plan_value(pl, st->op, stage, false); break;
+    case WN_STAGE_ROWS:
+      break;
+    case WN_STAGE_MATRIX:
+      plan_matrix(pl, st, stage);
+      break;
+    case WN_STAGE_ATTEND:
+      plan_value(pl, st->op, stage, false);
+      break;
     case WN_STAGE_EXPERTS_UP:
-    case WN_STAGE_EXPERTS_DOWN: plan_experts(pl, st, stage); break;
+    case WN_STAGE_EXPERTS_DOWN:
+      plan_experts(pl, st, stage);
+      break;
   }
   for (uint32_t b = 0; b < st->n_bundles; b++)
     plan_bundle(pl, &st->bundles[b], stage);
@@ -307,9 +314,9 @@ static void plan_attention(planner *pl, uint64_t *arena, uint64_t *member) {
     const wn_op *op = &pl->p->ops[i];
     if (op->code != WN_OP_ATTEND) continue;
     uint64_t head = pl->p->widths[i] / op->i[1] + 2;
-    uint64_t all = product(
-        pl, floats(pl, product(pl, op->i[1], plan->n_parts), head),
-        WN_NARROW_ROWS);
+    uint64_t all =
+        product(pl, floats(pl, product(pl, op->i[1], plan->n_parts), head),
+                WN_NARROW_ROWS);
     if (all > partial) partial = all;
     if (op->i[2] > counters) counters = op->i[2];
     uint64_t own = wn_attend_floats(pl->p, op);
@@ -331,8 +338,7 @@ static void plan_order(planner *pl, uint64_t *member) {
     uint64_t n = pl->p->widths[op->in[1]] + 1 + assignments(op, rows);
     if (n > most) most = n;
   }
-  pl->plan->order_own =
-      append(pl, member, product(pl, most, sizeof(uint32_t)));
+  pl->plan->order_own = append(pl, member, product(pl, most, sizeof(uint32_t)));
 }
 
 static void plan_memory(planner *pl) {
@@ -392,8 +398,9 @@ int wn_plan_new(const wn_prog *p, const wn_sched *s, const wn_plan_opts *o,
   }
   wn_plan_free(pl.plan);
   if (pl.no_memory) return wn_fail(e, WN_ENOMEM, "plan: out of memory");
-  return wn_fail(e, WN_ELIMIT, "plan: a batch of %u tokens needs more memory "
-                               "than there are addresses",
+  return wn_fail(e, WN_ELIMIT,
+                 "plan: a batch of %u tokens needs more memory "
+                 "than there are addresses",
                  o->n_batch);
 }
 

@@ -28,14 +28,20 @@ static const char *const act_kinds[] = {
 /* The NULL-terminated list of an operation's kinds, or NULL. */
 static const char *const *kinds_of(uint32_t code) {
   switch (code) {
-    case WN_OP_EMBED: return embed_kinds;
-    case WN_OP_NORM: return norm_kinds;
-    case WN_OP_ROPE: return rope_kinds;
-    case WN_OP_ATTEND: return attend_kinds;
+    case WN_OP_EMBED:
+      return embed_kinds;
+    case WN_OP_NORM:
+      return norm_kinds;
+    case WN_OP_ROPE:
+      return rope_kinds;
+    case WN_OP_ATTEND:
+      return attend_kinds;
     case WN_OP_ACT:
     case WN_OP_GLU:
-    case WN_OP_MOE: return act_kinds;
-    default: return NULL;
+    case WN_OP_MOE:
+      return act_kinds;
+    default:
+      return NULL;
   }
 }
 

@@ -69,8 +69,7 @@ static int check_imms(checker *c, int n_i, int n_f) {
     if (k >= n_i && c->op->i[k] != 0)
       return bad(c, "integer %d is set, but not used", k + 1);
   for (int k = 0; k < WN_OP_FLOATS; k++) {
-    if (!isfinite(c->op->f[k]))
-      return bad(c, "number %d is not finite", k + 1);
+    if (!isfinite(c->op->f[k])) return bad(c, "number %d is not finite", k + 1);
     if (k >= n_f && c->op->f[k] != 0)
       return bad(c, "number %d is set, but not used", k + 1);
   }
@@ -194,8 +193,9 @@ static int v_rope(checker *c) {
                (double)f[0], (double)f[1], (double)f[3]);
   if (f[2] != 0 && (!(f[0] > 1) || !(f[4] > 0) || !(f[5] > 0) ||
                     c->op->i[2] == 0 || f[2] < 0 || f[2] > 1))
-    return bad(c, "YaRN with base %g, bounds %g and %g, strength %g, "
-                  "original context %u",
+    return bad(c,
+               "YaRN with base %g, bounds %g and %g, strength %g, "
+               "original context %u",
                (double)f[0], (double)f[4], (double)f[5], (double)f[2],
                c->op->i[2]);
   if (c->op->w[1] != WN_NONE && c->op->w[0] == WN_NONE)
@@ -226,8 +226,7 @@ static int v_attend(checker *c) {
   if (q % n != 0 || k % n_kv != 0 || v % n_kv != 0 || q / n != k / n_kv)
     return bad(c, "widths %u, %u, %u for %u and %u heads", q, k, v, n, n_kv);
   if (!(c->op->f[0] > 0) || c->op->f[1] < 0)
-    return bad(c, "scale %g, cap %g", (double)c->op->f[0],
-               (double)c->op->f[1]);
+    return bad(c, "scale %g, cap %g", (double)c->op->f[0], (double)c->op->f[1]);
   if (c->op->i[3] > (uint32_t)WN_MAX_CONTEXT ||
       (c->op->i[3] != 0 && c->op->kind == WN_ATTEND_FULL))
     return bad(c, "window %u", c->op->i[3]);

@@ -14,15 +14,15 @@
 #include <stdint.h>
 
 /* Activations. id, name in programs. swiglu_oai exists only with a gate. */
-#define WN_ACTS(X)             \
-  X(SILU, "silu")              \
-  X(GELU, "gelu")              \
-  X(GELU_ERF, "gelu_erf")      \
-  X(GELU_QUICK, "gelu_quick")  \
-  X(RELU, "relu")              \
-  X(RELU2, "relu2")            \
-  X(SIGMOID, "sigmoid")        \
-  X(TANH, "tanh")              \
+#define WN_ACTS(X)            \
+  X(SILU, "silu")             \
+  X(GELU, "gelu")             \
+  X(GELU_ERF, "gelu_erf")     \
+  X(GELU_QUICK, "gelu_quick") \
+  X(RELU, "relu")             \
+  X(RELU2, "relu2")           \
+  X(SIGMOID, "sigmoid")       \
+  X(TANH, "tanh")             \
   X(SWIGLU_OAI, "swiglu_oai")
 
 typedef enum wn_act {

@@ -43,7 +43,9 @@ INLINE strip load(const float *p) {
   return s;
 }
 
-INLINE void store(float *p, strip s) { memcpy(p, &s, sizeof s); }
+INLINE void store(float *p, strip s) {
+  memcpy(p, &s, sizeof s);
+}
 
 /* The first n of 16, the others zero. */
 INLINE strip load_n(const float *p, size_t n) {
@@ -71,8 +73,12 @@ INLINE vf pick(vi m, vf a, vf b) {
 }
 
 /* A NaN stays one. */
-INLINE vf at_most(vf x, vf top) { return pick(x > top, top, x); }
-INLINE vf at_least(vf x, vf low) { return pick(x < low, low, x); }
+INLINE vf at_most(vf x, vf top) {
+  return pick(x > top, top, x);
+}
+INLINE vf at_least(vf x, vf low) {
+  return pick(x < low, low, x);
+}
 
 /* Fixed tree: lane i with i + 8, then + 4, + 2, + 1. */
 INLINE float total(strip s) {
@@ -112,7 +118,9 @@ INLINE vf exp_reg(vf x) {
   return pick(x > all(88.72284f), all(INFINITY), y);
 }
 
-INLINE vf sigmoid_reg(vf x) { return all(1.0f) / (all(1.0f) + exp_reg(-x)); }
+INLINE vf sigmoid_reg(vf x) {
+  return all(1.0f) / (all(1.0f) + exp_reg(-x));
+}
 
 /* tanh: an odd polynomial near zero (Cephes' tanhf), 1 - 2 / (e^2x + 1)
  * elsewhere. */
@@ -129,11 +137,33 @@ INLINE vf tanh_reg(vf x) {
   return pick(a < all(0.625f), near, far);
 }
 
-/* GELU by tanh, as x sigmoid(2u): the same function, no cancellation. */
-INLINE vf gelu_reg(vf x) {
-  vf u = all(0.79788456080286535588f) * x *
-         (all(1.0f) + all(0.044715f) * x * x);
-  return x * sigmoid_reg(u + u);
+/* x rounded to half precision (ties to even) and back, for |x| < 65504.
+ * Subnormal halves are multiples of 2^-24, a float's step near 0.75. */
+INLINE vf through_half(vf x) {
+  vu u = (vu)x;
+  vu even = (u >> 13) & 1u;
+  vf normal = (vf)((u + 0xfffu + even) & ~0x1fffu);
+  vf tiny = (x + all(0.75f)) - all(0.75f);
+  vf a = (vf)((vi)x & 0x7fffffff);
+  return pick(a < all(6.103515625e-5f), tiny, normal);
+}
+
+/* GELU by tanh, as x sigmoid(2u): the same function without cancellation.
+ * Defined as in ggml, which reads it from a table: argument and result have
+ * half precision between -10 and 10; beyond it is 0 and x. */
+INLINE vf gelu_reg(vf exact) {
+  vf x = through_half(exact);
+  vf u =
+      all(0.79788456080286535588f) * x * (all(1.0f) + all(0.044715f) * x * x);
+  vf y = through_half(x * sigmoid_reg(u + u));
+  y = pick(exact <= all(-10.0f), all(0.0f), y);
+  return pick(exact >= all(10.0f), exact, y);
+}
+
+/* x sigmoid(1.702 x), through half precision in the same way. */
+INLINE vf gelu_quick_reg(vf exact) {
+  vf x = through_half(at_least(at_most(exact, all(65504.0f)), all(-65504.0f)));
+  return through_half(x * sigmoid_reg(all(1.702f) * x));
 }
 
 INLINE vf gelu_erf_reg(vf x) {
@@ -144,49 +174,71 @@ INLINE vf gelu_erf_reg(vf x) {
 
 INLINE vf act_reg(wn_act kind, vf x) {
   switch (kind) {
-    case WN_ACT_SILU: return x * sigmoid_reg(x);
-    case WN_ACT_GELU: return gelu_reg(x);
-    case WN_ACT_GELU_ERF: return gelu_erf_reg(x);
-    case WN_ACT_GELU_QUICK: return x * sigmoid_reg(all(1.702f) * x);
-    case WN_ACT_RELU: return at_least(x, all(0.0f));
-    case WN_ACT_RELU2: x = at_least(x, all(0.0f)); return x * x;
-    case WN_ACT_SIGMOID: return sigmoid_reg(x);
-    case WN_ACT_TANH: return tanh_reg(x);
-    default: return x;
+    case WN_ACT_SILU:
+      return x * sigmoid_reg(x);
+    case WN_ACT_GELU:
+      return gelu_reg(x);
+    case WN_ACT_GELU_ERF:
+      return gelu_erf_reg(x);
+    case WN_ACT_GELU_QUICK:
+      return gelu_quick_reg(x);
+    case WN_ACT_RELU:
+      return at_least(x, all(0.0f));
+    case WN_ACT_RELU2:
+      x = at_least(x, all(0.0f));
+      return x * x;
+    case WN_ACT_SIGMOID:
+      return sigmoid_reg(x);
+    case WN_ACT_TANH:
+      return tanh_reg(x);
+    default:
+      return x;
   }
 }
 
 /* y[i] = EXPR of a register `x` (and `z`, when there is a second input) for
  * all i < n: whole strips, then the rest. */
-#define MAP1(n, X, Y, EXPR)                                       \
-  do {                                                            \
-    size_t i_ = 0;                                                \
-    for (; i_ + STRIP <= (n); i_ += STRIP) {                      \
-      strip a_ = load((X) + i_);                                  \
-      EACH_REG { vf x = a_.v[r_]; a_.v[r_] = (EXPR); }            \
-      store((Y) + i_, a_);                                        \
-    }                                                             \
-    if (i_ < (n)) {                                               \
-      strip a_ = load_n((X) + i_, (n) - i_);                      \
-      EACH_REG { vf x = a_.v[r_]; a_.v[r_] = (EXPR); }            \
-      store_n((Y) + i_, a_, (n) - i_);                            \
-    }                                                             \
+#define MAP1(n, X, Y, EXPR)                  \
+  do {                                       \
+    size_t i_ = 0;                           \
+    for (; i_ + STRIP <= (n); i_ += STRIP) { \
+      strip a_ = load((X) + i_);             \
+      EACH_REG {                             \
+        vf x = a_.v[r_];                     \
+        a_.v[r_] = (EXPR);                   \
+      }                                      \
+      store((Y) + i_, a_);                   \
+    }                                        \
+    if (i_ < (n)) {                          \
+      strip a_ = load_n((X) + i_, (n)-i_);   \
+      EACH_REG {                             \
+        vf x = a_.v[r_];                     \
+        a_.v[r_] = (EXPR);                   \
+      }                                      \
+      store_n((Y) + i_, a_, (n)-i_);         \
+    }                                        \
   } while (0)
 
-#define MAP2(n, X, Z, Y, EXPR)                                    \
-  do {                                                            \
-    size_t i_ = 0;                                                \
-    for (; i_ + STRIP <= (n); i_ += STRIP) {                      \
-      strip a_ = load((X) + i_), b_ = load((Z) + i_);             \
-      EACH_REG { vf x = a_.v[r_], z = b_.v[r_]; a_.v[r_] = (EXPR); } \
-      store((Y) + i_, a_);                                        \
-    }                                                             \
-    if (i_ < (n)) {                                               \
-      strip a_ = load_n((X) + i_, (n) - i_);                      \
-      strip b_ = load_n((Z) + i_, (n) - i_);                      \
-      EACH_REG { vf x = a_.v[r_], z = b_.v[r_]; a_.v[r_] = (EXPR); } \
-      store_n((Y) + i_, a_, (n) - i_);                            \
-    }                                                             \
+#define MAP2(n, X, Z, Y, EXPR)                        \
+  do {                                                \
+    size_t i_ = 0;                                    \
+    for (; i_ + STRIP <= (n); i_ += STRIP) {          \
+      strip a_ = load((X) + i_), b_ = load((Z) + i_); \
+      EACH_REG {                                      \
+        vf x = a_.v[r_], z = b_.v[r_];                \
+        a_.v[r_] = (EXPR);                            \
+      }                                               \
+      store((Y) + i_, a_);                            \
+    }                                                 \
+    if (i_ < (n)) {                                   \
+      strip a_ = load_n((X) + i_, (n)-i_);            \
+      strip b_ = load_n((Z) + i_, (n)-i_);            \
+      EACH_REG {                                      \
+        vf x = a_.v[r_], z = b_.v[r_];                \
+        a_.v[r_] = (EXPR);                            \
+      }                                               \
+      store_n((Y) + i_, a_, (n)-i_);                  \
+    }                                                 \
   } while (0)
 
 static void add(const float *a, const float *b, float *y, size_t n) {
@@ -212,9 +264,15 @@ static void softcap(float cap, const float *in, float *y, size_t n) {
 
 static void act(wn_act kind, const float *in, float *y, size_t n) {
   switch (kind) { /* one loop each, so that the choice is outside */
-    case WN_ACT_SILU: MAP1(n, in, y, act_reg(WN_ACT_SILU, x)); break;
-    case WN_ACT_GELU: MAP1(n, in, y, act_reg(WN_ACT_GELU, x)); break;
-    default: MAP1(n, in, y, act_reg(kind, x)); break;
+    case WN_ACT_SILU:
+      MAP1(n, in, y, act_reg(WN_ACT_SILU, x));
+      break;
+    case WN_ACT_GELU:
+      MAP1(n, in, y, act_reg(WN_ACT_GELU, x));
+      break;
+    default:
+      MAP1(n, in, y, act_reg(kind, x));
+      break;
   }
 }
 
@@ -229,10 +287,18 @@ static void swiglu_oai(const float *g, const float *u, float *y, size_t n,
 static void glu(wn_act kind, const float *g, const float *u, float *y, size_t n,
                 float alpha, float limit) {
   switch (kind) {
-    case WN_ACT_SILU: MAP2(n, g, u, y, act_reg(WN_ACT_SILU, x) * z); break;
-    case WN_ACT_GELU: MAP2(n, g, u, y, act_reg(WN_ACT_GELU, x) * z); break;
-    case WN_ACT_SWIGLU_OAI: swiglu_oai(g, u, y, n, alpha, limit); break;
-    default: MAP2(n, g, u, y, act_reg(kind, x) * z); break;
+    case WN_ACT_SILU:
+      MAP2(n, g, u, y, act_reg(WN_ACT_SILU, x) * z);
+      break;
+    case WN_ACT_GELU:
+      MAP2(n, g, u, y, act_reg(WN_ACT_GELU, x) * z);
+      break;
+    case WN_ACT_SWIGLU_OAI:
+      swiglu_oai(g, u, y, n, alpha, limit);
+      break;
+    default:
+      MAP2(n, g, u, y, act_reg(kind, x) * z);
+      break;
   }
 }
 

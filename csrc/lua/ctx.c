@@ -21,8 +21,8 @@ static void unref_ctx(void *obj) {
 
 /* -- making --------------------------------------------------------------- */
 
-static const char *const ctx_options[] = {"n_ctx",  "n_seq",   "n_batch",
-                                          "n_out",  "threads", "type_k",
+static const char *const ctx_options[] = {"n_ctx",  "n_seq",     "n_batch",
+                                          "n_out",  "threads",   "type_k",
                                           "type_v", "max_bytes", NULL};
 
 static int option_type(lua_State *L, int t, const char *key) {
@@ -287,8 +287,8 @@ static int ctx_info(lua_State *L) {
   const wn_ctx *c = wn_handle_check(L, 1, &wn_ctx_class);
   const char *const names[] = {"n_ctx", "n_seq",       "n_batch", "n_out",
                                "bytes", "cache_bytes", "regions"};
-  uint64_t v[] = {wn_ctx_n_ctx(c),  wn_ctx_n_seq(c),       wn_ctx_n_batch(c),
-                  wn_ctx_n_out(c),  wn_ctx_bytes(c),       wn_ctx_cache_bytes(c),
+  uint64_t v[] = {wn_ctx_n_ctx(c),  wn_ctx_n_seq(c), wn_ctx_n_batch(c),
+                  wn_ctx_n_out(c),  wn_ctx_bytes(c), wn_ctx_cache_bytes(c),
                   wn_ctx_regions(c)};
   lua_newtable(L);
   for (size_t i = 0; i < sizeof v / sizeof *v; i++) {
@@ -298,12 +298,15 @@ static int ctx_info(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg ctx_methods[] = {
-    {"step", ctx_step},     {"logits", ctx_logits},
-    {"logits_into", ctx_logits_into},
-    {"pool", ctx_pool},     {"n_past", ctx_n_past},
-    {"copy", ctx_copy},     {"truncate", ctx_truncate},
-    {"info", ctx_info},     {NULL, NULL}};
+static const luaL_Reg ctx_methods[] = {{"step", ctx_step},
+                                       {"logits", ctx_logits},
+                                       {"logits_into", ctx_logits_into},
+                                       {"pool", ctx_pool},
+                                       {"n_past", ctx_n_past},
+                                       {"copy", ctx_copy},
+                                       {"truncate", ctx_truncate},
+                                       {"info", ctx_info},
+                                       {NULL, NULL}};
 
 const wn_class_def wn_ctx_class = {"wane.context", ctx_methods, NULL,
                                    unref_ctx};

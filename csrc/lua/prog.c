@@ -128,8 +128,7 @@ static int prog_finish(lua_State *L) {
   uint32_t result = (uint32_t)wn_check_int(L, 2, 0, UINT32_MAX);
   wn_result kind = (wn_result)luaL_checkoption(L, 3, "logits", kinds);
   wn_prog *p = wn_handle_check(L, 1, &wn_prog_class);
-  if (wn_prog_finish(p, result, kind, &e) != WN_OK)
-    return wn_push_error(L, &e);
+  if (wn_prog_finish(p, result, kind, &e) != WN_OK) return wn_push_error(L, &e);
   lua_pushboolean(L, 1);
   return 1;
 }

@@ -99,8 +99,8 @@ static int alloc_all(wn_ctx *c, wn_err *e) {
   size_t n = c->o.n_batch, n_seq = c->o.n_seq;
   /* counters of attention start at zero */
   c->arena = wn_calloc(WN_MEM_RUN, 1, c->plan->arena_bytes);
-  c->members = wn_alloc(WN_MEM_RUN,
-                        c->plan->member_bytes * (size_t)c->o.n_threads);
+  c->members =
+      wn_alloc(WN_MEM_RUN, c->plan->member_bytes * (size_t)c->o.n_threads);
   c->tokens = wn_calloc(WN_MEM_RUN, n, sizeof *c->tokens);
   c->pos = wn_calloc(WN_MEM_RUN, n, sizeof *c->pos);
   c->seq = wn_calloc(WN_MEM_RUN, n, sizeof *c->seq);
@@ -116,8 +116,8 @@ static int alloc_all(wn_ctx *c, wn_err *e) {
 }
 
 static int check_max(const wn_ctx *c, uint64_t buffers, wn_err *e) {
-  if (c->o.max_bytes == 0 || (buffers <= c->o.max_bytes &&
-                              c->cache.bytes <= c->o.max_bytes - buffers))
+  if (c->o.max_bytes == 0 ||
+      (buffers <= c->o.max_bytes && c->cache.bytes <= c->o.max_bytes - buffers))
     return WN_OK;
   return wn_fail(e, WN_ENOMEM,
                  "context: cache of %" PRIu64 " bytes and buffers of %" PRIu64
@@ -136,8 +136,7 @@ int wn_ctx_new(wn_model *m, const wn_ctx_opts *o, wn_ctx **out, wn_err *e) {
   c->isa = wn_cpu_get()->isa;
   wn_pool_enter();
   int rc = check_opts(m, &c->o, e);
-  if (rc == WN_OK)
-    rc = plan_all(m, &c->o, &c->plan, &c->cache, &buffers, e);
+  if (rc == WN_OK) rc = plan_all(m, &c->o, &c->plan, &c->cache, &buffers, e);
   if (rc == WN_OK) rc = check_max(c, buffers, e);
   if (rc == WN_OK) rc = alloc_all(c, e);
   if (rc != WN_OK) {
@@ -172,13 +171,27 @@ void wn_ctx_unref(wn_ctx *c) {
   wn_pool_leave();
 }
 
-wn_model *wn_ctx_model(wn_ctx *c) { return c->model; }
-uint32_t wn_ctx_n_ctx(const wn_ctx *c) { return c->o.n_ctx; }
-uint32_t wn_ctx_n_batch(const wn_ctx *c) { return c->o.n_batch; }
-uint32_t wn_ctx_n_seq(const wn_ctx *c) { return c->o.n_seq; }
-uint32_t wn_ctx_n_out(const wn_ctx *c) { return c->o.n_out; }
-uint32_t wn_ctx_regions(const wn_ctx *c) { return c->n_regions; }
-uint64_t wn_ctx_cache_bytes(const wn_ctx *c) { return c->cache.bytes; }
+wn_model *wn_ctx_model(wn_ctx *c) {
+  return c->model;
+}
+uint32_t wn_ctx_n_ctx(const wn_ctx *c) {
+  return c->o.n_ctx;
+}
+uint32_t wn_ctx_n_batch(const wn_ctx *c) {
+  return c->o.n_batch;
+}
+uint32_t wn_ctx_n_seq(const wn_ctx *c) {
+  return c->o.n_seq;
+}
+uint32_t wn_ctx_n_out(const wn_ctx *c) {
+  return c->o.n_out;
+}
+uint32_t wn_ctx_regions(const wn_ctx *c) {
+  return c->n_regions;
+}
+uint64_t wn_ctx_cache_bytes(const wn_ctx *c) {
+  return c->cache.bytes;
+}
 
 uint64_t wn_ctx_bytes(const wn_ctx *c) {
   return c->cache.bytes + c->plan->arena_bytes +
@@ -208,12 +221,14 @@ static int take_token(wn_ctx *c, size_t i, int32_t token, uint32_t seq,
     return wn_fail(e, WN_EARG, "token %zu is for sequence %u of %u", i + 1,
                    seq + 1, c->o.n_seq);
   if (c->next[seq] >= c->o.n_ctx)
-    return wn_fail(e, WN_EARG, "sequence %u is full: it holds %u tokens, the "
-                               "context %u",
+    return wn_fail(e, WN_EARG,
+                   "sequence %u is full: it holds %u tokens, the "
+                   "context %u",
                    seq + 1, c->past[seq], c->o.n_ctx);
   if (!p->causal && c->past[seq] != 0)
-    return wn_fail(e, WN_EARG, "sequence %u is not empty: this model reads a "
-                               "sequence whole, in one step",
+    return wn_fail(e, WN_EARG,
+                   "sequence %u is not empty: this model reads a "
+                   "sequence whole, in one step",
                    seq + 1);
   c->tokens[i] = token;
   c->seq[i] = seq;
@@ -337,5 +352,9 @@ int wn_ctx_copy(wn_ctx *c, uint32_t from, uint32_t to, uint32_t n, wn_err *e) {
   return WN_OK;
 }
 
-bool wn_ctx_begin(wn_ctx *c) { return !atomic_flag_test_and_set(&c->inside); }
-void wn_ctx_end(wn_ctx *c) { atomic_flag_clear(&c->inside); }
+bool wn_ctx_begin(wn_ctx *c) {
+  return !atomic_flag_test_and_set(&c->inside);
+}
+void wn_ctx_end(wn_ctx *c) {
+  atomic_flag_clear(&c->inside);
+}

@@ -29,8 +29,9 @@ static int lay_out(uint32_t n_head, uint32_t width, int type, uint32_t n_seq,
   if (!wn_mul(row, n_ctx, &head) || !wn_pad(head, 64, &head) ||
       !wn_mul(head, n_head, &seq) || !wn_mul(seq, n_seq, &all) ||
       !wn_add(*end, all, end) || *end > SIZE_MAX / 2)
-    return wn_fail(e, WN_ELIMIT, "cache: %u sequences of %u tokens need more "
-                                 "memory than there are addresses",
+    return wn_fail(e, WN_ELIMIT,
+                   "cache: %u sequences of %u tokens need more "
+                   "memory than there are addresses",
                    n_seq, n_ctx);
   dist[0] = (size_t)row;
   dist[1] = (size_t)head;

@@ -59,11 +59,10 @@ static int check_type(const wn_prog *p, const wn_weight *w, const wn_tensor *t,
   bool plain = t->type == WN_TYPE_F32 || t->type == WN_TYPE_F16 ||
                t->type == WN_TYPE_BF16;
   if (w->matrix ? wn_mm_supported(t->type) : plain) return WN_OK;
-  return wn_fail(e, w->matrix ? WN_EUNSUP : WN_EFORMAT,
-                 "tensor %s is %s, want %s", wn_prog_str(p, w->name),
-                 wn_type(t->type)->name,
-                 w->matrix ? "a type that can be multiplied"
-                           : "f32, f16 or bf16");
+  return wn_fail(
+      e, w->matrix ? WN_EUNSUP : WN_EFORMAT, "tensor %s is %s, want %s",
+      wn_prog_str(p, w->name), wn_type(t->type)->name,
+      w->matrix ? "a type that can be multiplied" : "f32, f16 or bf16");
 }
 
 /* The tensor of a weight, checked. */
@@ -169,8 +168,7 @@ static bool alloc_tables(wn_model *m) {
   uint32_t n = m->p->n_weights;
   m->bound = wn_calloc(WN_MEM_MODEL, n, sizeof *m->bound);
   m->types = wn_calloc(WN_MEM_MODEL, n, sizeof *m->types);
-  m->owned =
-      wn_calloc(WN_MEM_MODEL, wn_gguf_n_tensors(m->g), sizeof *m->owned);
+  m->owned = wn_calloc(WN_MEM_MODEL, wn_gguf_n_tensors(m->g), sizeof *m->owned);
   return m->bound != NULL && m->types != NULL && m->owned != NULL;
 }
 
@@ -218,20 +216,38 @@ void wn_model_unref(wn_model *m) {
   wn_free(m);
 }
 
-const wn_vocab *wn_model_vocab(const wn_model *m) { return m->v; }
-const wn_gguf *wn_model_gguf(const wn_model *m) { return m->g; }
-const wn_prog *wn_model_prog(const wn_model *m) { return m->p; }
-const wn_sched *wn_model_sched(const wn_model *m) { return m->s; }
-const wn_bound *wn_model_bound(const wn_model *m) { return m->bound; }
-const int *wn_model_types(const wn_model *m) { return m->types; }
-uint32_t wn_model_n_ctx(const wn_model *m) { return m->n_ctx; }
+const wn_vocab *wn_model_vocab(const wn_model *m) {
+  return m->v;
+}
+const wn_gguf *wn_model_gguf(const wn_model *m) {
+  return m->g;
+}
+const wn_prog *wn_model_prog(const wn_model *m) {
+  return m->p;
+}
+const wn_sched *wn_model_sched(const wn_model *m) {
+  return m->s;
+}
+const wn_bound *wn_model_bound(const wn_model *m) {
+  return m->bound;
+}
+const int *wn_model_types(const wn_model *m) {
+  return m->types;
+}
+uint32_t wn_model_n_ctx(const wn_model *m) {
+  return m->n_ctx;
+}
 
 uint32_t wn_model_n_vocab(const wn_model *m) {
   return m->p->widths[m->p->result];
 }
 
-uint64_t wn_model_weight_bytes(const wn_model *m) { return m->weight_bytes; }
-uint64_t wn_model_heap_bytes(const wn_model *m) { return m->heap_bytes; }
+uint64_t wn_model_weight_bytes(const wn_model *m) {
+  return m->weight_bytes;
+}
+uint64_t wn_model_heap_bytes(const wn_model *m) {
+  return m->heap_bytes;
+}
 
 bool wn_model_is_mapped(const wn_model *m, const char **why) {
   if (why != NULL) *why = m->map_error.msg;
