@@ -13,7 +13,7 @@
 
 #include "base/mem.h"
 #include "lua/buffer.h"
-#include "lua/ctx.h"
+#include "lua/run.h"
 #include "lua/lib.h"
 #include "run/gen.h"
 #include "run/job.h"

@@ -8,7 +8,7 @@
 
 #include "base/mem.h"
 #include "base/pool.h"
-#include "lua/ctx.h"
+#include "lua/run.h"
 #include "lua/lib.h"
 #include "run/ctx.h"
 
