@@ -115,7 +115,7 @@ function M.perplexity(model, text, opts)
   for c, chunk in ipairs(chunks) do
     local ok
     ok, message, code = run_chunk({ ctx }, chunk, function(targets)
-      for _, nll in ipairs((core.score.nll(ctx, targets))) do
+      for _, nll in ipairs((core.score.nll(ctx.handle, targets))) do
         nlls[#nlls + 1] = nll
       end
     end)
@@ -224,7 +224,7 @@ function M.divergence(reference, candidates, text, opts)
     local ok
     ok, message, code = run_chunk(contexts, chunk, function(targets)
       for i = 1, #candidates do
-        local lists = { core.score.compare(contexts[1], contexts[i + 1], targets) }
+        local lists = { core.score.compare(contexts[1].handle, contexts[i + 1].handle, targets) }
         for k, f in ipairs(fields) do
           local to = raw[i][f]
           for _, v in ipairs(lists[k]) do

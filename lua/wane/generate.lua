@@ -82,7 +82,7 @@ function M.stream(model, prompt, opts)
   local ids, ctx, ours = prepare(model, prompt, opts)
   if not ids then error("wane: " .. ctx, 2) end
   local sampler = M.sampler(model, opts)
-  local gen, message = core.job.gen(ctx, sampler, ids, loop)
+  local gen, message = core.job.gen(ctx.handle, sampler, ids, loop)
   if not gen then error("wane: " .. message, 2) end
   local running = true
   local function finish()
@@ -132,7 +132,7 @@ function M.start(model, prompt, opts)
   local ids, ctx, ours = prepare(model, prompt, opts)
   if not ids then return nil, ctx, ours end
   local sampler = M.sampler(model, opts)
-  local job, message, code = core.job.start(ctx, sampler, ids, loop)
+  local job, message, code = core.job.start(ctx.handle, sampler, ids, loop)
   sampler:close() -- the job has a reference of its own
   if ours then ctx:close() end
   if not job then return nil, message, code end

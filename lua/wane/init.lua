@@ -24,7 +24,7 @@ local parts = {
   eval = { "wane.eval" },
   vocab = { "wane.vocab" },
   report = { "wane.report" },
-  quantize = { "wane.quantize", "run" },
+  quantize = { "wane.quantize" },
   verify = { "wane.provenance", "verify" },
   load = { "wane.model", "load" },
 }
