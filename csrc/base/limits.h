@@ -8,6 +8,7 @@
 #define WN_LIMITS(X)                                                           \
   X(WN_MAX_KEYS, 65536, "metadata keys of a file")                             \
   X(WN_MAX_TENSORS, 131072, "tensors of a file")                               \
+  X(WN_MAX_HEADER_BYTES, 1073741824, "bytes of a file before its tensor data") \
   X(WN_MAX_KEY_BYTES, 65535, "bytes of a metadata key")                        \
   X(WN_MAX_NAME_BYTES, 255, "bytes of a tensor name")                          \
   X(WN_MAX_STRING_BYTES, 67108864, "bytes of a metadata string")               \

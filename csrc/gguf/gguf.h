@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/os.h"
 #include "gguf/types.h"
 
 /* Value types of metadata, numbered as in the file. */
@@ -57,6 +58,8 @@ typedef struct wn_kv {
   uint64_t count;
   const uint8_t *data;
   size_t data_bytes;
+  const uint8_t *raw; /* the value as in the file, after its type */
+  size_t raw_bytes;
 } wn_kv;
 
 typedef struct wn_tensor {
@@ -77,6 +80,10 @@ typedef struct wn_gguf wn_gguf;
  * the naming rule (-00001-of-0000N.gguf), never by what the file says.
  * On success *out has one reference. Errors: all codes of HARDENING G and T. */
 int wn_gguf_open(const char *path, wn_gguf **out, wn_err *e);
+/* The same for one file alone, even when it is one of a split. */
+int wn_gguf_open_one(const char *path, wn_gguf **out, wn_err *e);
+/* A GGUF image in memory, which must outlive g; for tests and fuzzing. */
+int wn_gguf_open_memory(const void *image, size_t n, wn_gguf **out, wn_err *e);
 wn_gguf *wn_gguf_ref(wn_gguf *g);
 void wn_gguf_unref(wn_gguf *g);
 
@@ -87,6 +94,13 @@ uint32_t wn_gguf_n_shards(const wn_gguf *g);
 const char *wn_gguf_shard_path(const wn_gguf *g, uint32_t shard);
 uint64_t wn_gguf_file_bytes(const wn_gguf *g, uint32_t shard);
 uint64_t wn_gguf_data_off(const wn_gguf *g, uint32_t shard);
+/* Bytes up to the end of the tensor list, before any padding. */
+uint64_t wn_gguf_header_bytes(const wn_gguf *g, uint32_t shard);
+/* Device and inode, for the test "is the output one of my inputs". */
+wn_file_id wn_gguf_file_id(const wn_gguf *g, uint32_t shard);
+/* Metadata of any file of a split (wn_gguf_kv: of the first). */
+size_t wn_gguf_shard_n_kv(const wn_gguf *g, uint32_t shard);
+const wn_kv *wn_gguf_shard_kv(const wn_gguf *g, uint32_t shard, size_t i);
 
 size_t wn_gguf_n_kv(const wn_gguf *g); /* of the first file */
 const wn_kv *wn_gguf_kv(const wn_gguf *g, size_t i);
@@ -111,6 +125,9 @@ int wn_gguf_get_array(const wn_gguf *g, const char *key, int elem,
 /* Reads n bytes of tensor t from byte `off` of its data. Thread safe. */
 int wn_gguf_read(const wn_gguf *g, const wn_tensor *t, uint64_t off, void *buf,
                  size_t n, wn_err *e);
+/* Reads n bytes at `off` of file `shard`. Thread safe. */
+int wn_gguf_read_file(const wn_gguf *g, uint32_t shard, uint64_t off, void *buf,
+                      size_t n, wn_err *e);
 
 /* Maps all files (once; counted with the wn_gguf). Fails with WN_EIO where
  * mapping is refused; the caller then reads. */
