@@ -1,6 +1,14 @@
-# wane - plain make, no configure step.
-#   make            build for Lua 5.4 and LuaJIT into build/
-#   make test       every spec under both Luas
+# wane - one readable Makefile, no configure step.
+#
+#   make                build for Lua 5.4 and LuaJIT into build/
+#   make demo           quantize, judge and talk to the demo model
+#   make test           every spec under both Luas
+#   make check          test, lint and all the lanes below that CI runs
+#   make bench          wane beside llama.cpp (bench-quant, bench-quality)
+#   make install        into PREFIX (/usr/local), for the Lua of LUA=lua5.4
+#
+# What a target needs and misses is installed through apt after saying so;
+# where that is not possible the exact packages are printed.
 
 CFLAGS ?= -O2 -g
 # -ffp-contract=off: block encoders are defined bit for bit; kernels that want
@@ -8,14 +16,19 @@ CFLAGS ?= -O2 -g
 WN_CFLAGS = -std=c11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -MMD -pthread \
             -ffp-contract=off -Icsrc \
             -Wall -Wextra -Wconversion -Wshadow -Wvla
-LUAS = lua5.4 luajit
-LUA_INC_lua5.4 = /usr/include/lua5.4
-LUA_INC_luajit = /usr/include/luajit-2.1
+LUAS ?= lua5.4 luajit
+LUA_INC_lua5.4 = $(firstword $(wildcard /usr/include/lua5.4 /usr/local/include))
+LUA_INC_luajit = $(firstword $(wildcard /usr/include/luajit-2.1 /usr/local/include/luajit-2.1))
+LUA_VER_lua5.4 = 5.4
+LUA_VER_luajit = 5.1
 B ?= build
+PREFIX ?= /usr/local
+LUA ?= lua5.4
+SPECS ?= spec
 
 # Layers without Lua are compiled once, csrc/lua/ once per Lua.
-PURE = $(wildcard csrc/base/*.c csrc/gguf/*.c csrc/quant/*.c csrc/kern/*.c \
-                  csrc/text/*.c csrc/graph/*.c csrc/run/*.c)
+LAYERS = base gguf quant kern text graph run
+PURE = $(foreach l,$(LAYERS),$(wildcard csrc/$(l)/*.c))
 BIND = $(wildcard csrc/lua/*.c)
 PURE_O = $(PURE:csrc/%.c=$(B)/obj/%.o)
 
@@ -25,19 +38,138 @@ $(B)/obj/%.o: csrc/%.c
 	@mkdir -p $(@D)
 	$(CC) $(WN_CFLAGS) $(CFLAGS) -c $< -o $@
 
+# The list of sources, rewritten when it changes: a file that left the tree
+# must leave the library too.
+$(B)/sources: FORCE
+	@mkdir -p $(B)
+	@echo '$(PURE) $(BIND)' | cmp -s - $@ || echo '$(PURE) $(BIND)' > $@
+
 define PER_LUA
 $(B)/$(1)/obj/%.o: csrc/lua/%.c
 	@mkdir -p $$(@D)
 	$$(CC) $$(WN_CFLAGS) -I$$(LUA_INC_$(1)) $$(CFLAGS) -c $$< -o $$@
-$(B)/$(1)/wane/core.so: $(PURE_O) $(BIND:csrc/lua/%.c=$(B)/$(1)/obj/%.o)
+$(B)/$(1)/wane/core.so: $(PURE_O) $(BIND:csrc/lua/%.c=$(B)/$(1)/obj/%.o) $(B)/sources
 	@mkdir -p $$(@D)
-	$$(CC) -shared $$(CFLAGS) $$(LDFLAGS) -pthread -o $$@ $$^ -lm -ldl
+	$$(CC) -shared $$(CFLAGS) $$(LDFLAGS) -pthread -o $$@ \
+	  $$(filter %.o,$$^) -lm -ldl
 endef
 $(foreach l,$(LUAS),$(eval $(call PER_LUA,$(l))))
 
 -include $(wildcard $(B)/obj/*/*.d $(B)/*/obj/*.d)
 
+# ---- what a fresh Debian 12 lacks -------------------------------------------
+
+NEED = sh .ci/need
+deps-demo:
+	@$(NEED) lua5.4 liblua5.4-dev
+deps-test: deps-demo
+	@$(NEED) lua-busted luajit libluajit-5.1-dev lua-cjson
+deps-lint:
+	@$(NEED) lua-check clang clang-format libclang-rt-dev
+deps-peer: deps-test
+	@$(NEED) npm
+
+# ---- the two commands --------------------------------------------------------
+
+demo: deps-demo
+	@$(MAKE) --no-print-directory LUAS=lua5.4 all > $(B)-demo.log 2>&1 || \
+	  { cat $(B)-demo.log; exit 1; }
+	@rm -f $(B)-demo.log
+	@LUA_PATH="./lua/?.lua;./lua/?/init.lua;;" LUA_CPATH="./$(B)/lua5.4/?.so;;" \
+	  lua5.4 examples/demo.lua
+
+test: deps-test
+	@$(MAKE) --no-print-directory all
+	@sh spec/support/run.sh $(B) "$(LUAS)" $(SPECS)
+
+# ---- lanes ---------------------------------------------------------------------
+
+# The same specs on a library with a sanitizer inside. The interpreters are not
+# built with it, so its runtime is preloaded; their own leaks are not our news.
+SAN_ENV = LD_PRELOAD="$$($(CC) -print-file-name=lib$(1).so)"
+check-asan: deps-test
+	@$(MAKE) --no-print-directory B=build/asan \
+	  CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined" all
+	@WANE_WRAP="env $(call SAN_ENV,asan) ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 WANE_SLOW=0 WANE_LANE=asan" \
+	  sh spec/support/run.sh build/asan "$(LUAS)" $(SPECS)
+
+check-tsan: deps-test
+	@$(MAKE) --no-print-directory B=build/tsan LUAS=lua5.4 \
+	  CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=thread" all
+	@WANE_WRAP="env $(call SAN_ENV,tsan) TSAN_OPTIONS=halt_on_error=0:exitcode=66:suppressions=spec/support/tsan.supp WANE_LANE=tsan" \
+	  sh spec/support/run.sh build/tsan lua5.4 spec/threads
+
+# Every public function with the n-th allocation failing, for all n.
+check-oom: all
+	@sh spec/support/run.sh $(B) "$(LUAS)" spec/oom
+
+# Every instruction set tier that this machine has.
+check-isa: all
+	@for isa in ref avx2 avx512; do echo "== WANE_ISA=$$isa"; \
+	  WANE_ISA=$$isa sh spec/support/run.sh $(B) lua5.4 spec/kern $(wildcard spec/*quant_spec.lua) || exit 1; done
+
+# Killing the quantizer at random moments.
+check-crash: all
+	@WANE_KILLS=100 sh spec/support/run.sh $(B) lua5.4 spec/kill_spec.lua
+
+# llama.cpp v0.5.0 as its makers' prebuilt library, loaded through LuaJIT's ffi.
+PEER = build/peer/node_modules/@node-llama-cpp/linux-x64/bins/linux-x64
+$(PEER)/libggml-base.so:
+	@$(MAKE) --no-print-directory deps-peer
+	@mkdir -p build/peer
+	cd build/peer && npm install --no-save --no-audit --no-fund --prefix . @node-llama-cpp/linux-x64@3.22.1
+peer: $(PEER)/libggml-base.so
+check-peer: all peer
+	@LD_LIBRARY_PATH=$(PEER) WANE_PEER=$(PEER) \
+	  sh spec/support/run.sh $(B) luajit spec/peer
+
+# make fuzz T=gguf S=60
+T ?= gguf
+S ?= 60
+$(B)/fuzz/%: spec/fuzz/%.c $(PURE)
+	@$(NEED) clang libclang-rt-dev
+	@mkdir -p $(@D)
+	clang $(filter-out -MMD -fvisibility=hidden,$(WN_CFLAGS)) -O1 -g \
+	  -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
+	  -o $@ $< $(PURE) -lm -ldl
+fuzz: $(B)/fuzz/$(T)
+	@mkdir -p $(B)/fuzz/corpus-$(T)
+	$(B)/fuzz/$(T) -max_total_time=$(S) -rss_limit_mb=512 -malloc_limit_mb=256 \
+	  -timeout=5 -print_final_stats=1 $(B)/fuzz/corpus-$(T)
+
+lint: deps-lint
+	@luacheck -q lua spec examples bench
+	@clang-format --dry-run --Werror $(PURE) $(BIND) $(wildcard csrc/*/*.h)
+	@sh .ci/gates
+	@$(MAKE) --no-print-directory B=build/lint CC=clang CFLAGS="-O1 -Werror -Wno-unknown-warning-option" LUAS=lua5.4 all > build/lint.log 2>&1 || \
+	  { cat build/lint.log; exit 1; }
+	@echo "lint: clean"
+
+check: test lint check-asan check-tsan check-oom check-isa check-peer
+
+# ---- benches ---------------------------------------------------------------------
+
+BENCH = LD_LIBRARY_PATH=$(PEER) WANE_PEER=$(PEER) \
+        LUA_PATH="./lua/?.lua;./lua/?/init.lua;./?.lua;;" LUA_CPATH="./$(B)/luajit/?.so;;" luajit
+bench: all peer
+	@$(BENCH) bench/engine.lua $(ARGS)
+bench-quant: all peer
+	@$(BENCH) bench/quant.lua $(ARGS)
+bench-quality: all peer
+	@$(BENCH) bench/quality.lua $(ARGS)
+
+# ---- install ---------------------------------------------------------------------
+
+install: $(B)/$(LUA)/wane/core.so
+	install -d $(PREFIX)/lib/lua/$(LUA_VER_$(LUA))/wane $(PREFIX)/share/lua/$(LUA_VER_$(LUA)) $(PREFIX)/bin
+	install -m 755 $< $(PREFIX)/lib/lua/$(LUA_VER_$(LUA))/wane/core.so
+	cp -R lua/wane $(PREFIX)/share/lua/$(LUA_VER_$(LUA))/
+	install -m 755 examples/wane $(PREFIX)/bin/wane
+
 clean:
 	rm -rf $(B)
 
-.PHONY: all clean
+FORCE:
+.PHONY: all demo test check check-asan check-tsan check-oom check-isa check-crash \
+        check-peer peer fuzz lint bench bench-quant bench-quality install clean \
+        deps-demo deps-test deps-lint deps-peer FORCE

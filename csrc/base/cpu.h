@@ -57,6 +57,14 @@ int wn_isa_of_name(const char *name);
 #define WN_TARGET_END WN_PRAGMA(GCC pop_options)
 #endif
 
+/* Before a short loop of constant length: unroll it whole, so that arrays
+ * indexed by its counter can live in registers. */
+#if defined(__clang__)
+#define WN_UNROLL WN_PRAGMA(clang loop unroll(full))
+#else
+#define WN_UNROLL WN_PRAGMA(GCC unroll 16)
+#endif
+
 /* In files whose float results are defined bit for bit: no contraction of
  * a*b+c into one rounding. Put it once, before the first function. */
 #if defined(__clang__)

@@ -110,6 +110,10 @@ int luaopen_wane_core(lua_State *L) {
   lua_newtable(L);
   wn_setfuncs(L, core_funcs);
   /* PARTS: one line per binding file */
-  (void)open_part;
+  open_part(L, "gguf", wn_open_gguf);
+  open_part(L, "quant", wn_open_quant);
+  open_part(L, "stream", wn_open_stream);
+  open_part(L, "imatrix", wn_open_imatrix);
+  open_part(L, "calib", wn_open_calib);
   return 1;
 }

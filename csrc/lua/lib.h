@@ -66,11 +66,14 @@ void wn_push_u64(lua_State *L, uint64_t v);
 int wn_open_core(lua_State *L);
 int wn_open_gguf(lua_State *L);
 int wn_open_quant(lua_State *L);
+int wn_open_stream(lua_State *L);
+int wn_open_imatrix(lua_State *L);
 int wn_open_vocab(lua_State *L);
 int wn_open_prog(lua_State *L);
 int wn_open_model(lua_State *L);
 int wn_open_ctx(lua_State *L);
 int wn_open_sample(lua_State *L);
 int wn_open_job(lua_State *L);
+int wn_open_calib(lua_State *L);
 
 #endif

@@ -28,10 +28,10 @@ typedef struct wn_format {
   bool needs_importance; /* refuses to encode without it */
   bool uses_importance;  /* ignores it otherwise */
   wn_encode_fn encode;   /* reference; NULL: cannot be encoded */
-  wn_decode_fn decode;   /* reference; NULL: no decoder (q8_1, q8_K have one) */
+  wn_decode_fn decode;   /* reference; never NULL */
 } wn_format;
 
-/* The format of a tensor type, or NULL (integer types, unknown types). */
+/* The format of a tensor type, or NULL for an unknown one. */
 const wn_format *wn_format_of(int type);
 
 /* The fastest encoder / decoder with the reference's bytes for an ISA tier. */
@@ -39,14 +39,27 @@ wn_encode_fn wn_encode_best(int type, wn_isa isa);
 wn_decode_fn wn_decode_best(int type, wn_isa isa);
 
 /* Encodes n_rows rows of n_cols values with the tier in force; `importance`
- * has n_cols values for all rows, or is NULL. Checks first: WN_EFORMAT for a
- * row that is no multiple of the block, WN_EDATA for a non-finite value
- * ("row r, column c is nan"), WN_EARG where the type needs importance or it
- * has a negative or non-finite value. A non-finite value in an importance
- * vector or an all-zero one follows HARDENING Q3. */
+ * has n_cols values for all rows, or is NULL. Checks first:
+ *   WN_EUNSUP  the type cannot be written (integers, unknown types)
+ *   WN_EFORMAT a row is no multiple of the block; the importance vector is
+ *              refused by wn_check_importance (types that ignore it do not
+ *              look at it)
+ *   WN_EARG    the type needs importance and there is none
+ *   WN_EDATA   "row r, column c is nan": every type refuses NaN; f32, f16 and
+ *              bf16 hold infinities, block types refuse them
+ * Finite values never fail: a scale beyond binary16 becomes infinite, as in
+ * the reference. After a failure dst holds no meaningful bytes. */
 int wn_encode_rows(int type, const float *src, void *dst, size_t n_rows,
                    size_t n_cols, const float *importance, wn_err *e);
+/* Decodes n_rows rows. Any bytes are valid. WN_EFORMAT, WN_EUNSUP as above. */
 int wn_decode_rows(int type, const void *src, float *dst, size_t n_rows,
                    size_t n_cols, wn_err *e);
+
+/* HARDENING Q3 for a vector of n values: WN_EFORMAT when one is NaN, infinite
+ * or negative, or when all are zero (it says nothing: leave it out). */
+int wn_check_importance(const float *importance, size_t n, wn_err *e);
+
+/* Replaces every NaN and infinity by zero; returns how many there were. */
+size_t wn_zero_nonfinite(float *x, size_t n);
 
 #endif

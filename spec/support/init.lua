@@ -1,6 +1,7 @@
 --- Shared by all specs: where data lies, skipping loudly, and the leak check.
 local M = {}
 
+local busted = require "busted"
 local core = require "wane.core"
 
 --- The folder of conformance data beside the checkout, with a final slash.
@@ -37,13 +38,21 @@ function M.tmp(suffix)
   return ("%s/%d-%s-%s"):format(dir, n_tmp, tostring({}):match "0x(%x+)", suffix or "t")
 end
 
---- Path of a conformance file, or marks the running spec as pending.
+--- Ends the running spec as skipped, with a reason that the report prints.
+--- (The pending that throws lives in the environment of the running test.)
+local running
+busted.subscribe({ "test", "start" }, function(element)
+  running = element
+  return nil, true
+end)
+function M.skip(reason)
+  running.env.pending("SKIPPED: " .. reason)
+end
+
+--- Path of a conformance file; skips the running spec when it is absent.
 function M.conformance(name)
   local path = M.shared .. "conformance/" .. name
-  if not M.exists(path) then
-    pending("SKIPPED: " .. path .. " is absent")
-    return nil
-  end
+  if not M.exists(path) then M.skip(path .. " is absent") end
   return path
 end
 
@@ -63,11 +72,11 @@ end
 --- Call at the top of a describe: after each test nothing of ours may live.
 function M.check_leaks()
   local before
-  before_each(function()
+  busted.before_each(function()
     M.collect()
     before = core.memory().blocks
   end)
-  after_each(function()
+  busted.after_each(function()
     M.collect()
     local m = core.memory()
     assert(m.blocks <= before, ("%d blocks leaked (%d bytes)"):format(m.blocks - before, m.bytes))

@@ -1,0 +1,6 @@
+std = "min"
+max_line_length = 110
+cache = "build/.luacheckcache"
+read_globals = { "jit" }
+files["spec"] = { std = "min+busted", globals = { "_TEST" } }
+files["bench"] = { read_globals = { "jit" } }

@@ -1,0 +1,82 @@
+/* mm.h - what the tiers of the matrix multiply share (private to kern/).
+ *
+ * A tier is one table: for each weight type the form in which it wants the
+ * activations and the function that multiplies. kern.c picks the tier.
+ *
+ * Packed activations, three forms. A column of k values takes `stride` bytes:
+ *   F32      k floats, zeros up to a multiple of 16
+ *   Q8_32    k int8 q | a float d per 32 values | an int32 sum of q per 32
+ *   Q8_256   k int8 q | a float d per 256 | 16 int16 sums of 16 q per 256 |
+ *            8 int16 sums of 32 q per 256
+ * x is close to d * q. The roundings are those of ggml's q8_0 and q8_K, so
+ * that results stay close to llama.cpp's: Q8_32: d = amax / 127, stored
+ * rounded to binary16; Q8_256: d = -max / 127 for the value max that is
+ * largest in magnitude. q is rounded to nearest, ties to even. */
+#ifndef WN_KERN_MM_H
+#define WN_KERN_MM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gguf/types.h"
+
+/* Before a loop over accumulators: unroll it, so that they become registers. */
+#if defined(__clang__)
+#define WN_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define WN_UNROLL _Pragma("GCC unroll 32")
+#endif
+
+typedef enum wn_pack {
+  WN_PACK_NONE, /* the type cannot be multiplied */
+  WN_PACK_F32,
+  WN_PACK_Q8_32,
+  WN_PACK_Q8_256,
+} wn_pack;
+
+/* Byte offsets inside one packed column. */
+typedef struct wn_column {
+  size_t d, sums, sums32, stride;
+} wn_column;
+
+wn_column wn_column_of(wn_pack pack, size_t k);
+
+/* One call of wn_mm, as the tiers see it. */
+typedef struct wn_mm_job {
+  int type;
+  const uint8_t *w; /* row r at w + r * row_bytes */
+  size_t row_bytes, k, r0, r1;
+  const uint8_t *packed;
+  wn_column col; /* the packed columns' layout */
+  size_t c0, c1;
+  float *y; /* y[c * ldy + r] */
+  size_t ldy;
+  void *scratch; /* WN_MM_SCRATCH bytes, 64-byte aligned */
+} wn_mm_job;
+
+#define WN_MM_SCRATCH (160u << 10)
+
+typedef struct wn_mm_op {
+  wn_pack pack;
+  void (*run)(const wn_mm_job *job);
+} wn_mm_op;
+
+typedef struct wn_mm_tier {
+  wn_mm_op op[WN_N_TYPE_IDS];
+  /* One column of k values at x into `column`; k is a multiple of the
+   * form's block (F32: any k). Same bytes in every tier. */
+  void (*pack_q8_32)(const float *x, size_t k, uint8_t *column);
+  void (*pack_q8_256)(const float *x, size_t k, uint8_t *column);
+} wn_mm_tier;
+
+extern const wn_mm_tier wn_mm_ref;
+#if defined(__x86_64__)
+extern const wn_mm_tier wn_mm_avx2, wn_mm_avx512;
+#endif
+
+/* The portable packers; the other tiers' give the same bytes. */
+void wn_pack_q8_32_ref(const float *x, size_t k, uint8_t *column);
+void wn_pack_q8_256_ref(const float *x, size_t k, uint8_t *column);
+
+#endif

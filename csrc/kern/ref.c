@@ -1,0 +1,109 @@
+/* ref.c - the matrix multiply in portable C, for every weight type.
+ *
+ * Weights are decoded by the reference decoders and multiplied with float
+ * activations: no rounding of activations to 8 bits, sums of 256 products in
+ * double. This is what every other tier is compared with. */
+#include <math.h>
+#include <string.h>
+
+#include "base/half.h"
+#include "kern/mm.h"
+#include "quant/quant.h"
+
+#define CHUNK 256 /* every block length divides it */
+
+static double dot(const float *a, const float *b, size_t n) {
+  double s = 0;
+  for (size_t i = 0; i < n; i++)
+    s += (double)a[i] * (double)b[i];
+  return s;
+}
+
+static void run(const wn_mm_job *job) {
+  const wn_type_info *t = wn_type(job->type);
+  wn_decode_fn decode = wn_format_of(job->type)->decode;
+  float *w = job->scratch;
+  for (size_t r = job->r0; r < job->r1; r++) {
+    const uint8_t *row = job->w + r * job->row_bytes;
+    for (size_t c = job->c0; c < job->c1; c++)
+      job->y[c * job->ldy + r] = 0;
+    for (size_t i = 0; i < job->k; i += CHUNK) {
+      size_t n = job->k - i < CHUNK ? job->k - i : CHUNK;
+      decode(row + i / t->block * t->bytes, w, n);
+      for (size_t c = job->c0; c < job->c1; c++) {
+        const float *x =
+            (const float *)(const void *)(job->packed + c * job->col.stride);
+        job->y[c * job->ldy + r] += (float)dot(w, x + i, n);
+      }
+    }
+  }
+}
+
+/* Nearest integer, ties to even, for |x| < 2^22: adding 1.5 * 2^23 leaves the
+ * integer in the low bits. */
+static int nearest(float x) {
+  return (int)(wn_bits_of_f32(x + 12582912.0f) & 0x7fffffu) - 0x400000;
+}
+
+void wn_pack_q8_32_ref(const float *x, size_t k, uint8_t *column) {
+  wn_column col = wn_column_of(WN_PACK_Q8_32, k);
+  for (size_t b = 0; b < k / 32; b++) {
+    float amax = 0;
+    for (size_t i = 0; i < 32; i++) {
+      float a = fabsf(x[32 * b + i]);
+      if (a > amax) amax = a;
+    }
+    float d = amax / 127, id = d > 0 ? 1 / d : 0;
+    int32_t sum = 0;
+    for (size_t i = 0; i < 32; i++) {
+      int q = nearest(x[32 * b + i] * id);
+      column[32 * b + i] = (uint8_t)q;
+      sum += q;
+    }
+    d = wn_f32_of_f16(wn_f16_of_f32(d));
+    memcpy(column + col.d + 4 * b, &d, 4);
+    memcpy(column + col.sums + 4 * b, &sum, 4);
+  }
+}
+
+/* The value of largest magnitude among 256, the first of equals. */
+static float extreme(const float *x) {
+  float amax = 0, max = 0;
+  for (size_t i = 0; i < 256; i++)
+    if (fabsf(x[i]) > amax) {
+      amax = fabsf(x[i]);
+      max = x[i];
+    }
+  return max;
+}
+
+void wn_pack_q8_256_ref(const float *x, size_t k, uint8_t *column) {
+  wn_column col = wn_column_of(WN_PACK_Q8_256, k);
+  for (size_t b = 0; b < k / 256; b++) {
+    float max = extreme(x + 256 * b);
+    float scale = max != 0 ? -127 / max : 0, d = max != 0 ? 1 / scale : 0;
+    int16_t sums[16] = {0}, sums32[8] = {0};
+    for (size_t i = 0; i < 256; i++) {
+      int q = nearest(x[256 * b + i] * scale);
+      if (q > 127) q = 127;
+      column[256 * b + i] = (uint8_t)q;
+      sums[i / 16] = (int16_t)(sums[i / 16] + q);
+      sums32[i / 32] = (int16_t)(sums32[i / 32] + q);
+    }
+    memcpy(column + col.d + 4 * b, &d, 4);
+    memcpy(column + col.sums + 32 * b, sums, 32);
+    memcpy(column + col.sums32 + 16 * b, sums32, 16);
+  }
+}
+
+#define REF(ID) [WN_TYPE_##ID] = {WN_PACK_F32, run}
+
+const wn_mm_tier wn_mm_ref = {
+    .op = {REF(F32),     REF(F16),    REF(BF16),  REF(Q4_0),    REF(Q4_1),
+           REF(Q5_0),    REF(Q5_1),   REF(Q8_0),  REF(Q2_K),    REF(Q3_K),
+           REF(Q4_K),    REF(Q5_K),   REF(Q6_K),  REF(IQ1_S),   REF(IQ1_M),
+           REF(IQ2_XXS), REF(IQ2_XS), REF(IQ2_S), REF(IQ3_XXS), REF(IQ3_S),
+           REF(IQ4_NL),  REF(IQ4_XS), REF(TQ1_0), REF(TQ2_0),   REF(MXFP4),
+           REF(NVFP4),   REF(Q1_0),   REF(Q2_0)},
+    .pack_q8_32 = wn_pack_q8_32_ref,
+    .pack_q8_256 = wn_pack_q8_256_ref};

@@ -1,0 +1,169 @@
+/* calib.c - Lua: encoding under the Hessian of a layer's inputs.
+ *
+ * core.calib.hessian(n [, floats]) -> hessian of n columns, zero or given as a
+ *                                     buffer of n x n values
+ *   hessian:add(x)           adds x^T x of a buffer of n columns
+ *   hessian:merge(other)     adds another hessian of the same width
+ *   hessian:factor(damp)     ready for error feedback; damps the diagonal
+ *   hessian:matrix()         -> buffer n x n (a copy)
+ *   hessian:diagonal()       -> buffer 1 x n
+ * core.calib.rebuild(type, w, hessian, { feedback, sweeps, threads,
+ *                    importance }) -> bytes, error before, error after
+ * core.calib.supported(type) -> boolean */
+#include <string.h>
+
+#include "base/limits.h"
+#include "base/mem.h"
+#include "base/pool.h"
+#include "gguf/types.h"
+#include "lua/buffer.h"
+#include "lua/lib.h"
+#include "quant/rebuild.h"
+
+static void hessian_unref(void *obj) {
+  wn_hessian_free(obj);
+  wn_free(obj);
+  wn_pool_leave();
+}
+
+static const wn_class_def hessian_class; /* defined at the end */
+
+static wn_hessian *check_hessian(lua_State *L, int arg) {
+  return wn_handle_check(L, arg, &hessian_class);
+}
+
+static int no_memory(lua_State *L, wn_err *e) {
+  wn_fail(e, WN_ENOMEM, "hessian: out of memory");
+  return wn_push_error(L, e);
+}
+
+static int hessian_new(lua_State *L) {
+  int64_t n = wn_check_int(L, 1, 1, WN_MAX_WIDTH);
+  wn_err e = {0};
+  wn_buffer *given = lua_isnoneornil(L, 2) ? NULL : wn_buffer_check(L, 2);
+  if (given != NULL && (given->rows != (size_t)n || given->cols != (size_t)n))
+    return luaL_argerror(L, 2, "want a buffer of n x n values");
+  wn_handle *h = wn_handle_new(L, &hessian_class);
+  wn_hessian *hs = wn_calloc(WN_MEM_QUANT, 1, sizeof *hs);
+  if (hs == NULL) return no_memory(L, &e);
+  if (wn_hessian_init(hs, (size_t)n, &e) != WN_OK) {
+    wn_free(hs);
+    return wn_push_error(L, &e);
+  }
+  if (given != NULL)
+    memcpy(hs->h, given->data, (size_t)(n * n) * sizeof *hs->h);
+  wn_pool_enter();
+  h->obj = hs;
+  return 1;
+}
+
+static int hessian_add(lua_State *L) {
+  wn_hessian *hs = check_hessian(L, 1);
+  const wn_buffer *x = wn_buffer_check(L, 2);
+  luaL_argcheck(L, x->cols == hs->n, 2, "want one column per column of H");
+  wn_hessian_add(hs, x->data, x->cols, x->rows, wn_pool_default_threads());
+  return 0;
+}
+
+static int hessian_merge(lua_State *L) {
+  wn_hessian *hs = check_hessian(L, 1);
+  const wn_hessian *other = check_hessian(L, 2);
+  luaL_argcheck(L, other->n == hs->n, 2, "the hessians differ in width");
+  for (size_t i = 0; i < hs->n * hs->n; i++)
+    hs->h[i] += other->h[i];
+  return 0;
+}
+
+static int hessian_factor(lua_State *L) {
+  wn_hessian *hs = check_hessian(L, 1);
+  double damp = luaL_checknumber(L, 2);
+  wn_err e = {0};
+  luaL_argcheck(L, damp >= 0 && damp <= 1e6, 2, "want 0 or more");
+  if (wn_hessian_factor(hs, damp, &e) != WN_OK) return wn_push_error(L, &e);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+static int hessian_matrix(lua_State *L) {
+  wn_hessian *hs = check_hessian(L, 1);
+  wn_err e = {0};
+  wn_buffer *b = wn_buffer_push(L, hs->n, hs->n, &e);
+  if (b == NULL) return wn_push_error(L, &e);
+  memcpy(b->data, hs->h, hs->n * hs->n * sizeof *b->data);
+  return 1;
+}
+
+static int hessian_diagonal(lua_State *L) {
+  wn_hessian *hs = check_hessian(L, 1);
+  wn_err e = {0};
+  wn_buffer *b = wn_buffer_push(L, 1, hs->n, &e);
+  if (b == NULL) return wn_push_error(L, &e);
+  for (size_t i = 0; i < hs->n; i++)
+    b->data[i] = hs->h[i * hs->n + i];
+  return 1;
+}
+
+static const char *const rebuild_names[] = {"feedback", "sweeps", "threads",
+                                            "importance", NULL};
+
+static int calib_rebuild(lua_State *L) {
+  int type = wn_type_of_name(luaL_checkstring(L, 1));
+  const wn_buffer *w = wn_buffer_check(L, 2);
+  const wn_hessian *hs = check_hessian(L, 3);
+  luaL_checktype(L, 4, LUA_TTABLE);
+  wn_check_options(L, 4, rebuild_names);
+  luaL_argcheck(L, w->cols == hs->n, 3, "the hessian is for another width");
+  wn_rebuild_opts o = {
+      .feedback = wn_opt_bool(L, 4, "feedback", true),
+      .n_sweeps = (int)wn_opt_int(L, 4, "sweeps", 8, 0, 1000),
+      .n_threads = (int)wn_opt_int(L, 4, "threads", wn_pool_default_threads(),
+                                   1, WN_MAX_THREADS)};
+  lua_getfield(L, 4, "importance");
+  const wn_buffer *imp = lua_isnil(L, -1) ? NULL : wn_buffer_check(L, -1);
+  luaL_argcheck(L, imp == NULL || imp->rows * imp->cols == hs->n, 4,
+                "importance: want one value per column");
+  wn_err e = {0};
+  uint64_t row_bytes;
+  wn_rebuild_stats stats;
+  if (!wn_rebuild_supported(type)) {
+    wn_fail(&e, WN_EUNSUP, "rebuild: blocks of %s cannot be",
+            lua_tostring(L, 1));
+    return wn_push_error(L, &e);
+  }
+  if (wn_row_bytes(type, w->cols, &row_bytes, &e) != WN_OK)
+    return wn_push_error(L, &e);
+  /* scratch as a userdata: an error in lua_pushlstring cannot leak it */
+  void *dst = lua_newuserdata(L, w->rows * (size_t)row_bytes + 1);
+  if (wn_rebuild_rows(type, w->data, dst, w->rows, hs,
+                      imp != NULL ? imp->data : NULL, &o, &stats, &e) != WN_OK)
+    return wn_push_error(L, &e);
+  lua_pushlstring(L, dst, w->rows * (size_t)row_bytes);
+  lua_pushnumber(L, stats.before);
+  lua_pushnumber(L, stats.after);
+  return 3;
+}
+
+static int calib_supported(lua_State *L) {
+  lua_pushboolean(
+      L, wn_rebuild_supported(wn_type_of_name(luaL_checkstring(L, 1))));
+  return 1;
+}
+
+static const luaL_Reg hessian_methods[] = {
+    {"add", hessian_add},           {"merge", hessian_merge},
+    {"factor", hessian_factor},     {"matrix", hessian_matrix},
+    {"diagonal", hessian_diagonal}, {NULL, NULL}};
+
+static const wn_class_def hessian_class = {"wane.hessian", hessian_methods,
+                                           NULL, hessian_unref};
+
+int wn_open_calib(lua_State *L) {
+  static const luaL_Reg funcs[] = {{"hessian", hessian_new},
+                                   {"rebuild", calib_rebuild},
+                                   {"supported", calib_supported},
+                                   {NULL, NULL}};
+  wn_class_register(L, &hessian_class);
+  lua_newtable(L);
+  wn_setfuncs(L, funcs);
+  return 1;
+}

@@ -1,0 +1,628 @@
+/* lua/gguf_write.c - core.gguf: writing, the raw face of gguf/write.h.
+ *
+ * meta() makes a metadata list m: m:copy(g, shard), m:set(key, type, value,
+ * elem), m:remove(key), m:has(key), m:count().
+ *
+ * layout(m, tensors, opts) makes a layout l; tensors is a file handle or a
+ * list of { name =, type =, shape = , shard = }: l:files(), l:file(k),
+ * l:path(base, k), l:tensor(i).
+ *
+ * writer(l, k, path, opts) makes a writer w of file k: w:put(string), w:copy(g,
+ * i, off, n), w:tell(), w:seal(), w:commit(), and w.abort, w:had(), w:skip(i)
+ * for giving up and resuming.
+ *
+ * World failures give nil, message, code. Collecting an open writer removes
+ * its .part. */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/limits.h"
+#include "base/mem.h"
+#include "gguf/parts.h"
+#include "gguf/write.h"
+#include "lua/gguf.h"
+
+static int push_true(lua_State *L) {
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+static int push_result(lua_State *L, int rc, const wn_err *e) {
+  return rc == WN_OK ? push_true(L) : wn_push_error(L, e);
+}
+
+/* --- meta ----------------------------------------------------------------- */
+
+static void free_meta(void *obj) {
+  wn_meta_free(obj);
+}
+
+static int new_meta(lua_State *L) {
+  wn_err e = {0};
+  wn_meta *m = NULL;
+  wn_handle *h = wn_handle_new(L, &wn_meta_class);
+  if (wn_meta_new(&m, &e) != WN_OK) return wn_push_error(L, &e);
+  h->obj = m;
+  return 1;
+}
+
+static int meta_copy(lua_State *L) {
+  wn_err e = {0};
+  wn_meta *m = wn_handle_check(L, 1, &wn_meta_class);
+  wn_gguf *g = wn_handle_check(L, 2, &wn_gguf_class);
+  int64_t shard = 1, n = (int64_t)wn_gguf_n_shards(g);
+  if (!lua_isnoneornil(L, 3)) shard = wn_check_int(L, 3, 1, n);
+  return push_result(L, wn_meta_copy(m, g, (uint32_t)shard - 1, &e), &e);
+}
+
+static int kv_type_of_name(const char *name) {
+  for (int i = 0; i < WN_KV_N_TYPES; i++)
+    if (strcmp(wn_kv_type_name(i), name) == 0) return i;
+  return -1;
+}
+
+static int check_kv_type(lua_State *L, int arg) {
+  int type = kv_type_of_name(luaL_checkstring(L, arg));
+  luaL_argcheck(L, type >= 0, arg,
+                "want u8, i8, u16, i16, u32, i32, u64, i64, f32, f64, bool, "
+                "string or array");
+  return type;
+}
+
+/* Where an encoded value goes. First only counted (p == NULL), then written:
+ * neither pass allocates, so nothing can change between its steps. */
+typedef struct encoder {
+  uint8_t *p;
+  size_t n, cap;
+} encoder;
+
+static void add_bytes(lua_State *L, encoder *out, const void *p, size_t n) {
+  if (out->p != NULL) {
+    if (n > out->cap - out->n) luaL_error(L, "wane: value changed meanwhile");
+    if (n > 0) memcpy(out->p + out->n, p, n);
+  }
+  out->n += n;
+}
+
+static void add_int(lua_State *L, encoder *out, uint64_t v, size_t n) {
+  uint8_t le[8];
+  for (size_t i = 0; i < 8; i++)
+    le[i] = (uint8_t)(v >> (8 * i));
+  add_bytes(L, out, le, n);
+}
+
+static int bad_value(lua_State *L, int type) {
+  if (lua_type(L, -1) == LUA_TNUMBER)
+    return luaL_error(L, "wane: %f does not fit in %s", lua_tonumber(L, -1),
+                      wn_kv_type_name(type));
+  return luaL_error(L, "wane: want a value for %s, found %s",
+                    wn_kv_type_name(type), luaL_typename(L, -1));
+}
+
+/* A decimal string of a 64-bit type, whole and in range. */
+static bool int_of_text(const char *s, int type, uint64_t *v) {
+  char *end = NULL;
+  const char *digits = s + (*s == '-');
+  if (*digits < '0' || *digits > '9') return false;
+  errno = 0;
+  if (type == WN_KV_U64)
+    *v = *s == '-' ? 0 : strtoull(s, &end, 10);
+  else
+    *v = (uint64_t)strtoll(s, &end, 10);
+  return end != NULL && errno == 0 && *end == 0;
+}
+
+static bool is_signed(int type) {
+  return type == WN_KV_I8 || type == WN_KV_I16 || type == WN_KV_I32 ||
+         type == WN_KV_I64;
+}
+
+/* The integer on top of the stack as a value of `type`; raises when it is
+ * none or out of range. */
+static uint64_t int_value(lua_State *L, int type) {
+  size_t bits = 8 * wn_kv_scalar_bytes((uint32_t)type);
+  double d = lua_tonumber(L, -1), top;
+  uint64_t v = 0;
+  if (bits == 64 && lua_type(L, -1) == LUA_TSTRING) {
+    if (!int_of_text(lua_tostring(L, -1), type, &v)) bad_value(L, type);
+    return v;
+  }
+  if (lua_type(L, -1) != LUA_TNUMBER || d != floor(d)) bad_value(L, type);
+#if WN_HAS_INTEGERS
+  if (bits == 64 && lua_isinteger(L, -1)) {
+    if (type == WN_KV_U64 && lua_tointeger(L, -1) < 0) bad_value(L, type);
+    return (uint64_t)lua_tointeger(L, -1);
+  }
+#endif
+  top = ldexp(1, (int)bits - (is_signed(type) ? 1 : 0));
+  if (d >= top || d < (is_signed(type) ? -top : 0)) bad_value(L, type);
+  return d < 0 ? (uint64_t)(int64_t)d : (uint64_t)d;
+}
+
+/* The scalar or string on top of the stack. */
+static void add_scalar(lua_State *L, encoder *out, int type) {
+  size_t n = wn_kv_scalar_bytes((uint32_t)type);
+  double d;
+  uint64_t u = 0;
+  uint32_t u32 = 0;
+  if (type == WN_KV_STRING) {
+    if (lua_type(L, -1) != LUA_TSTRING) bad_value(L, type);
+    const char *s = lua_tolstring(L, -1, &n);
+    add_int(L, out, n, 8);
+    add_bytes(L, out, s, n);
+    return;
+  }
+  if (type == WN_KV_BOOL) {
+    if (!lua_isboolean(L, -1)) bad_value(L, type);
+    u = (uint64_t)lua_toboolean(L, -1);
+  } else if (type == WN_KV_F32 || type == WN_KV_F64) {
+    if (lua_type(L, -1) != LUA_TNUMBER) bad_value(L, type);
+    d = lua_tonumber(L, -1);
+    float f = (float)d;
+    memcpy(&u, &d, sizeof d);
+    memcpy(&u32, &f, sizeof f);
+    if (type == WN_KV_F32) u = u32;
+  } else {
+    u = int_value(L, type);
+  }
+  add_int(L, out, u, n);
+}
+
+/* The table on top of the stack as array of `elem`: type, count, elements. An
+ * inner array names its element type in its field `elem`. */
+static void add_array(lua_State *L, encoder *out, int elem, int depth) {
+  if (!lua_istable(L, -1)) bad_value(L, WN_KV_ARRAY);
+  if (depth > WN_MAX_NESTING)
+    luaL_error(L, "wane: arrays nest deeper than %d", (int)WN_MAX_NESTING);
+  luaL_checkstack(L, 8, "nested arrays");
+  size_t n = lua_rawlen(L, -1);
+  if (n > (size_t)WN_MAX_ARRAY)
+    luaL_error(L, "wane: array has more than %d elements", (int)WN_MAX_ARRAY);
+  add_int(L, out, (uint32_t)elem, 4);
+  add_int(L, out, n, 8);
+  for (size_t i = 1; i <= n; i++) {
+    lua_rawgeti(L, -1, (int)i);
+    if (elem == WN_KV_ARRAY) {
+      int inner = -1;
+      if (!lua_istable(L, -1)) bad_value(L, WN_KV_ARRAY);
+      lua_pushliteral(L, "elem");
+      lua_rawget(L, -2);
+      if (lua_type(L, -1) == LUA_TSTRING)
+        inner = kv_type_of_name(lua_tostring(L, -1));
+      lua_pop(L, 1);
+      if (inner < 0)
+        luaL_error(L, "wane: an inner array wants its type in field 'elem'");
+      add_array(L, out, inner, depth + 1);
+    } else {
+      add_scalar(L, out, elem);
+    }
+    lua_pop(L, 1);
+  }
+}
+
+/* m:set(key, type, value [, elem]) */
+static int meta_set(lua_State *L) {
+  wn_err e = {0};
+  size_t key_n;
+  encoder out = {NULL, 0, 0};
+  wn_handle_check(L, 1, &wn_meta_class);
+  const char *key = luaL_checklstring(L, 2, &key_n);
+  int type = check_kv_type(L, 3), elem = 0;
+  if (type == WN_KV_ARRAY) elem = check_kv_type(L, 5);
+  for (int pass = 0; pass < 2; pass++) {
+    lua_pushvalue(L, 4);
+    if (type == WN_KV_ARRAY)
+      add_array(L, &out, elem, 1);
+    else
+      add_scalar(L, &out, type);
+    lua_pop(L, 1);
+    if (pass == 1) break;
+    out.cap = out.n;
+    out.n = 0;
+    out.p = lua_newuserdata(L, out.cap > 0 ? out.cap : 1);
+  }
+  wn_meta *m = wn_handle_check(L, 1, &wn_meta_class);
+  int rc = wn_meta_set(m, key, key_n, type, out.p, out.n, &e);
+  return push_result(L, rc, &e);
+}
+
+/* m:remove(key) -> true when it was there */
+static int meta_remove(lua_State *L) {
+  size_t n;
+  wn_meta *m = wn_handle_check(L, 1, &wn_meta_class);
+  const char *key = luaL_checklstring(L, 2, &n);
+  lua_pushboolean(L, wn_meta_remove(m, key, n));
+  return 1;
+}
+
+/* m:has(key) -> type name [, element type name] | nil */
+static int meta_has(lua_State *L) {
+  size_t n;
+  wn_meta *m = wn_handle_check(L, 1, &wn_meta_class);
+  const char *key = luaL_checklstring(L, 2, &n);
+  const wn_kv *kv = wn_meta_find(m, key, n);
+  if (kv == NULL) return 0;
+  int type = kv->type, elem = kv->elem;
+  lua_pushstring(L, wn_kv_type_name(type));
+  if (type != WN_KV_ARRAY) return 1;
+  lua_pushstring(L, wn_kv_type_name(elem));
+  return 2;
+}
+
+static int meta_count(lua_State *L) {
+  wn_meta *m = wn_handle_check(L, 1, &wn_meta_class);
+  wn_push_i64(L, (int64_t)wn_meta_n(m));
+  return 1;
+}
+
+static const luaL_Reg meta_methods[] = {
+    {"copy", meta_copy}, {"set", meta_set},     {"remove", meta_remove},
+    {"has", meta_has},   {"count", meta_count}, {NULL, NULL}};
+
+const wn_class_def wn_meta_class = {"wane.meta", meta_methods, NULL, free_meta};
+
+/* --- layout --------------------------------------------------------------- */
+
+static void unref_layout(void *obj) {
+  wn_layout_unref(obj);
+}
+
+/* A tensor record with room for its name: the list given by Lua is copied
+ * before anything looks at it. */
+typedef struct named_tensor {
+  wn_tensor t;
+  char name[256];
+} named_tensor;
+
+/* Field `key` of the table on top, pushed; raises unless it is a `type`. */
+static void push_field(lua_State *L, size_t i, const char *key, int type) {
+  lua_pushstring(L, key);
+  lua_rawget(L, -2);
+  if (lua_type(L, -1) != type)
+    luaL_error(L, "wane: tensor %d: field '%s' is %s, want %s", (int)i + 1, key,
+               luaL_typename(L, -1), lua_typename(L, type));
+}
+
+static void read_shape(lua_State *L, size_t i, wn_tensor *t) {
+  push_field(L, i, "shape", LUA_TTABLE);
+  size_t n = lua_rawlen(L, -1);
+  t->n_dims = n > 4 ? 5 : (uint32_t)n; /* the layout says what is wrong */
+  for (uint32_t d = 0; d < 4; d++)
+    t->ne[d] = 1;
+  for (uint32_t d = 0; d < t->n_dims && d < 4; d++) {
+    lua_rawgeti(L, -1, (int)d + 1);
+    double v = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : -1;
+    if (v != floor(v) || v < 0 || v > 9007199254740992.0)
+      luaL_error(L, "wane: tensor %d: dimension %d is not a whole number",
+                 (int)i + 1, (int)d + 1);
+    t->ne[d] = (uint64_t)v;
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+}
+
+/* The tensor description on top of the stack. */
+static void read_tensor(lua_State *L, size_t i, named_tensor *x) {
+  size_t n;
+  if (!lua_istable(L, -1))
+    luaL_error(L, "wane: tensor %d is no table", (int)i + 1);
+  push_field(L, i, "name", LUA_TSTRING);
+  const char *name = lua_tolstring(L, -1, &n);
+  if (n > sizeof x->name)
+    luaL_error(L, "wane: tensor %d: the name is too long", (int)i + 1);
+  memcpy(x->name, name, n);
+  x->t.name.n = n;
+  lua_pop(L, 1);
+  push_field(L, i, "type", LUA_TSTRING);
+  x->t.type = wn_type_of_name(lua_tostring(L, -1));
+  if (x->t.type < 0)
+    luaL_error(L, "wane: tensor %d: unknown type '%s'", (int)i + 1,
+               lua_tostring(L, -1));
+  lua_pop(L, 1);
+  read_shape(L, i, &x->t);
+  lua_pushliteral(L, "shard");
+  lua_rawget(L, -2);
+  if (!lua_isnil(L, -1))
+    x->t.shard = (uint32_t)wn_check_int(L, lua_gettop(L), 1, WN_MAX_SHARDS) - 1;
+  lua_pop(L, 1);
+}
+
+/* The tensor list at `arg`, as an array in a userdata that is left on the
+ * stack. */
+static const wn_tensor *read_tensors(lua_State *L, int arg, size_t *n) {
+  luaL_checktype(L, arg, LUA_TTABLE);
+  *n = lua_rawlen(L, arg);
+  if (*n > (size_t)WN_MAX_TENSORS)
+    luaL_error(L, "wane: more than %d tensors", (int)WN_MAX_TENSORS);
+  named_tensor *x = lua_newuserdata(L, (*n + 1) * sizeof *x);
+  wn_tensor *list = lua_newuserdata(L, (*n + 1) * sizeof *list);
+  memset(x, 0, (*n + 1) * sizeof *x);
+  for (size_t i = 0; i < *n; i++) {
+    lua_rawgeti(L, arg, (int)i + 1);
+    read_tensor(L, i, &x[i]);
+    x[i].t.name.p = x[i].name;
+    list[i] = x[i].t;
+    lua_pop(L, 1);
+  }
+  return list;
+}
+
+static void read_layout_opts(lua_State *L, int arg, wn_layout_opts *o) {
+  static const char *const names[] = {
+      "version", "split_bytes", "split_tensors", "by_shard", "like", NULL};
+  if (lua_isnoneornil(L, arg)) return;
+  luaL_checktype(L, arg, LUA_TTABLE);
+  wn_check_options(L, arg, names);
+  o->version = (uint32_t)wn_opt_int(L, arg, "version", 3, 2, 3);
+  o->split_bytes =
+      (uint64_t)wn_opt_int(L, arg, "split_bytes", 0, 0, (int64_t)1 << 53);
+  o->split_tensors =
+      (uint64_t)wn_opt_int(L, arg, "split_tensors", 0, 0, WN_MAX_TENSORS);
+  o->by_shard = wn_opt_bool(L, arg, "by_shard", false);
+  lua_getfield(L, arg, "like"); /* stays on the stack: keeps it alive */
+  if (!lua_isnil(L, -1))
+    o->like = wn_handle_check(L, lua_gettop(L), &wn_gguf_class);
+}
+
+/* layout(m, tensors [, opts]) */
+static int new_layout(lua_State *L) {
+  wn_err e = {0};
+  wn_layout *l = NULL;
+  wn_layout_opts o = {0};
+  const wn_tensor *tensors = NULL;
+  size_t n = 0;
+  wn_handle_check(L, 1, &wn_meta_class);
+  lua_settop(L, 3);
+  wn_handle *h = wn_handle_new(L, &wn_layout_class);
+  wn_gguf *g = wn_handle_test(L, 2, &wn_gguf_class);
+  if (g == NULL) tensors = read_tensors(L, 2, &n);
+  read_layout_opts(L, 3, &o);
+  wn_meta *m = wn_handle_check(L, 1, &wn_meta_class);
+  if (o.like != NULL) /* a finalizer may have closed it meanwhile */
+    o.like = wn_handle_check(L, lua_gettop(L), &wn_gguf_class);
+  g = wn_handle_test(L, 2, &wn_gguf_class);
+  if (g != NULL) {
+    n = wn_gguf_n_tensors(g);
+    tensors = n > 0 ? wn_gguf_tensor(g, 0) : NULL;
+  }
+  if (wn_layout_new(m, tensors, n, &o, &l, &e) != WN_OK)
+    return wn_push_error(L, &e);
+  h->obj = l;
+  lua_pushvalue(L, 4);
+  return 1;
+}
+
+/* A layout that stays alive whatever a finalizer closes (as wn_gguf_pin). */
+static wn_layout *pin_layout(lua_State *L, int arg) {
+  wn_handle_check(L, arg, &wn_layout_class);
+  wn_handle *h = wn_handle_new(L, &wn_layout_class);
+  wn_layout *l = wn_handle_check(L, arg, &wn_layout_class);
+  h->obj = wn_layout_ref(l);
+  return l;
+}
+
+static void unpin_layout(lua_State *L, int at) {
+  wn_handle *h = lua_touserdata(L, at);
+  wn_layout_unref(h->obj);
+  h->obj = NULL;
+}
+
+static size_t check_file(lua_State *L, int arg, const wn_layout *l) {
+  return (size_t)wn_check_int(L, arg, 1, (int64_t)wn_layout_n_files(l)) - 1;
+}
+
+static int layout_files(lua_State *L) {
+  const wn_layout *l = wn_handle_check(L, 1, &wn_layout_class);
+  wn_push_i64(L, (int64_t)wn_layout_n_files(l));
+  return 1;
+}
+
+static void set_u64(lua_State *L, const char *key, uint64_t v) {
+  wn_push_u64(L, v);
+  lua_setfield(L, -2, key);
+}
+
+/* l:file(k) -> { first, n_tensors, header_bytes, data_off, bytes } */
+static int layout_file(lua_State *L) {
+  const wn_layout *l = pin_layout(L, 1);
+  int pin = lua_gettop(L);
+  const wn_layout_file *f = wn_layout_file_at(l, check_file(L, 2, l));
+  lua_createtable(L, 0, 5);
+  set_u64(L, "first", f->first + 1);
+  set_u64(L, "n_tensors", f->n_tensors);
+  set_u64(L, "header_bytes", f->header_bytes);
+  set_u64(L, "data_off", f->data_off);
+  set_u64(L, "bytes", f->bytes);
+  unpin_layout(L, pin);
+  return 1;
+}
+
+/* l:path(base, k) -> name of file k */
+static int layout_path(lua_State *L) {
+  char buf[4096];
+  wn_err e = {0};
+  const wn_layout *l = wn_handle_check(L, 1, &wn_layout_class);
+  const char *base = luaL_checkstring(L, 2);
+  size_t k = check_file(L, 3, l);
+  if (wn_layout_path(l, base, k, buf, sizeof buf, &e) != WN_OK)
+    return wn_push_error(L, &e);
+  lua_pushstring(L, buf);
+  return 1;
+}
+
+static int layout_tensor(lua_State *L) {
+  const wn_layout *l = pin_layout(L, 1);
+  int pin = lua_gettop(L);
+  int64_t i = wn_check_int(L, 2, 1, (int64_t)wn_layout_n_tensors(l));
+  wn_push_tensor(L, wn_layout_tensor(l, (size_t)i - 1));
+  unpin_layout(L, pin);
+  return 1;
+}
+
+static const luaL_Reg layout_methods[] = {{"files", layout_files},
+                                          {"file", layout_file},
+                                          {"path", layout_path},
+                                          {"tensor", layout_tensor},
+                                          {NULL, NULL}};
+
+const wn_class_def wn_layout_class = {"wane.layout", layout_methods, NULL,
+                                      unref_layout};
+
+/* --- writer --------------------------------------------------------------- */
+
+static void abort_writer(void *obj) {
+  wn_writer_abort(obj, false);
+}
+
+/* The files of option `inputs` (a list of handles) as ids in a userdata that
+ * is left on the stack. */
+static void read_inputs(lua_State *L, int arg, wn_save_opts *o) {
+  size_t n = 0, files = 0;
+  lua_getfield(L, arg, "inputs");
+  if (lua_isnil(L, -1)) return;
+  luaL_checktype(L, -1, LUA_TTABLE);
+  int list = lua_gettop(L);
+  size_t count = lua_rawlen(L, list);
+  for (int pass = 0; pass < 2; pass++) {
+    wn_file_id *ids = NULL;
+    if (pass == 1) ids = lua_newuserdata(L, (files + 1) * sizeof *ids);
+    for (size_t i = 1; i <= count; i++) {
+      lua_rawgeti(L, list, (int)i);
+      wn_gguf *g = wn_handle_check(L, lua_gettop(L), &wn_gguf_class);
+      uint32_t k = 0;
+      for (; pass == 1 && k < wn_gguf_n_shards(g) && n < files; k++)
+        ids[n++] = wn_gguf_file_id(g, k);
+      if (pass == 0) files += wn_gguf_n_shards(g);
+      lua_pop(L, 1);
+    }
+    o->inputs = ids;
+  }
+  o->n_inputs = n;
+}
+
+/* writer(l, k, path [, { overwrite, resume, inputs }]) */
+static int new_writer(lua_State *L) {
+  static const char *const names[] = {"overwrite", "resume", "inputs", NULL};
+  wn_err e = {0};
+  wn_save_opts o = {0};
+  wn_writer *w = NULL;
+  size_t n;
+  lua_settop(L, 4);
+  size_t k = check_file(L, 2, wn_handle_check(L, 1, &wn_layout_class));
+  const char *path = luaL_checklstring(L, 3, &n);
+  luaL_argcheck(L, strlen(path) == n && n > 0, 3, "want a path without NUL");
+  wn_handle *h = wn_handle_new(L, &wn_writer_class);
+  if (!lua_isnil(L, 4)) {
+    luaL_checktype(L, 4, LUA_TTABLE);
+    wn_check_options(L, 4, names);
+    o.overwrite = wn_opt_bool(L, 4, "overwrite", false);
+    o.resume = wn_opt_bool(L, 4, "resume", false);
+    read_inputs(L, 4, &o);
+  }
+  wn_layout *l = wn_handle_check(L, 1, &wn_layout_class);
+  if (wn_writer_open(path, l, k, &o, &w, &e) != WN_OK)
+    return wn_push_error(L, &e);
+  h->obj = w;
+  lua_pushvalue(L, 5);
+  return 1;
+}
+
+/* w:put(string): the next bytes of tensor data */
+static int writer_put(lua_State *L) {
+  wn_err e = {0};
+  size_t n;
+  wn_writer *w = wn_handle_check(L, 1, &wn_writer_class);
+  const char *p = luaL_checklstring(L, 2, &n);
+  return push_result(L, wn_writer_put(w, p, n, &e), &e);
+}
+
+/* w:copy(g, i, off, n): the next n bytes come from tensor i of g; at most
+ * 16 MiB a call, so that calls stay short. */
+static int writer_copy(lua_State *L) {
+  wn_err e = {0};
+  wn_writer *w = wn_handle_check(L, 1, &wn_writer_class);
+  const wn_gguf *g = wn_handle_check(L, 2, &wn_gguf_class);
+  int64_t i = wn_check_int(L, 3, 1, (int64_t)wn_gguf_n_tensors(g));
+  const wn_tensor *t = wn_gguf_tensor(g, (size_t)i - 1);
+  int64_t off = wn_check_int(L, 4, 0, (int64_t)t->bytes);
+  int64_t most = (int64_t)t->bytes - off;
+  if (most > 16 << 20) most = 16 << 20;
+  size_t n = (size_t)wn_check_int(L, 5, 0, most);
+  void *buf = wn_alloc(WN_MEM_GGUF, n);
+  int rc = buf == NULL ? wn_fail(&e, WN_ENOMEM, "out of memory")
+                       : wn_gguf_read(g, t, (uint64_t)off, buf, n, &e);
+  if (rc == WN_OK) rc = wn_writer_put(w, buf, n, &e);
+  wn_free(buf);
+  return push_result(L, rc, &e);
+}
+
+/* w:tell() -> tensor number, offset in it */
+static int writer_tell(lua_State *L) {
+  size_t tensor;
+  uint64_t off;
+  wn_writer_tell(wn_handle_check(L, 1, &wn_writer_class), &tensor, &off);
+  wn_push_u64(L, tensor + 1);
+  wn_push_u64(L, off);
+  return 2;
+}
+
+static int writer_seal(lua_State *L) {
+  wn_err e = {0};
+  wn_writer *w = wn_handle_check(L, 1, &wn_writer_class);
+  return push_result(L, wn_writer_seal(w, &e), &e);
+}
+
+/* The handle's writer, which leaves the handle: it is closed from now on. */
+static wn_writer *take_writer(lua_State *L) {
+  wn_writer *w = wn_handle_check(L, 1, &wn_writer_class);
+  ((wn_handle *)lua_touserdata(L, 1))->obj = NULL;
+  return w;
+}
+
+static int writer_commit(lua_State *L) {
+  wn_err e = {0};
+  return push_result(L, wn_writer_commit(take_writer(L), &e), &e);
+}
+
+/* Method abort with argument `keep`: leave the .part for a later resume. */
+static int writer_abort(lua_State *L) {
+  wn_writer_abort(take_writer(L), lua_toboolean(L, 2));
+  return push_true(L);
+}
+
+/* w:had() -> number of whole tensors that an earlier .part may hold */
+static int writer_had(lua_State *L) {
+  wn_writer *w = wn_handle_check(L, 1, &wn_writer_class);
+  wn_push_u64(L, wn_writer_had(w));
+  return 1;
+}
+
+/* w:skip(i): tensors before i are taken as written */
+static int writer_skip(lua_State *L) {
+  wn_err e = {0};
+  wn_writer *w = wn_handle_check(L, 1, &wn_writer_class);
+  int64_t i = wn_check_int(L, 2, 1, WN_MAX_TENSORS + 1);
+  return push_result(L, wn_writer_skip(w, (size_t)i - 1, &e), &e);
+}
+
+static const luaL_Reg writer_methods[] = {
+    {"put", writer_put},   {"copy", writer_copy},     {"tell", writer_tell},
+    {"seal", writer_seal}, {"commit", writer_commit}, {"abort", writer_abort},
+    {"had", writer_had},   {"skip", writer_skip},     {NULL, NULL}};
+
+const wn_class_def wn_writer_class = {"wane.writer", writer_methods, NULL,
+                                      abort_writer};
+
+static const luaL_Reg write_funcs[] = {{"meta", new_meta},
+                                       {"layout", new_layout},
+                                       {"writer", new_writer},
+                                       {NULL, NULL}};
+
+void wn_open_gguf_write(lua_State *L) {
+  wn_class_register(L, &wn_meta_class);
+  wn_class_register(L, &wn_layout_class);
+  wn_class_register(L, &wn_writer_class);
+  wn_setfuncs(L, write_funcs);
+}

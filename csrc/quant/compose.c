@@ -1,0 +1,240 @@
+/* compose.c - see compose.h; the layouts are drawn in blocks.h. */
+#include "quant/compose.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/half.h"
+#include "quant/blocks.h"
+
+/* The 16 values of iq4_nl and iq4_xs, from ggml. */
+static const float iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                     1,    13,   25,  38,  53,  69,  89,  113};
+
+static const wn_grid grids[] = {
+    {WN_TYPE_Q4_0, 32, -8, 7, NULL, 0, 0, 0, 1, 0, false},
+    {WN_TYPE_Q4_1, 32, 0, 15, NULL, 0, 0, 0, 1, 0, true},
+    {WN_TYPE_Q5_0, 32, -16, 15, NULL, 0, 0, 0, 1, 0, false},
+    {WN_TYPE_Q5_1, 32, 0, 31, NULL, 0, 0, 0, 1, 0, true},
+    {WN_TYPE_Q8_0, 32, -127, 127, NULL, 0, 0, 0, 1, 0, false},
+    {WN_TYPE_Q2_K, 16, 0, 3, NULL, 0, 15, 1, 0, 15, false},
+    {WN_TYPE_Q3_K, 16, -4, 3, NULL, 0, 63, 1, -32, 0, false},
+    {WN_TYPE_Q4_K, 32, 0, 15, NULL, 0, 63, 1, 0, 63, false},
+    {WN_TYPE_Q5_K, 32, 0, 31, NULL, 0, 63, 1, 0, 63, false},
+    {WN_TYPE_Q6_K, 16, -32, 31, NULL, -128, 127, 1, 0, 0, false},
+    {WN_TYPE_IQ4_NL, 32, 0, 15, iq4_values, 0, 0, 0, 1, 0, false},
+    {WN_TYPE_IQ4_XS, 32, 0, 15, iq4_values, 0, 63, 1, -32, 0, false},
+};
+
+const wn_grid *wn_grid_of(int type) {
+  for (size_t i = 0; i < sizeof grids / sizeof *grids; i++)
+    if (grids[i].type == type) return &grids[i];
+  return NULL;
+}
+
+/* Place of the table value nearest to v; ties go to the lower one. */
+static int nearest_place(const float *t, int n, float v) {
+  int lo = 0, hi = n - 1; /* t[lo] <= answer <= t[hi] */
+  while (hi - lo > 1) {
+    int mid = (lo + hi) / 2;
+    if (t[mid] <= v)
+      lo = mid;
+    else
+      hi = mid;
+  }
+  return v - t[lo] <= t[hi] - v ? lo : hi;
+}
+
+float wn_grid_nearest(const wn_grid *g, float v) {
+  if (g->table != NULL)
+    return g->table[nearest_place(g->table, g->level_hi + 1, v)];
+  float lo = (float)g->level_lo, hi = (float)g->level_hi;
+  return v <= lo ? lo : v >= hi ? hi : rintf(v);
+}
+
+/* Levels as small unsigned numbers, from 0. */
+static void places(const wn_grid *g, const wn_explained *x, uint8_t *q) {
+  for (int i = 0; i < x->n; i++)
+    q[i] = g->table != NULL
+               ? (uint8_t)nearest_place(g->table, g->level_hi + 1, x->level[i])
+               : (uint8_t)((int)x->level[i] - g->level_lo);
+}
+
+/* 32 nibbles: q[j] low, q[j + 16] high. */
+static void put_nibbles(uint8_t *qs, const uint8_t *q) {
+  for (int j = 0; j < 16; j++)
+    qs[j] = (uint8_t)((q[j] & 15) | (q[j + 16] & 15) << 4);
+}
+
+/* The fifth bits of 32 levels. */
+static void put_fifth(uint8_t *qh, const uint8_t *q) {
+  memset(qh, 0, 4);
+  for (int j = 0; j < 32; j++)
+    qh[j / 8] = (uint8_t)(qh[j / 8] | (q[j] >> 4) << (j % 8));
+}
+
+/* 256 two-bit levels: bits 2j of qs[32 h + m] = q[128 h + 32 j + m]. */
+static void put_pairs(uint8_t *qs, const uint8_t *q) {
+  for (int h = 0; h < 2; h++)
+    for (int m = 0; m < 32; m++) {
+      const uint8_t *p = q + 128 * h + m;
+      qs[32 * h + m] = (uint8_t)((p[0] & 3) | (p[32] & 3) << 2 |
+                                 (p[64] & 3) << 4 | (p[96] & 3) << 6);
+    }
+}
+
+static void put_q2_K(wn_block_q2_K *b, const wn_explained *x,
+                     const uint8_t *q) {
+  for (int s = 0; s < 16; s++)
+    b->scales[s] = (uint8_t)(x->scale_code[s] | x->min_code[s] << 4);
+  put_pairs(b->qs, q);
+}
+
+static void put_q3_K(wn_block_q3_K *b, const wn_explained *x,
+                     const uint8_t *q) {
+  memset(b->scales, 0, sizeof b->scales);
+  memset(b->hmask, 0, sizeof b->hmask);
+  for (int s = 0; s < 16; s++) {
+    int code = x->scale_code[s];
+    uint8_t *low = &b->scales[s % 8], *high = &b->scales[8 + s % 4];
+    *low = (uint8_t)(*low | (code & 15) << (s < 8 ? 0 : 4));
+    *high = (uint8_t)(*high | (code >> 4) << (2 * (s / 4)));
+  }
+  for (int i = 0; i < WN_QK; i++)
+    b->hmask[i % 32] = (uint8_t)(b->hmask[i % 32] | (q[i] >> 2) << (i / 32));
+  put_pairs(b->qs, q);
+}
+
+static void put_six_bit(uint8_t *p, const wn_explained *x) {
+  for (int t = 0; t < 4; t++) {
+    int sc = x->scale_code[t + 4], mn = x->min_code[t + 4];
+    p[t] = (uint8_t)(x->scale_code[t] | sc >> 4 << 6);
+    p[4 + t] = (uint8_t)(x->min_code[t] | mn >> 4 << 6);
+    p[8 + t] = (uint8_t)((sc & 15) | (mn & 15) << 4);
+  }
+}
+
+/* q4_K and q5_K: 64 levels share 32 bytes, low nibble first. */
+static void put_k_nibbles(uint8_t *qs, const uint8_t *q) {
+  for (int p = 0; p < 4; p++)
+    for (int m = 0; m < 32; m++)
+      qs[32 * p + m] =
+          (uint8_t)((q[64 * p + m] & 15) | (q[64 * p + 32 + m] & 15) << 4);
+}
+
+static void put_q5_K(wn_block_q5_K *b, const wn_explained *x,
+                     const uint8_t *q) {
+  put_six_bit(b->scales, x);
+  put_k_nibbles(b->qs, q);
+  memset(b->qh, 0, sizeof b->qh);
+  for (int i = 0; i < WN_QK; i++)
+    b->qh[i % 32] = (uint8_t)(b->qh[i % 32] | (q[i] >> 4) << (i / 32));
+}
+
+static void put_q6_K(wn_block_q6_K *b, const wn_explained *x,
+                     const uint8_t *q) {
+  for (int s = 0; s < 16; s++)
+    b->scales[s] = (int8_t)x->scale_code[s];
+  for (int h = 0; h < 2; h++)
+    for (int m = 0; m < 32; m++) {
+      const uint8_t *p = q + 128 * h + m;
+      b->ql[64 * h + m] = (uint8_t)((p[0] & 15) | (p[64] & 15) << 4);
+      b->ql[64 * h + 32 + m] = (uint8_t)((p[32] & 15) | (p[96] & 15) << 4);
+      b->qh[32 * h + m] = (uint8_t)(p[0] >> 4 | p[32] >> 4 << 2 |
+                                    p[64] >> 4 << 4 | p[96] >> 4 << 6);
+    }
+}
+
+static void put_iq4_xs(wn_block_iq4_xs *b, const wn_explained *x,
+                       const uint8_t *q) {
+  b->scales_h = 0;
+  memset(b->scales_l, 0, sizeof b->scales_l);
+  for (int s = 0; s < 8; s++) {
+    int code = x->scale_code[s];
+    b->scales_l[s / 2] =
+        (uint8_t)(b->scales_l[s / 2] | (code & 15) << (4 * (s % 2)));
+    b->scales_h = (uint16_t)(b->scales_h | (code >> 4) << (2 * s));
+    put_nibbles(b->qs + 16 * s, q + 32 * s);
+  }
+}
+
+void wn_compose(const wn_grid *g, const wn_explained *x, void *block) {
+  uint8_t q[WN_QK];
+  wn_half d = wn_f16_of_f32(x->d), dmin = wn_f16_of_f32(x->dmin);
+  places(g, x, q);
+  switch (g->type) {
+    case WN_TYPE_Q4_0:
+    case WN_TYPE_IQ4_NL: {
+      wn_block_q4_0 *b = block;
+      b->d = d;
+      put_nibbles(b->qs, q);
+      return;
+    }
+    case WN_TYPE_Q4_1: {
+      wn_block_q4_1 *b = block;
+      b->d = d, b->m = dmin;
+      put_nibbles(b->qs, q);
+      return;
+    }
+    case WN_TYPE_Q5_0: {
+      wn_block_q5_0 *b = block;
+      b->d = d;
+      put_nibbles(b->qs, q);
+      put_fifth(b->qh, q);
+      return;
+    }
+    case WN_TYPE_Q5_1: {
+      wn_block_q5_1 *b = block;
+      b->d = d, b->m = dmin;
+      put_nibbles(b->qs, q);
+      put_fifth(b->qh, q);
+      return;
+    }
+    case WN_TYPE_Q8_0: {
+      wn_block_q8_0 *b = block;
+      b->d = d;
+      for (int i = 0; i < 32; i++)
+        b->qs[i] = (int8_t)x->level[i];
+      return;
+    }
+    case WN_TYPE_Q2_K: {
+      wn_block_q2_K *b = block;
+      b->d = d, b->dmin = dmin;
+      put_q2_K(b, x, q);
+      return;
+    }
+    case WN_TYPE_Q3_K: {
+      wn_block_q3_K *b = block;
+      b->d = d;
+      put_q3_K(b, x, q);
+      return;
+    }
+    case WN_TYPE_Q4_K: {
+      wn_block_q4_K *b = block;
+      b->d = d, b->dmin = dmin;
+      put_six_bit(b->scales, x);
+      put_k_nibbles(b->qs, q);
+      return;
+    }
+    case WN_TYPE_Q5_K: {
+      wn_block_q5_K *b = block;
+      b->d = d, b->dmin = dmin;
+      put_q5_K(b, x, q);
+      return;
+    }
+    case WN_TYPE_Q6_K: {
+      wn_block_q6_K *b = block;
+      b->d = d;
+      put_q6_K(b, x, q);
+      return;
+    }
+    case WN_TYPE_IQ4_XS: {
+      wn_block_iq4_xs *b = block;
+      b->d = d;
+      put_iq4_xs(b, x, q);
+      return;
+    }
+    default:
+      return;
+  }
+}

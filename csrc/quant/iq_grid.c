@@ -1,0 +1,225 @@
+/* iq_grid.c - grid points as constants, neighbour lists at first use.
+ *
+ * The .def files hold the keys; everything else is computed from them: point
+ * tables by the preprocessor, neighbour lists by build(). */
+#include "quant/iq_grid.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "gguf/types.h"
+
+/* --- keys ---------------------------------------------------------------- */
+
+#define WN_ROW(a, b, c, d, e, f, g, h) a, b, c, d, e, f, g, h,
+
+static const uint16_t keys_iq1[2048] = {
+#include "quant/grid_iq1.def"
+};
+static const uint16_t keys_iq2_xxs[256] = {
+#include "quant/grid_iq2_xxs.def"
+};
+static const uint16_t keys_iq2_xs[512] = {
+#include "quant/grid_iq2_xs.def"
+};
+static const uint16_t keys_iq2_s[1024] = {
+#include "quant/grid_iq2_s.def"
+};
+static const uint16_t keys_iq3_xxs[256] = {
+#include "quant/grid_iq3_xxs.def"
+};
+static const uint16_t keys_iq3_s[512] = {
+#include "quant/grid_iq3_s.def"
+};
+#undef WN_ROW
+
+/* --- points -------------------------------------------------------------- */
+
+/* POINT(key) = the bytes VALUE(level) of all coordinates. */
+#define AT2(k, i) ((uint64_t)VALUE(((k) >> 2 * (i)) & 3) << 8 * (i))
+#define POINT2(k)                                                          \
+  (AT2(k, 0) | AT2(k, 1) | AT2(k, 2) | AT2(k, 3) | AT2(k, 4) | AT2(k, 5) | \
+   AT2(k, 6) | AT2(k, 7))
+#define AT3(k, i) ((uint32_t)VALUE(((k) >> 3 * (i)) & 7) << 8 * (i))
+#define POINT3(k) (AT3(k, 0) | AT3(k, 1) | AT3(k, 2) | AT3(k, 3))
+#define WN_ROW(a, b, c, d, e, f, g, h)                                  \
+  POINT(a), POINT(b), POINT(c), POINT(d), POINT(e), POINT(f), POINT(g), \
+      POINT(h),
+
+#define POINT POINT2
+#define VALUE(l) ((l) == 0 ? 0xff : (l)-1)
+const uint64_t wn_iq1_points[2048] = {
+#include "quant/grid_iq1.def"
+};
+#undef VALUE
+#define VALUE(l) ((l) == 0 ? 8 : (l) == 1 ? 25 : 43)
+const uint64_t wn_iq2_xxs_points[256] = {
+#include "quant/grid_iq2_xxs.def"
+};
+const uint64_t wn_iq2_xs_points[512] = {
+#include "quant/grid_iq2_xs.def"
+};
+const uint64_t wn_iq2_s_points[1024] = {
+#include "quant/grid_iq2_s.def"
+};
+#undef VALUE
+#undef POINT
+#define POINT POINT3
+#define VALUE(l) ((l) == 7 ? 62 : 8 * (l) + 4)
+const uint32_t wn_iq3_xxs_points[256] = {
+#include "quant/grid_iq3_xxs.def"
+};
+#undef VALUE
+#define VALUE(l) (2 * (l) + 1)
+const uint32_t wn_iq3_s_points[512] = {
+#include "quant/grid_iq3_s.def"
+};
+#undef VALUE
+#undef POINT
+#undef WN_ROW
+
+const int8_t wn_iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                  1,    13,   25,  38,  53,  69,  89,  113};
+
+/* --- neighbours ---------------------------------------------------------- */
+
+/* Everything build() needs to know and fills. The capacities are the exact
+ * padded totals, facts that follow from the keys. */
+typedef struct book {
+  wn_iq_grid grid;
+  uint32_t n_levels; /* per coordinate */
+  int shells;
+  wn_iq_cell *cells;
+  uint16_t *near;
+  uint32_t capacity;
+} book;
+
+/* Keys of 8 levels 0..2 end at 0xaaaa, those of 4 levels 0..7 at 0xfff. */
+#define N_KEYS2 0xaaab
+#define N_KEYS3 0x1000
+
+#define BOOK(name, n, dims_, bits_, levels, shells_, n_keys, total) \
+  static wn_iq_cell cells_##name[n_keys];                           \
+  static _Alignas(64) uint16_t near_##name[total];                  \
+  static book book_##name = {                                       \
+      {n, dims_, bits_, keys_##name, cells_##name, near_##name},    \
+      levels,                                                       \
+      shells_,                                                      \
+      cells_##name,                                                 \
+      near_##name,                                                  \
+      total};
+BOOK(iq1, 2048, 8, 2, 3, 3, N_KEYS2, 362352)
+BOOK(iq2_xxs, 256, 8, 2, 3, 2, N_KEYS2, 161136)
+BOOK(iq2_xs, 512, 8, 2, 3, 2, N_KEYS2, 230560)
+BOOK(iq2_s, 1024, 8, 2, 3, 1, N_KEYS2, 100576)
+BOOK(iq3_xxs, 256, 4, 3, 8, 2, N_KEYS3, 62432)
+BOOK(iq3_s, 512, 4, 3, 8, 3, N_KEYS3, 59296)
+
+/* One past the largest squared distance: 4 coordinates of 7 steps each. */
+#define N_DISTANCES (4 * 7 * 7 + 1)
+
+/* row[h] = squared distance of `key` to h, both of `n` levels of `bits`. */
+static void distance_row(uint32_t key, int n, int bits, uint8_t *row) {
+  uint32_t mask = (1u << bits) - 1;
+  for (uint32_t h = 0; h < 1u << (n * bits); h++) {
+    uint32_t sum = 0, a = key, b = h;
+    for (int i = 0; i < n; i++, a >>= bits, b >>= bits) {
+      uint32_t step = (a & mask) - (b & mask); /* the square forgets the sign */
+      sum += step * step;
+    }
+    row[h] = (uint8_t)sum;
+  }
+}
+
+/* Squared distances of `key` to all points, looked up by half keys. */
+static void distances(const wn_iq_grid *g, uint32_t key, uint8_t *dist) {
+  int half_bits = g->bits * g->dims / 2;
+  uint32_t mask = (1u << half_bits) - 1;
+  uint8_t low[256], high[256];
+  distance_row(key & mask, g->dims / 2, g->bits, low);
+  distance_row(key >> half_bits, g->dims / 2, g->bits, high);
+  for (int j = 0; j < g->n_points; j++)
+    dist[j] = (uint8_t)(low[g->keys[j] & mask] + high[g->keys[j] >> half_bits]);
+}
+
+/* Lists the neighbours of `key`, which is no grid point, at *at (in units of
+ * 16 entries) and moves *at past them. */
+static void list_neighbours(book *b, uint32_t key, uint32_t *at) {
+  uint8_t dist[2048];
+  bool seen[N_DISTANCES] = {false};
+  distances(&b->grid, key, dist);
+  for (int j = 0; j < b->grid.n_points; j++)
+    seen[dist[j]] = true;
+  uint16_t *list = b->near + 16 * *at;
+  uint32_t n = 0;
+  for (int d = 0, shell = 0; shell < b->shells && d < N_DISTANCES; d++) {
+    if (!seen[d]) continue;
+    shell++;
+    for (int j = 0; j < b->grid.n_points; j++)
+      if (dist[j] == d) list[n++] = b->grid.keys[j];
+  }
+  b->cells[key] = (wn_iq_cell){(uint16_t)*at, (uint16_t)n};
+  while (n % 16 != 0)
+    list[n++] = list[0];
+  *at += n / 16;
+  assert(16 * *at <= b->capacity);
+}
+
+/* True when all levels of `key` are possible ones. */
+static bool valid_key(const book *b, uint32_t key) {
+  uint32_t mask = (1u << b->grid.bits) - 1;
+  for (int i = 0; i < b->grid.dims; i++, key >>= b->grid.bits)
+    if ((key & mask) >= b->n_levels) return false;
+  return true;
+}
+
+/* Fills the cells of a grid: about 30 ms for iq1, less for the others. */
+static void build(book *b) {
+  uint32_t n_keys = b->grid.bits == 2 ? N_KEYS2 : N_KEYS3, at = 0;
+  for (int j = 0; j < b->grid.n_points; j++)
+    b->cells[b->grid.keys[j]] = (wn_iq_cell){(uint16_t)j, 0};
+  uint32_t point = 0;
+  for (uint32_t key = 0; key < n_keys; key++) {
+    bool on_grid = point < (uint32_t)b->grid.n_points &&
+                   b->grid.keys[point] == key; /* keys ascend */
+    if (on_grid)
+      point++;
+    else if (valid_key(b, key))
+      list_neighbours(b, key, &at);
+  }
+}
+
+#define ONCE(name)                                       \
+  static pthread_once_t once_##name = PTHREAD_ONCE_INIT; \
+  static void build_##name(void) {                       \
+    build(&book_##name);                                 \
+  }
+#define GET(name) (pthread_once(&once_##name, build_##name), &book_##name.grid)
+ONCE(iq1)
+ONCE(iq2_xxs)
+ONCE(iq2_xs)
+ONCE(iq2_s)
+ONCE(iq3_xxs)
+ONCE(iq3_s)
+
+const wn_iq_grid *wn_iq_grid_of(int type) {
+  switch (type) {
+    case WN_TYPE_IQ1_S:
+    case WN_TYPE_IQ1_M:
+      return GET(iq1);
+    case WN_TYPE_IQ2_XXS:
+      return GET(iq2_xxs);
+    case WN_TYPE_IQ2_XS:
+      return GET(iq2_xs);
+    case WN_TYPE_IQ2_S:
+      return GET(iq2_s);
+    case WN_TYPE_IQ3_XXS:
+      return GET(iq3_xxs);
+    case WN_TYPE_IQ3_S:
+      return GET(iq3_s);
+    default:
+      return NULL;
+  }
+}

@@ -1,0 +1,336 @@
+/* rebuild.c - see rebuild.h. One row at a time; a row is the work of one
+ * thread, so results do not depend on how many there are.
+ *
+ * For a row: e = w - q, r = H e. Moving q by delta along a direction v
+ * changes the error e^T H e by delta^2 v^T H v - 2 delta v^T r. Every stored
+ * number is such a direction: a level moves one value, a scale code or a
+ * minimum moves a sub-block, d and dmin move a block. All updates of r are
+ * sums of rows of H, element by element in a fixed order without fused
+ * rounding, so that all machines agree. */
+#include "quant/rebuild.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/arith.h"
+#include "base/half.h"
+#include "base/mem.h"
+#include "base/pool.h"
+#include "quant/compose.h"
+
+WN_EXACT_FLOAT
+
+/* r[i] -= a * h[i] */
+static void subtract(float *restrict r, const float *restrict h, float a,
+                     size_t n) {
+  for (size_t i = 0; i < n; i++)
+    r[i] -= a * h[i];
+}
+
+/* ---- the state of one row */
+
+typedef struct row {
+  const wn_grid *g;
+  const wn_hessian *hs;
+  size_t n, n_blocks;
+  const float *w;
+  wn_explained *x; /* n_blocks */
+  float *q;        /* n: current values */
+  float *r;        /* n: H (w - q) */
+} row;
+
+static float code_factor(const wn_grid *g, int code) {
+  return g->code_mul * (float)code + g->code_add;
+}
+
+/* Scales, minima and values of a block from its stored numbers; d and dmin
+ * become what binary16 can hold. */
+static void refresh(const wn_grid *g, wn_explained *x, float *q) {
+  x->d = wn_f32_of_f16(wn_f16_of_f32(x->d));
+  x->dmin = wn_f32_of_f16(wn_f16_of_f32(x->dmin));
+  for (int s = 0; s * g->sub < x->n; s++) {
+    x->scale[s] = x->d * code_factor(g, x->scale_code[s]);
+    x->min[s] = g->min_is_dmin ? x->dmin : -x->dmin * (float)x->min_code[s];
+    for (int i = s * g->sub; i < (s + 1) * g->sub; i++)
+      q[i] = x->scale[s] * x->level[i] + x->min[s];
+  }
+}
+
+/* r = H (w - q), from nothing. */
+static void recompute(row *o) {
+  memset(o->r, 0, o->n * sizeof *o->r);
+  for (size_t i = 0; i < o->n; i++) {
+    float e = o->w[i] - o->q[i];
+    if (e != 0) subtract(o->r, o->hs->h + i * o->n, -e, o->n);
+  }
+}
+
+static double error_of(const row *o) {
+  double sum = 0;
+  for (size_t i = 0; i < o->n; i++)
+    sum += (double)(o->w[i] - o->q[i]) * (double)o->r[i];
+  return sum;
+}
+
+/* ---- coordinate descent */
+
+static void move_level(row *o, wn_explained *x, size_t at, int i) {
+  int s = i / o->g->sub;
+  float scale = x->scale[s];
+  const float *h = o->hs->h + (at + (size_t)i) * o->n;
+  float hii = h[at + (size_t)i], r = o->r[at + (size_t)i];
+  if (scale == 0 || !(hii > 0)) return;
+  float want = o->q[at + (size_t)i] + r / hii;
+  float level = wn_grid_nearest(o->g, (want - x->min[s]) / scale);
+  if (level == x->level[i]) return;
+  float value = scale * level + x->min[s];
+  float delta = value - o->q[at + (size_t)i];
+  if (!(delta * delta * hii - 2 * delta * r < 0)) return;
+  x->level[i] = level;
+  o->q[at + (size_t)i] = value;
+  subtract(o->r, h, delta, o->n);
+}
+
+/* v^T r and v^T H v of a direction over columns at .. at + n. */
+static void slopes(const row *o, size_t at, int n, const float *v, float *hv,
+                   double *vr, double *vhv) {
+  memset(hv, 0, (size_t)n * sizeof *hv);
+  for (int i = 0; i < n; i++)
+    if (v[i] != 0)
+      subtract(hv, o->hs->h + (at + (size_t)i) * o->n + at, -v[i], (size_t)n);
+  *vr = *vhv = 0;
+  for (int i = 0; i < n; i++) {
+    *vr += (double)v[i] * (double)o->r[at + (size_t)i];
+    *vhv += (double)v[i] * (double)hv[i];
+  }
+}
+
+/* Takes over the values of a block after one of its numbers changed, if the
+ * error shrinks; else puts the block back. `first`, `n`: which columns may
+ * differ. Returns whether it was taken. */
+static bool settle(row *o, wn_explained *x, const wn_explained *old, size_t at,
+                   int first, int n) {
+  float q[256], delta[256], hv[256];
+  double dr, dhd;
+  refresh(o->g, x, q);
+  for (int i = 0; i < n; i++)
+    delta[i] = q[first + i] - o->q[at + (size_t)(first + i)];
+  slopes(o, at + (size_t)first, n, delta, hv, &dr, &dhd);
+  if (!(dhd - 2 * dr < 0)) {
+    *x = *old;
+    return false;
+  }
+  for (int i = 0; i < n; i++) {
+    size_t c = at + (size_t)(first + i);
+    o->q[c] = q[first + i];
+    if (delta[i] != 0) subtract(o->r, o->hs->h + c * o->n, delta[i], o->n);
+  }
+  return true;
+}
+
+static int clamp_int(double v, int lo, int hi) {
+  return v <= lo ? lo : v >= hi ? hi : (int)rint(v);
+}
+
+/* The best code of the scale or the minimum of sub-block s, all else fixed. */
+static void move_code(row *o, wn_explained *x, size_t at, int s, bool is_min) {
+  const wn_grid *g = o->g;
+  int first = s * g->sub;
+  float v[256], hv[256], unit = is_min ? -x->dmin : x->d * g->code_mul;
+  double vr, vhv;
+  for (int i = 0; i < g->sub; i++)
+    v[i] = is_min ? unit : unit * x->level[first + i];
+  slopes(o, at + (size_t)first, g->sub, v, hv, &vr, &vhv);
+  if (!(vhv > 0)) return;
+  wn_explained old = *x;
+  int *code = is_min ? &x->min_code[s] : &x->scale_code[s];
+  int lo = is_min ? 0 : g->code_lo, hi = is_min ? g->min_hi : g->code_hi;
+  *code = clamp_int(*code + vr / vhv, lo, hi);
+  if (*code != (is_min ? old.min_code[s] : old.scale_code[s]))
+    settle(o, x, &old, at, first, g->sub);
+}
+
+/* The best d or dmin of a block, all else fixed. */
+static void move_block_scale(row *o, wn_explained *x, size_t at, bool is_min) {
+  const wn_grid *g = o->g;
+  float v[256], hv[256];
+  double vr, vhv;
+  for (int i = 0; i < x->n; i++) {
+    int s = i / g->sub;
+    v[i] = is_min ? (g->min_is_dmin ? 1 : -(float)x->min_code[s])
+                  : code_factor(g, x->scale_code[s]) * x->level[i];
+  }
+  slopes(o, at, x->n, v, hv, &vr, &vhv);
+  if (!(vhv > 0)) return;
+  wn_explained old = *x;
+  float *d = is_min ? &x->dmin : &x->d;
+  double want = (double)*d + vr / vhv;
+  if (!(fabs(want) <= 65504)) return;
+  *d = wn_f32_of_f16(wn_f16_of_f32((float)want));
+  if (*d != (is_min ? old.dmin : old.d)) settle(o, x, &old, at, 0, x->n);
+}
+
+static void sweep(row *o) {
+  const wn_grid *g = o->g;
+  for (size_t b = 0; b < o->n_blocks; b++) {
+    wn_explained *x = &o->x[b];
+    size_t at = b * (size_t)x->n;
+    move_block_scale(o, x, at, false);
+    if (x->has_min) move_block_scale(o, x, at, true);
+    for (int s = 0; s * g->sub < x->n; s++) {
+      if (g->code_hi > 0) move_code(o, x, at, s, false);
+      if (g->min_hi > 0) move_code(o, x, at, s, true);
+      for (int i = s * g->sub; i < (s + 1) * g->sub; i++)
+        move_level(o, x, at, i);
+    }
+  }
+}
+
+/* ---- error feedback */
+
+/* Column by column: the level nearest to the weight as the errors before it
+ * have shifted it; the rest of its error is passed to the columns to come.
+ * `shifted` is scratch of n floats. */
+static void feed_errors(row *o, float *shifted) {
+  const float *u = o->hs->feed;
+  memcpy(shifted, o->w, o->n * sizeof *shifted);
+  for (size_t b = 0; b < o->n_blocks; b++) {
+    wn_explained *x = &o->x[b];
+    for (int i = 0; i < x->n; i++) {
+      int s = i / o->g->sub;
+      size_t c = b * (size_t)x->n + (size_t)i;
+      float scale = x->scale[s], min = x->min[s];
+      if (scale != 0)
+        x->level[i] = wn_grid_nearest(o->g, (shifted[c] - min) / scale);
+      o->q[c] = scale * x->level[i] + min;
+      const float *uc = u + c * o->n;
+      float err = (shifted[c] - o->q[c]) / uc[c];
+      subtract(shifted + c, uc + c, err, o->n - c);
+    }
+  }
+}
+
+/* ---- all rows */
+
+typedef struct work {
+  int type;
+  const wn_grid *g;
+  const wn_hessian *hs;
+  const float *src, *importance;
+  uint8_t *dst;
+  size_t n_rows, row_bytes, block_bytes;
+  const wn_rebuild_opts *o;
+  float *floats;          /* per member: 3 n */
+  wn_explained *parts;    /* per member: n_blocks */
+  double *before, *after; /* per row */
+} work;
+
+static void take_apart(const work *k, row *o, const uint8_t *blocks) {
+  for (size_t b = 0; b < o->n_blocks; b++) {
+    wn_explain(k->type, blocks + b * k->block_bytes, &o->x[b], NULL);
+    refresh(o->g, &o->x[b], o->q + b * (size_t)o->x[b].n);
+  }
+  recompute(o);
+}
+
+static void rebuild_row(const work *k, row *o, uint8_t *dst, float *shifted,
+                        double *before, double *after) {
+  wn_encode_best(k->type, wn_cpu_get()->isa)(o->w, dst, o->n, k->importance);
+  take_apart(k, o, dst);
+  *before = *after = error_of(o);
+  if (!isfinite(*before)) return;
+  if (k->o->feedback) {
+    feed_errors(o, shifted);
+    recompute(o);
+    if (error_of(o) > *before) take_apart(k, o, dst);
+  }
+  double last = error_of(o);
+  for (int i = 0; i < k->o->n_sweeps; i++) {
+    sweep(o);
+    recompute(o); /* rounding must not build up */
+    double now = error_of(o);
+    if (!(last - now > 1e-4 * last)) break;
+    last = now;
+  }
+  *after = error_of(o);
+  if (!(*after < *before)) {
+    *after = *before;
+    return; /* the encoder's own blocks stand */
+  }
+  for (size_t b = 0; b < o->n_blocks; b++)
+    wn_compose(k->g, &o->x[b], dst + b * k->block_bytes);
+}
+
+static void task(void *arg, wn_team *team, int member, int n_members) {
+  const work *k = arg;
+  size_t n = k->hs->n, n_blocks = k->row_bytes / k->block_bytes;
+  float *f = k->floats + (size_t)member * 3 * n;
+  row o = {.g = k->g,
+           .hs = k->hs,
+           .n = n,
+           .n_blocks = n_blocks,
+           .x = k->parts + (size_t)member * n_blocks,
+           .q = f,
+           .r = f + n};
+  (void)n_members;
+  for (int64_t i; (i = wn_team_next(team)) < (int64_t)k->n_rows;) {
+    o.w = k->src + (size_t)i * n;
+    rebuild_row(k, &o, k->dst + (size_t)i * k->row_bytes, f + 2 * n,
+                &k->before[i], &k->after[i]);
+  }
+}
+
+bool wn_rebuild_supported(int type) {
+  return wn_grid_of(type) != NULL;
+}
+
+static int no_memory(wn_err *e) {
+  return wn_fail(e, WN_ENOMEM, "rebuild: out of memory");
+}
+
+int wn_rebuild_rows(int type, const float *src, void *dst, size_t n_rows,
+                    const wn_hessian *hs, const float *importance,
+                    const wn_rebuild_opts *o, wn_rebuild_stats *stats,
+                    wn_err *e) {
+  uint64_t row_bytes;
+  work k = {.type = type,
+            .g = wn_grid_of(type),
+            .hs = hs,
+            .src = src,
+            .dst = dst,
+            .n_rows = n_rows,
+            .o = o,
+            .importance = importance};
+  if (k.g == NULL)
+    return wn_fail(e, WN_EUNSUP, "rebuild: blocks of this type cannot be");
+  if (o->feedback && hs->feed == NULL)
+    return wn_fail(e, WN_EARG, "rebuild: the Hessian is not factored");
+  int rc = wn_row_bytes(type, hs->n, &row_bytes, e);
+  if (rc != WN_OK) return rc;
+  k.row_bytes = (size_t)row_bytes;
+  k.block_bytes = wn_type(type)->bytes;
+  size_t nt = (size_t)o->n_threads, n_blocks = k.row_bytes / k.block_bytes;
+  float *diagonal = wn_alloc(WN_MEM_QUANT, hs->n * sizeof *diagonal);
+  k.floats = wn_alloc(WN_MEM_QUANT, nt * 3 * hs->n * sizeof *k.floats);
+  k.parts = wn_calloc(WN_MEM_QUANT, nt * n_blocks, sizeof *k.parts);
+  k.before = wn_calloc(WN_MEM_QUANT, 2 * n_rows + 1, sizeof *k.before);
+  if (!diagonal || !k.floats || !k.parts || !k.before) {
+    rc = no_memory(e);
+  } else {
+    k.after = k.before + n_rows;
+    for (size_t i = 0; i < hs->n; i++)
+      diagonal[i] = hs->h[i * hs->n + i];
+    if (importance == NULL) k.importance = diagonal;
+    wn_pool_run(o->n_threads, task, &k);
+    *stats = (wn_rebuild_stats){0, 0};
+    for (size_t i = 0; i < n_rows; i++) {
+      stats->before += k.before[i];
+      stats->after += k.after[i];
+    }
+  }
+  wn_free(diagonal);
+  wn_free(k.floats);
+  wn_free(k.parts);
+  wn_free(k.before);
+  return rc;
+}

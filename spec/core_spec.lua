@@ -1,0 +1,36 @@
+local support = require "spec.support"
+local core = require "wane.core"
+
+describe("core", function()
+  support.check_leaks()
+
+  it("says what it is running on", function()
+    local cpu = core.cpu()
+    assert.is_true(core.set_isa(cpu.best))
+    assert.is_true(cpu.threads >= 1)
+    assert.equals(cpu.isa, core.cpu().isa)
+  end)
+
+  it("refuses an instruction set it does not know", function()
+    assert.has_error(function() core.set_isa "sse9" end)
+  end)
+
+  it("lowers the tier and raises it again", function()
+    local best = core.cpu().best
+    assert.is_true(core.set_isa "ref")
+    assert.equals("ref", core.cpu().isa)
+    assert.is_true(core.set_isa(best))
+  end)
+
+  it("shows its limits", function()
+    local limits = core.limits()
+    assert.equals(65536, limits.MAX_KEYS)
+    assert.equals(4, limits.MAX_DIMS)
+  end)
+
+  it("counts its memory", function()
+    local m = core.memory()
+    assert.is_true(m.bytes >= 0 and m.blocks >= 0)
+    assert.is_true(m.peak_bytes >= m.bytes)
+  end)
+end)

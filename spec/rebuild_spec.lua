@@ -1,0 +1,116 @@
+local core = require "wane.core"
+local rows = require "spec.support.rows"
+local support = require "spec.support"
+
+--- Correlated activations: T rows of n values that share a few directions.
+local function activations(seed, t, n)
+  local r = rows.random(seed)
+  local function gauss() return math.sqrt(-2 * math.log(1 - r())) * math.cos(2 * math.pi * r()) end
+  local mix, out = {}, {}
+  for i = 1, n * 8 do
+    mix[i] = gauss()
+  end
+  for row = 0, t - 1 do
+    local z = {}
+    for k = 1, 8 do
+      z[k] = gauss()
+    end
+    for i = 1, n do
+      local s = 0.5 * gauss()
+      for k = 1, 8 do
+        s = s + mix[(i - 1) * 8 + k] * z[k]
+      end
+      out[row * n + i] = s
+    end
+  end
+  return core.quant.buffer(t, n, out)
+end
+
+--- sum over rows of (w - q)^T H (w - q), from the decoded blocks.
+local function error_of(h, w, q)
+  local H, e, sum = h:matrix(), {}, 0
+  local n = math.floor(math.sqrt(#H) + 0.5)
+  for row = 0, #w / n - 1 do
+    for i = 1, n do
+      e[i] = w[row * n + i] - q[row * n + i]
+    end
+    for i = 1, n do
+      local s = 0
+      for j = 1, n do
+        s = s + H[(i - 1) * n + j] * e[j]
+      end
+      sum = sum + e[i] * s
+    end
+  end
+  return sum
+end
+
+describe("rebuild", function()
+  support.check_leaks()
+  local types = {
+    "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q2_K", "q3_K", "q4_K", "q5_K", "q6_K", "iq4_nl", "iq4_xs",
+  }
+
+  for _, t in ipairs(types) do
+    it("lowers the output error of " .. t, function()
+      local n, n_rows = 256, 6
+      local h = core.calib.hessian(n)
+      h:add(activations(7, 300, n))
+      assert.is_true(h:factor(0.01))
+      local w = core.quant.buffer(n_rows, n, rows.make(rows.kinds[1], 3, n_rows, n))
+      local bytes, before, after = core.calib.rebuild(t, w, h, {})
+      local q = core.quant.blocks(t, bytes, n_rows, n):decode()
+      -- what it says is what the bytes decode to, and it is much better
+      local measured = error_of(h, w, q)
+      assert.is_true(math.abs(measured - after) <= 1e-3 * after + 1e-12, measured .. " is not " .. after)
+      assert.is_true(after < 0.75 * before, after .. " against " .. before)
+    end)
+  end
+
+  it("keeps the encoder's blocks when nothing may change", function()
+    local h = core.calib.hessian(256)
+    h:add(activations(9, 300, 256))
+    local w = core.quant.buffer(2, 256, rows.make(rows.kinds[1], 4, 2, 256))
+    local bytes, before, after = core.calib.rebuild("q4_K", w, h, { feedback = false, sweeps = 0 })
+    assert.equals(before, after)
+    assert.is_true(core.quant.encode("q4_K", w, h:diagonal()):bytes() == bytes)
+  end)
+
+  it("gives the same bytes for any number of threads", function()
+    local h = core.calib.hessian(256)
+    h:add(activations(11, 300, 256))
+    h:factor(0.01)
+    local w = core.quant.buffer(9, 256, rows.make(rows.kinds[2], 5, 9, 256))
+    local one = core.calib.rebuild("q3_K", w, h, { threads = 1 })
+    for _, threads in ipairs { 2, 3, 16 } do
+      assert.is_true(one == (core.calib.rebuild("q3_K", w, h, { threads = threads })))
+    end
+  end)
+
+  it("survives hostile statistics", function()
+    local h = core.calib.hessian(256)
+    local w = core.quant.buffer(1, 256, rows.make(rows.kinds[1], 6, 1, 256))
+    assert.is_true(h:factor(0.01)) -- no activation at all
+    local bytes = core.calib.rebuild("q4_K", w, h, {})
+    assert.equals(144, #bytes)
+    local bad = core.calib.hessian(256)
+    local x = rows.make(rows.kinds[1], 6, 1, 256)
+    x[3] = 0 / 0
+    bad:add(core.quant.buffer(1, 256, x))
+    local ok, message, code = bad:factor(0.01)
+    assert.is_nil(ok)
+    assert.equals("EDATA", code)
+    assert.truthy(message:find "not positive definite")
+  end)
+
+  it("raises on misuse", function()
+    local h = core.calib.hessian(256)
+    local w = core.quant.buffer(1, 128, rows.make(rows.kinds[1], 6, 1, 128))
+    assert.has_error(function() core.calib.rebuild("q4_K", w, h, {}) end)
+    assert.has_error(function() core.calib.rebuild("q4_K", w, h, { colour = 1 }) end)
+    local wide = core.quant.buffer(1, 256, rows.make(rows.kinds[1], 6, 1, 256))
+    assert.has_error(function() core.calib.rebuild("q4_K", wide, h, {}) end, "wane: rebuild: the Hessian is not factored")
+    local _, _, code = core.calib.rebuild("iq1_s", wide, h, {})
+    assert.equals("EUNSUP", code)
+  end)
+end)
