@@ -143,7 +143,7 @@ static inline uint8_t wn_cls(const wn_uni *u, const uint8_t *p,
   unsigned len;
   if (p >= end) return 0;
   return *p < 0x80 ? u->rows[u->page[0]][*p]
-                   : wn_class(u, wn_utf8_get(p, &len));
+                   : wn_cp_class(u, wn_utf8_get(p, &len));
 }
 
 static inline uint8_t wn_byte(const uint8_t *p, const uint8_t *end) {
@@ -163,7 +163,7 @@ static inline const uint8_t *wn_skip(const wn_uni *u, const uint8_t *p,
       p++;
     if (p >= end || *p < 0x80) return p;
     unsigned len;
-    if ((wn_class(u, wn_utf8_get(p, &len)) & mask) == 0) return p;
+    if ((wn_cp_class(u, wn_utf8_get(p, &len)) & mask) == 0) return p;
     p += len;
   }
 }

@@ -73,7 +73,7 @@ static uint32_t at(const wn_uni *u, const uint8_t *p, const uint8_t *end,
   *len = 0;
   if (p >= end) return UINT32_MAX;
   uint32_t cp = wn_utf8_get(p, len);
-  return cp >= 0x80 && (wn_class(u, cp) & WN_C_W) != 0 ? 0x0B : cp;
+  return cp >= 0x80 && (wn_cp_class(u, cp) & WN_C_W) != 0 ? 0x0B : cp;
 }
 
 static const uint8_t *run(const wn_uni *u, const uint8_t *p, const uint8_t *end,

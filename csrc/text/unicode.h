@@ -37,7 +37,7 @@ typedef struct wn_uni {
 bool wn_uni_init(wn_uni *u);
 void wn_uni_free(wn_uni *u);
 
-static inline uint8_t wn_class(const wn_uni *u, uint32_t cp) {
+static inline uint8_t wn_cp_class(const wn_uni *u, uint32_t cp) {
   return u->rows[u->page[cp >> 8]][cp & 255];
 }
 
