@@ -115,5 +115,6 @@ int luaopen_wane_core(lua_State *L) {
   open_part(L, "stream", wn_open_stream);
   open_part(L, "imatrix", wn_open_imatrix);
   open_part(L, "calib", wn_open_calib);
+  open_part(L, "vocab", wn_open_vocab);
   return 1;
 }

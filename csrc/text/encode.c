@@ -16,6 +16,11 @@ const char *wn_vocab_pre(const wn_vocab *v) {
   return v->pre != NULL ? v->pre->name : "";
 }
 
+const char *wn_vocab_pre_name(size_t i) {
+  const wn_pre *p = wn_pre_at(i);
+  return p != NULL ? p->name : NULL;
+}
+
 int32_t wn_vocab_special(const wn_vocab *v, wn_special which) {
   return v->special[which];
 }

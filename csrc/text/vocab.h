@@ -48,6 +48,8 @@ bool wn_vocab_add_eos(const wn_vocab *v);
 bool wn_vocab_add_sep(const wn_vocab *v);
 /* The pre-tokenizer's name of a BPE vocabulary, "" for other kinds. */
 const char *wn_vocab_pre(const wn_vocab *v);
+/* The i-th pre-tokenizer name that is known, NULL past the last. */
+const char *wn_vocab_pre_name(size_t i);
 /* The token whose text (as in the file) is exactly this, or -1; and back. The
  * text is not terminated and lives as long as v. */
 int32_t wn_vocab_find(const wn_vocab *v, const char *text, size_t n);
