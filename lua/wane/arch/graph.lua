@@ -128,7 +128,9 @@ local function eps_of(graph, kind)
   if not use.eps then
     local key = kind == "rms" and "attention.layer_norm_rms_epsilon" or "attention.layer_norm_epsilon"
     use.eps = graph.hp.r:number(key, 0)
-    if use.eps > 1 then hparams.fail("EFORMAT", "key %s%s is %g, want at most 1", graph.hp.r.prefix, key, use.eps) end
+    if use.eps > 1 then
+      hparams.fail("EFORMAT", "key %s%s is %g, want at most 1", graph.hp.r.prefix, key, use.eps)
+    end
   end
   return use.eps
 end
@@ -308,8 +310,10 @@ function Graph:moe(x, opts)
   local logits = self:linear(x, "ffn_gate_inp")
   local kind = opts.kind or "silu"
   local f = kind == "swiglu_oai" and OAI or {}
-  return op(s, x.width, "moe", kind, self.prefix .. "ffn_moe", ids(s, x, logits), moe_weights(self, x.width, ff),
-    { hp.expert_used_count, gating, opts.normalise and 1 or 0, ff }, { hp.expert_weights_scale, f[1] or 0, f[2] or 0 })
+  return op(s, x.width, "moe", kind, self.prefix .. "ffn_moe", ids(s, x, logits),
+    moe_weights(self, x.width, ff),
+    { hp.expert_used_count, gating, opts.normalise and 1 or 0, ff },
+    { hp.expert_weights_scale, f[1] or 0, f[2] or 0 })
 end
 
 local function pair(name)
@@ -330,7 +334,8 @@ Value.__mul = pair "mul"
 ---@return table used names of tensors that the program needs
 function M.build(g, describe, hp)
   local prog = check(core.prog.new())
-  local state = { prog = prog, g = g, use = { norm = "rms", rope = "normal" }, weights = {}, used = {}, slots = 0 }
+  local use = { norm = "rms", rope = "normal" }
+  local state = { prog = prog, g = g, use = use, weights = {}, used = {}, slots = 0 }
   local m = setmetatable({ state = state, hp = hp, prefix = "" }, Graph)
   local result, kind = describe(m)
   local id = ids(state, result)[1]
