@@ -153,7 +153,7 @@ describe("hostile GGUF files", function()
   end)
 
   it("fails cleanly at every allocation", function()
-    local n, g = 0, nil
+    local n, g = 0
     repeat
       n = n + 1
       core.fail_alloc(n)
