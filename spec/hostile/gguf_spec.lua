@@ -42,7 +42,11 @@ end
 
 describe("hostile GGUF files", function()
   S.check_leaks()
-  local fds = S.fds()
+  local fds
+  setup(function()
+    S.collect()
+    fds = S.fds()
+  end)
 
   for _, row in ipairs(rows) do
     it(row.id .. " " .. row.what, function()
