@@ -7,6 +7,7 @@
  *     s:importance(bytes) -> vectors left out    s:progress() -> table
  *     s:abort([keep])
  *   measure(g, i, type [, importance [, rows]]) -> relative error
+ *   now() -> seconds of a clock that only goes forward
  *   digest(state | nil, bytes) -> state          digest_hex(state) -> 32 digits
  *   sha256(state | nil, bytes) -> state          sha256_hex(state) -> 64 digits
  *
@@ -16,6 +17,7 @@
  * not be the output), first_file, n_files, threads, overwrite, resume,
  * zero_nonfinite, identity. Collecting an open stream keeps its .part. */
 #include <string.h>
+#include <time.h>
 
 #include "base/digest.h"
 #include "base/os.h"
@@ -366,7 +368,15 @@ static int push_sha256_hex(lua_State *L) {
   return 1;
 }
 
+static int stream_now(lua_State *L) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  lua_pushnumber(L, (double)t.tv_sec + (double)t.tv_nsec * 1e-9);
+  return 1;
+}
+
 static const luaL_Reg funcs[] = {{"types", stream_types},
+                                 {"now", stream_now},
                                  {"open", stream_open},
                                  {"measure", stream_measure},
                                  {"digest", push_digest},
