@@ -32,6 +32,10 @@ wn_buffer *wn_buffer_push(lua_State *L, size_t rows, size_t cols, wn_err *e);
 /* The buffer at `arg`; raises for anything else. */
 wn_buffer *wn_buffer_check(lua_State *L, int arg);
 
+/* Fills b from the table of numbers or the string of float32 at `arg`; raises
+ * when it does not have exactly rows * cols values. */
+void wn_buffer_fill(lua_State *L, int arg, wn_buffer *b);
+
 /* core.quant.buffer(rows, cols [, table | string]) */
 int wn_buffer_make(lua_State *L);
 

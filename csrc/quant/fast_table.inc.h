@@ -1,9 +1,12 @@
-/* fast_table.inc.h - all templates of the simple families, in order of
- * dependence, and the table they fill. The including file has the target in
- * force and defines FAST_TABLE, the name of its table. */
-#include "quant/fp4_fast.inc.h"
-#include "quant/legacy_fast.inc.h"
+/* fast_table.inc.h - all templates of the simple families, and the table they
+ * fill. The including file has the target in force and defines FAST_TABLE, the
+ * name of its table. */
 #include "quant/plain_fast.inc.h"
+
+/* the later ones use what legacy_fast.inc.h defines */
+#include "quant/legacy_fast.inc.h"
+
+#include "quant/fp4_fast.inc.h"
 #include "quant/ternary_fast.inc.h"
 
 #define BOTH(ID, name) [WN_TYPE_##ID] = {encode_##name, decode_##name}

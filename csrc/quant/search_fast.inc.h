@@ -70,7 +70,8 @@ WN_VEC void keep_levels(found *f, int i, const vi q[2], vi *fifth) {
   vi_store_bytes(f->nibbles + i * LANES, vi_or(low, vi_left(high, 4)));
   vi bit0 = vi_and(vi_right(q[0], 4), vi_set(1));
   vi bit1 = vi_and(vi_right(q[1], 4), vi_set(1));
-  *fifth = vi_or(*fifth, vi_left(vi_or(bit0, vi_left(bit1, 16)), i));
+  vi both = vi_or(vi_left(bit0, 15), vi_left(bit1, 31));
+  *fifth = vi_or(vi_right(*fifth, 1), both); /* moves to i and i + 16 */
 }
 
 /* nibbles to qs: 16 x 8 bytes turned by four rounds of interleaving rows 8,
@@ -295,8 +296,8 @@ static unsigned search_affine(const lanes32 *s, int top_level, found *f) {
   for (int i = 0; i < SB / 2; i++) {
     for (int h = 0; h < 2; h++) {
       vf x = value(s, i + h * SB / 2);
-      vf l = affine_level(x, best_iscale, best_from, top);
-      q[h] = vf_trunc(vf_pick(flat, zero, l));
+      vf best_l = affine_level(x, best_iscale, best_from, top);
+      q[h] = vf_trunc(vf_pick(flat, zero, best_l));
     }
     keep_levels(f, i, q, &fifth);
   }
