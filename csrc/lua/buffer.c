@@ -307,10 +307,18 @@ void wn_buffer_register(lua_State *L) {
   luaL_getmetatable(L, wn_buffer_class.name);
   lua_getfield(L, -1, "__index");
   if (lua_istable(L, -1)) { /* first time: numbers are elements */
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -3, "methods");
     lua_pushcclosure(L, buffer_index, 1);
     lua_setfield(L, -2, "__index");
     lua_pop(L, 1);
   } else {
     lua_pop(L, 2);
   }
+}
+
+void wn_buffer_push_methods(lua_State *L) {
+  luaL_getmetatable(L, wn_buffer_class.name);
+  lua_getfield(L, -1, "methods");
+  lua_remove(L, -2);
 }

@@ -25,6 +25,9 @@ extern const wn_class_def wn_buffer_class;
  * call again. */
 void wn_buffer_register(lua_State *L);
 
+/* Pushes the table in which methods of buffers are found. */
+void wn_buffer_push_methods(lua_State *L);
+
 /* Pushes a new buffer with uninitialised values (the caller fills all).
  * Returns NULL, with *e filled and nothing pushed, when memory is out. */
 wn_buffer *wn_buffer_push(lua_State *L, size_t rows, size_t cols, wn_err *e);

@@ -464,5 +464,7 @@ int wn_open_quant(lua_State *L) {
   wn_class_register(L, &blocks_class);
   lua_newtable(L);
   wn_setfuncs(L, functions);
+  wn_buffer_push_methods(L); /* Lua adds methods of its own */
+  lua_setfield(L, -2, "buffer_methods");
   return 1;
 }
