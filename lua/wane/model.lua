@@ -19,7 +19,9 @@ Model.__index = Model
 local Context = {}
 Context.__index = Context
 
-local LOAD = { context = true, threads = true, batch = true, kv = true, map = true, max_bytes = true, fuse = true }
+local LOAD = {
+  context = true, threads = true, batch = true, kv = true, map = true, max_bytes = true, fuse = true,
+}
 local CONTEXT = {
   context = true, threads = true, batch = true, kv = true, sequences = true, outputs = true, max_bytes = true,
 }

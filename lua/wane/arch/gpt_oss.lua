@@ -9,7 +9,8 @@ return function(m)
   for i = 0, hp.block_count - 1 do
     local b = m:block(i)
     local q, k, v = b:qkv(b:norm(x, "attn_norm"))
-    local a = b:attend(b:rope(q), b:rope(k), v, { window = i % 2 == 0 and window or nil, sinks = "attn_sinks" })
+    local a = b:attend(b:rope(q), b:rope(k), v,
+      { window = i % 2 == 0 and window or nil, sinks = "attn_sinks" })
     x = x + b:linear(a, "attn_output")
     x = x + b:moe(b:norm(x, "post_attention_norm"), { kind = "swiglu_oai", gating = "chosen", ff = ff })
   end

@@ -50,6 +50,12 @@ local function ids(state, ...)
   return list
 end
 
+-- The width of what should be a value.
+local function width_of(x)
+  if getmetatable(x) ~= Value then error(("wane: input 1 is a %s, want a value"):format(type(x)), 4) end
+  return x.width
+end
+
 -- World errors of the C side come as nil, msg, code.
 local function check(id, msg, code)
   if id == nil then hparams.fail(code, "%s", msg) end
@@ -128,7 +134,9 @@ local function eps_of(graph, kind)
   if not use.eps then
     local key = kind == "rms" and "attention.layer_norm_rms_epsilon" or "attention.layer_norm_epsilon"
     use.eps = graph.hp.r:number(key, 0)
-    if use.eps > 1 then hparams.fail("EFORMAT", "key %s%s is %g, want at most 1", graph.hp.r.prefix, key, use.eps) end
+    if use.eps > 1 then
+      hparams.fail("EFORMAT", "key %s%s is %g, want at most 1", graph.hp.r.prefix, key, use.eps)
+    end
   end
   return use.eps
 end
@@ -141,7 +149,7 @@ function Graph:norm(x, name, opts)
   opts = options(opts, { per = true, head = true, kind = true })
   local kind = opts.kind or s.use.norm
   local group, w, b, n1 = 0, false, false, nil
-  local n = x.width
+  local n = width_of(x)
   if opts.per == "head" then
     group = opts.head or self.hp.key_length
     n = group
@@ -153,7 +161,7 @@ function Graph:norm(x, name, opts)
     w = weight(s, self.prefix .. name .. ".weight", false, n, n1)
     b = bias(self, name, n, nil, n1)
   end
-  return op(s, x.width, "norm", kind, self.prefix .. (name or "norm"), ids(s, x), { w, b }, { group },
+  return op(s, width_of(x), "norm", kind, self.prefix .. (name or "norm"), ids(s, x), { w, b }, { group },
     { eps_of(self, kind) })
 end
 
@@ -224,7 +232,7 @@ function Graph:rope(x, opts)
   local s, r = state_of(self), self.hp.rope
   opts = options(opts, { base = true, scale = true })
   if r.dims == 0 then return x end
-  return op(s, x.width, "rope", s.use.rope, self.prefix .. "rope", ids(s, x), rope_factors(self),
+  return op(s, width_of(x), "rope", s.use.rope, self.prefix .. "rope", ids(s, x), rope_factors(self),
     { self.hp.key_length, r.dims, r.original },
     { opts.base or r.base, opts.scale or r.scale, r.strength, r.magnitude, r.fast, r.slow })
 end
@@ -248,7 +256,7 @@ end
 --- "sigmoid", "tanh".
 function Graph:act(kind, x)
   local s = state_of(self)
-  return op(s, x.width, "act", kind, self.prefix .. kind, ids(s, x), {}, {}, {})
+  return op(s, width_of(x), "act", kind, self.prefix .. kind, ids(s, x), {}, {}, {})
 end
 
 local OAI = { 1.702, 7 } -- alpha and limit of swiglu_oai
@@ -257,7 +265,7 @@ local OAI = { 1.702, 7 } -- alpha and limit of swiglu_oai
 function Graph:glu(kind, gate, up)
   local s = state_of(self)
   local f = kind == "swiglu_oai" and OAI or {}
-  return op(s, gate.width, "glu", kind, self.prefix .. "glu", ids(s, gate, up), {}, {}, f)
+  return op(s, width_of(gate), "glu", kind, self.prefix .. "glu", ids(s, gate, up), {}, {}, f)
 end
 
 function Graph:swiglu(gate, up) return self:glu("silu", gate, up) end
@@ -271,12 +279,12 @@ end
 --- A factor, or a soft cap: c tanh(x / c).
 function Graph:scale(x, factor)
   local s = state_of(self)
-  return op(s, x.width, "scale", nil, self.prefix .. "scale", ids(s, x), {}, {}, { factor })
+  return op(s, width_of(x), "scale", nil, self.prefix .. "scale", ids(s, x), {}, {}, { factor })
 end
 
 function Graph:softcap(x, cap)
   local s = state_of(self)
-  return op(s, x.width, "softcap", nil, self.prefix .. "softcap", ids(s, x), {}, {}, { cap })
+  return op(s, width_of(x), "softcap", nil, self.prefix .. "softcap", ids(s, x), {}, {}, { cap })
 end
 
 -- The weights of a moe operation in the order C wants.
@@ -308,15 +316,17 @@ function Graph:moe(x, opts)
   local logits = self:linear(x, "ffn_gate_inp")
   local kind = opts.kind or "silu"
   local f = kind == "swiglu_oai" and OAI or {}
-  return op(s, x.width, "moe", kind, self.prefix .. "ffn_moe", ids(s, x, logits), moe_weights(self, x.width, ff),
-    { hp.expert_used_count, gating, opts.normalise and 1 or 0, ff }, { hp.expert_weights_scale, f[1] or 0, f[2] or 0 })
+  return op(s, width_of(x), "moe", kind, self.prefix .. "ffn_moe", ids(s, x, logits),
+    moe_weights(self, x.width, ff),
+    { hp.expert_used_count, gating, opts.normalise and 1 or 0, ff },
+    { hp.expert_weights_scale, f[1] or 0, f[2] or 0 })
 end
 
 local function pair(name)
   return function(a, b)
     local s = getmetatable(a) == Value and a.state or b.state
     if not s.prog then error("wane: the program is finished", 2) end
-    return op(s, a.width, name, nil, name, ids(s, a, b), {}, {}, {})
+    return op(s, width_of(a), name, nil, name, ids(s, a, b), {}, {}, {})
   end
 end
 Value.__add = pair "add"
@@ -330,7 +340,8 @@ Value.__mul = pair "mul"
 ---@return table used names of tensors that the program needs
 function M.build(g, describe, hp)
   local prog = check(core.prog.new())
-  local state = { prog = prog, g = g, use = { norm = "rms", rope = "normal" }, weights = {}, used = {}, slots = 0 }
+  local use = { norm = "rms", rope = "normal" }
+  local state = { prog = prog, g = g, use = use, weights = {}, used = {}, slots = 0 }
   local m = setmetatable({ state = state, hp = hp, prefix = "" }, Graph)
   local result, kind = describe(m)
   local id = ids(state, result)[1]

@@ -77,7 +77,7 @@ function Reader:per_layer(name, n_layers, min, max, default)
   local key, list = self.prefix .. name, {}
   local i = self.g:find_kv(key)
   local kind, value, elem
-  if i then _, kind, value, elem = self.g:kv(i) end
+  if i then kind, value, elem = select(2, self.g:kv(i)) end
   if kind == "array" then
     if elem ~= "u32" and elem ~= "i32" then
       fail("EFORMAT", "key %s is an array of %s, want u32", key, elem)
@@ -102,7 +102,8 @@ local function read_rope(r, hp)
   end
   local kind = r:get(r.prefix .. "rope.scaling.type", "string") or "linear"
   if kind ~= "none" and kind ~= "linear" and kind ~= "yarn" and kind ~= "longrope" then
-    fail("EFORMAT", "key %srope.scaling.type is %q, want none, linear, yarn or longrope", r.prefix, kind)
+    fail("EFORMAT", "key %srope.scaling.type is %q, want none, linear, yarn or longrope",
+      r.prefix, kind)
   end
   local factor = r:number0("rope.scaling.factor", r:number0("rope.scale_linear", 0))
   if factor == 0 or kind == "none" then factor = 1 end
@@ -130,7 +131,8 @@ local function head_length(r, name, hp, n)
   local key = r.prefix .. name
   if r.g:find_kv(key) then return r:count(name, 1, limits.MAX_WIDTH) end
   if n == 0 or hp.embedding_length % n ~= 0 then
-    fail("EFORMAT", "key %sembedding_length is %d, not a multiple of %d heads", r.prefix, hp.embedding_length, n)
+    fail("EFORMAT", "key %sembedding_length is %d, not a multiple of %d heads", r.prefix,
+      hp.embedding_length, n)
   end
   return hp.embedding_length / n
 end
