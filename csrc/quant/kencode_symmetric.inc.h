@@ -55,11 +55,10 @@ static float round_scales_q3(const float *v, uint8_t biased[16]) {
 }
 
 static void encode_q3_plain(const float *x, wn_block_q3_K *y, int n) {
-  rounds_state rounds;
   batch b;
   float scale[BATCH];
   uint8_t biased[BATCH * 16];
-  rounds_search(x, n, &rounds, b.scale);
+  rounds_search(x, n, b.scale);
   for (int i = 0; i < n; i++)
     scale[i] = round_scales_q3(b.scale + 16 * i, biased + 16 * i);
   finish_q3(x, n, biased, scale, NULL, &b, y);
