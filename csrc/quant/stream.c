@@ -98,7 +98,8 @@ static uint64_t chunk_rows(const wn_stream *s, size_t i) {
   return rows < all ? rows : all;
 }
 
-/* -- the I/O side ------------------------------------------------------------ */
+/* -- the I/O side ------------------------------------------------------------
+ */
 
 static void set_error(wn_stream *s, const wn_err *e) {
   pthread_mutex_lock(&s->lock);
@@ -276,8 +277,10 @@ static void do_op(wn_stream *s, io_op op) {
   } else if (op == IO_READ) {
     size_t i = s->read_tensor;
     rc = read_chunk(s, &s->slots[s->read_at], &e);
-    if (rc == WN_OK) pass(s, &s->read_at, FULL);
-    else rc = fail_in_tensor(s, i, &e);
+    if (rc == WN_OK)
+      pass(s, &s->read_at, FULL);
+    else
+      rc = fail_in_tensor(s, i, &e);
   } else if (op == IO_WRITE) {
     rc = write_chunk(s, &s->slots[s->write_at], &e);
     if (rc == WN_OK) pass(s, &s->write_at, FREE);
@@ -322,7 +325,8 @@ static void start_thread(wn_stream *s) {
   pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
-/* -- opening ----------------------------------------------------------------- */
+/* -- opening -----------------------------------------------------------------
+ */
 
 /* Everything that the output depends on, as one digest: the caller's words,
  * the headers to be written, and which files are read. */
@@ -468,7 +472,8 @@ fail:
   return rc;
 }
 
-/* -- the caller's side --------------------------------------------------------- */
+/* -- the caller's side
+ * --------------------------------------------------------- */
 
 /* Waits a moment for the I/O thread, or does its work. */
 static void await_io(wn_stream *s) {
@@ -595,8 +600,8 @@ void wn_stream_free(wn_stream *s, bool keep) {
     pthread_join(s->thread, NULL);
   }
   /* nothing finished, or not even known: nothing worth keeping */
-  bool any = s->progress.n_done > 0 ||
-             (s->journal != NULL && !s->started && wn_journal_n(s->journal) > 0);
+  bool any = s->progress.n_done > 0 || (s->journal != NULL && !s->started &&
+                                        wn_journal_n(s->journal) > 0);
   keep = !ours || (keep && (any || s->journal == NULL));
   for (size_t k = 0; s->writers != NULL && k < s->n_files; k++)
     wn_writer_abort(s->writers[k], keep);

@@ -410,21 +410,30 @@ local function legacy_bytes(self)
 end
 
 local function write_gguf(self, path, overwrite)
-  local meta, list = assert(core.gguf.meta()), {}
-  assert(meta:set("general.type", "string", "imatrix"))
-  assert(meta:set("imatrix.datasets", "array", self.datasets, "string"))
-  assert(meta:set("imatrix.chunk_count", "u32", self.chunks))
-  assert(meta:set("imatrix.chunk_size", "u32", self.chunk_size))
+  local list = {}
+  local meta, msg, code = core.gguf.meta()
+  if not meta then return nil, msg, code end
+  for _, e in ipairs {
+    { "general.type", "string", "imatrix" }, { "imatrix.datasets", "array", self.datasets, "string" },
+    { "imatrix.chunk_count", "u32", self.chunks }, { "imatrix.chunk_size", "u32", self.chunk_size },
+  } do
+    local ok
+    ok, msg, code = meta:set(e[1], e[2], e[3], e[4])
+    if not ok then return nil, msg, code end
+  end
   local function shape(a, b) return b > 1 and { a, b } or { a } end
   for _, name in ipairs(self.order) do
     local e = self.entries[name]
     list[#list + 1] = { name = name .. ".in_sum2", type = "f32", shape = shape(e.n / e.matrices, e.matrices) }
     list[#list + 1] = { name = name .. ".counts", type = "f32", shape = shape(1, e.matrices) }
   end
-  local layout, msg, code = core.gguf.layout(meta, list)
+  local layout
+  layout, msg, code = core.gguf.layout(meta, list)
+  meta:close()
   if not layout then return nil, msg, code end
   local w
   w, msg, code = core.gguf.writer(layout, 1, path, { overwrite = overwrite, inputs = self._g and { self._g } or nil })
+  layout:close()
   if not w then return nil, msg, code end
   for _, name in ipairs(self.order) do
     local sums, counts, kind = raw(self.entries[name], self.chunk_size > 0 and self.chunk_size or 1)

@@ -275,28 +275,32 @@ local function copied_file_type(state, plan)
   return (guesses[best] or 0) + 1024
 end
 
--- Removes and appends: changed keys move to the end, as in llama.cpp.
-local function append(meta, key, kind, value, elem)
-  meta:remove(key)
-  return meta:set(key, kind, value, elem)
-end
-
-local function make_meta(o, state, plan)
-  local meta = assert(core.gguf.meta())
-  local ok, msg, code = meta:copy(state.g, 1)
-  if not ok then return nil, msg, code end
-  append(meta, "general.quantization_version", "u32", 2)
+-- The entries that change, in llama.cpp's order.
+local function changes(o, state, plan)
+  local list = { { key = "general.quantization_version", type = "u32", value = 2 } }
+  local function add(e) list[#list + 1] = e end
   local file_type = plan.file_type
   if o.only_copy then file_type = copied_file_type(state, plan) end
-  if file_type then append(meta, "general.file_type", "u32", file_type) else meta:remove "general.file_type" end
-  for _, e in ipairs(state.overrides) do
-    ok, msg, code = append(meta, e.key, e.type, e.value, e.elem)
-    if not ok then return nil, msg, code end
+  add { key = "general.file_type", type = file_type and "u32", value = file_type }
+  for _, e in ipairs(state.overrides) do add(e) end
+  if state.model.pruned then
+    add { key = state.model.arch .. ".block_count", type = "u32", value = state.model.pruned }
   end
-  if state.model.pruned then append(meta, state.model.arch .. ".block_count", "u32", state.model.pruned) end
-  if o.provenance then
-    for _, e in ipairs(state.provenance) do
-      ok, msg, code = append(meta, e.key, e.type, e.value, e.elem)
+  for _, e in ipairs(o.provenance and state.provenance or {}) do add(e) end
+  return list
+end
+
+-- Changed keys are removed and appended, so that they move to the end.
+local function make_meta(o, state, plan)
+  local meta, msg, code = core.gguf.meta()
+  if not meta then return nil, msg, code end
+  local ok
+  ok, msg, code = meta:copy(state.g, 1)
+  if not ok then return nil, msg, code end
+  for _, e in ipairs(changes(o, state, plan)) do
+    meta:remove(e.key)
+    if e.type then
+      ok, msg, code = meta:set(e.key, e.type, e.value, e.elem)
       if not ok then return nil, msg, code end
     end
   end
@@ -317,7 +321,10 @@ local function make_layout(o, state, plan)
   for i, d in ipairs(plan.tensors) do
     list[i] = { name = d.name, type = d.to, shape = d.shape, shard = shards and shards[i] or 1 }
   end
-  return core.gguf.layout(meta, list, { by_shard = shards ~= nil })
+  local layout
+  layout, msg, code = core.gguf.layout(meta, list, { by_shard = shards ~= nil })
+  meta:close() -- it holds the source; do not wait for the collector
+  return layout, msg, code
 end
 
 -- Which files of the layout this run writes.
@@ -340,7 +347,7 @@ local function add_sizes(o, state, plan)
 end
 
 local function close_all(state)
-  for _, key in ipairs { "stream", "g", "reuse", "owned_imatrix" } do
+  for _, key in ipairs { "stream", "layout", "g", "reuse", "owned_imatrix" } do
     local handle = state[key]
     if handle then handle:close() end
     state[key] = nil
@@ -464,8 +471,18 @@ local function give_importance(job)
   return true
 end
 
-local function remember_end(job, p)
-  job._last = p
+-- Failures after which a later run may do better; then the .part stays.
+local may_pass = { ENOSPC = true, EIO = true, ENOMEM = true, ECANCEL = true }
+
+-- Ends the stream for good.
+local function stop(job, code)
+  local stream = job._state.stream
+  job._last = stream:progress()
+  job._state.stream = nil
+  stream:abort(may_pass[code] and job._options.resume ~= false)
+end
+
+local function remember_end(job)
   job._seconds = core.stream.now() - job._started
   close_all(job._state)
 end
@@ -485,12 +502,14 @@ function Job:step()
   end
   if not what then
     self._failed = { msg, code }
-    remember_end(self, state.stream:progress())
+    stop(self, code)
+    remember_end(self)
     return nil, msg, code
   end
   if what == "done" then
     self._done = true
-    remember_end(self, state.stream:progress())
+    self._last = state.stream:progress()
+    remember_end(self)
   end
   return what
 end
@@ -514,11 +533,8 @@ end
 function Job:cancel()
   if not self._done and not self._failed then
     self._failed = { "cancelled", "ECANCEL" }
-    local stream = self._state.stream
-    self._last = stream:progress()
-    self._state.stream = nil
-    stream:abort(self._options.resume ~= false)
-    remember_end(self, self._last)
+    stop(self, "ECANCEL")
+    remember_end(self)
   end
   return true
 end
