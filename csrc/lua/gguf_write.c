@@ -1,10 +1,15 @@
 /* lua/gguf_write.c - core.gguf: writing, the raw face of gguf/write.h.
  *
- *   meta() -> m           m:copy(g [, shard]), m:set(key, type, value [,
- * elem]), m:remove(key), m:has(key), m:count() layout(m, g | { { name=, type=,
- * shape= [, shard=] }, ... } [, opts]) -> l l:files(), l:file(k), l:path(base,
- * k), l:tensor(i) writer(l, k, path [, opts]) -> w w:put(string), w:copy(g, i,
- * off, n), w:tell(), w:seal(), w:commit(), w:abort([keep]), w:had(), w:skip(i)
+ * meta() makes a metadata list m: m:copy(g, shard), m:set(key, type, value,
+ * elem), m:remove(key), m:has(key), m:count().
+ *
+ * layout(m, tensors, opts) makes a layout l; tensors is a file handle or a
+ * list of { name =, type =, shape = , shard = }: l:files(), l:file(k),
+ * l:path(base, k), l:tensor(i).
+ *
+ * writer(l, k, path, opts) makes a writer w of file k: w:put(string), w:copy(g,
+ * i, off, n), w:tell(), w:seal(), w:commit(), and w.abort, w:had(), w:skip(i)
+ * for giving up and resuming.
  *
  * World failures give nil, message, code. Collecting an open writer removes
  * its .part. */
@@ -581,7 +586,7 @@ static int writer_commit(lua_State *L) {
   return push_result(L, wn_writer_commit(take_writer(L), &e), &e);
 }
 
-/* w:abort([keep]): keep leaves the .part for a later resume */
+/* Method abort with argument `keep`: leave the .part for a later resume. */
 static int writer_abort(lua_State *L) {
   wn_writer_abort(take_writer(L), lua_toboolean(L, 2));
   return push_true(L);
