@@ -5,7 +5,8 @@ local support = require "spec.support"
 
 local function i32(v)
   v = v % 4294967296
-  return string.char(v % 256, math.floor(v / 256) % 256, math.floor(v / 65536) % 256, math.floor(v / 16777216))
+  return string.char(v % 256, math.floor(v / 256) % 256, math.floor(v / 65536) % 256,
+    math.floor(v / 16777216))
 end
 local pack = core.imatrix.pack
 
@@ -36,7 +37,8 @@ describe("imatrix", function()
   local function values(im, name) return core.imatrix.floats(assert(im:values(name))) end
 
   it("reads the legacy format: means times calls", function()
-    local im = assert(open(legacy({ { "b", 4, { 4, 8, 12 } }, { "a", 0, { 1, 2 } } }, i32(4) .. i32(5) .. "x.txt")))
+    local im = assert(open(legacy({ { "b", 4, { 4, 8, 12 } }, { "a", 0, { 1, 2 } } }, i32(4) .. i32(5)
+      .. "x.txt")))
     assert.equal("dat", im.format)
     assert.same({ "a", "b" }, im:names())
     assert.same({ 1, 2, 3 }, values(im, "b"))
@@ -114,8 +116,10 @@ describe("imatrix", function()
   end)
 
   it("merges by adding sums and counts", function()
-    local a = imatrix.new({ x = { sums = { 2, 4, 6, 8 }, counts = { 1, 2 } }, y = { 1 } }, { chunks = 2, datasets = { "a" } })
-    local b = imatrix.new({ x = { sums = { 4, 2, 2, 0 }, counts = { 2, 0 } } }, { chunks = 3, datasets = { "b" } })
+    local a = imatrix.new({ x = { sums = { 2, 4, 6, 8 }, counts = { 1, 2 } }, y = { 1 } }, { chunks = 2,
+      datasets = { "a" } })
+    local b = imatrix.new({ x = { sums = { 4, 2, 2, 0 }, counts = { 2, 0 } } }, { chunks = 3,
+      datasets = { "b" } })
     local m = assert(imatrix.merge { a, b })
     assert.same({ 2, 2, 4, 4 }, values(m, "x"))
     assert.same({ 1 }, values(m, "y"))
@@ -156,7 +160,8 @@ describe("imatrix", function()
     for _, case in ipairs {
       { i32(-1) .. "xxxx", "EFORMAT" }, { i32(2 ^ 31 - 1) .. "xxxx", "ELIMIT" },
       { i32(1) .. i32(2 ^ 30) .. "x", "ELIMIT" }, { i32(1) .. i32(0), "ELIMIT" },
-      { legacy { { "a", 1, { 1 }, n = 2 ^ 30 } }, "ETRUNC" }, { legacy { { "a", 1, {}, n = -5 } }, "EFORMAT" },
+      { legacy { { "a", 1, { 1 }, n = 2 ^ 30 } }, "ETRUNC" }, { legacy { { "a", 1, {}, n = -5 } },
+        "EFORMAT" },
       { legacy { { "a", 1, { 1 } }, { "a", 1, { 2 } } }, "EFORMAT" },
     } do
       local im, _, code = open(case[1])

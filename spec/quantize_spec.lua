@@ -192,7 +192,8 @@ describe("quantize", function()
     local function content(path)
       local f = assert(gguf.open(path))
       local list = {}
-      for i, t in ipairs(f.tensors) do list[i] = t.name .. " " .. t.type .. " " .. models.sha256_of(assert(t:raw())) end
+      for i, t in ipairs(f.tensors) do list[i] = t.name .. " " .. t.type .. " "
+        .. models.sha256_of(assert(t:raw())) end
       local meta = f.meta["general.file_type"]
       f:close()
       return table.concat(list, "\n") .. meta, #list
@@ -234,7 +235,9 @@ describe("quantize", function()
       assert(quantize { from = demo, to = split, recipe = "Q8_0", split = 4 })
       local a, b = parts(split, 4), parts(shard, 4)
       local lua = os.getenv "WANE_LUA" or (jit and "luajit" or "lua5.4")
-      local one = lua .. (" -e 'assert(require[[wane.quantize]]{from=[[%s]],to=[[%s]],recipe=[[Q8_0]],shard={{},4}})'"):format(demo, shard)
+      local chunk = ("assert(require[[wane.quantize]]{from=[[%s]],to=[[%s]],recipe=[[Q8_0]],shard={{},4}})")
+        :format(demo, shard)
+      local one = ("%s -e '%s'"):format(lua, chunk)
       local probe = io.popen "parallel --version 2>/dev/null"
       local gnu = probe:read("*a"):find "GNU parallel"
       probe:close()
@@ -285,6 +288,34 @@ describe("quantize", function()
     -- a change of the source is noticed
     poke(from, "blk.1.attn_v.weight", 5, 5, "\0\0\0\62")
     assert.equal(6, assert(quantize(o)).reused)
+  end)
+
+  it("verifies a file against its source", function()
+    local a, from, other = tmp(), source(), tmp()
+    local demo_imatrix = tmp "i.gguf"
+    local im = require("wane.imatrix").new { ["blk.0.ffn_down.weight"] = flat(2, 256) }
+    assert(im:save(demo_imatrix))
+    assert(quantize { from = from, to = a, recipe = "Q4_K_M", provenance = true, imatrix = demo_imatrix })
+    local v = assert(provenance.verify(a, { from = from, imatrix = demo_imatrix }))
+    assert.equal("Q4_K_M", v.recipe)
+    assert.equal(12, v.tensors)
+    assert.is_false(support.exists(a .. ".verify"))
+    support.spit(other, support.slurp(from))
+    poke(other, "blk.1.attn_v.weight", 5, 5, "\0\0\0\62")
+    local ok, msg, code = provenance.verify(a, { from = other, imatrix = demo_imatrix })
+    assert.is_nil(ok)
+    assert.equal("ECHANGED", code)
+    assert.matches("is not the source", msg)
+    ok, msg = provenance.verify(a, { from = from })
+    assert.is_nil(ok)
+    assert.matches("an imatrix was used", msg)
+    poke(a, "blk.1.ffn_up.weight", 3, 3, "damn")
+    ok, msg = provenance.verify(a, { from = from, imatrix = demo_imatrix })
+    assert.is_nil(ok)
+    assert.matches("tensor blk.1.ffn_up.weight is not what its source gives", msg)
+    ok, msg = provenance.verify(demo, { from = from })
+    assert.is_nil(ok)
+    assert.matches("holds no provenance", msg)
   end)
 
   it("says when there is nothing to reuse", function()
@@ -362,7 +393,8 @@ describe("quantize", function()
     end)
 
     it("values that are not finite", function()
-      for _, bad in ipairs { { "\0\0\192\127", "nan" }, { "\0\0\128\127", "inf" }, { "\0\0\128\255", "%-inf" } } do
+      for _, bad in ipairs { { "\0\0\192\127", "nan" }, { "\0\0\128\127", "inf" }, { "\0\0\128\255",
+        "%-inf" } } do
         local from, out = source(), tmp()
         poke(from, "blk.1.ffn_up.weight", 70, 33, bad[1])
         refused({ from = from, to = out, recipe = "Q4_K_M", resume = false },
@@ -378,13 +410,17 @@ describe("quantize", function()
     it("values that are too large for the type", function()
       local from = source()
       poke(from, "blk.0.attn_v.weight", 2, 3, "\0\0\128\113") -- 2^100
-      refused({ from = from, to = tmp(), recipe = "F16", resume = false }, "blk.0.attn_v.weight: row 2, column 3", "EDATA")
-      refused({ from = from, to = tmp(), recipe = "Q8_0", resume = false }, "blk.0.attn_v.weight: row 2", "EDATA")
+      refused({ from = from, to = tmp(), recipe = "F16", resume = false },
+        "blk.0.attn_v.weight: row 2, column 3", "EDATA")
+      refused({ from = from, to = tmp(), recipe = "Q8_0", resume = false }, "blk.0.attn_v.weight: row 2",
+        "EDATA")
     end)
 
     it("importance of another model, negative, or not finite", function()
-      local function with(values) return { from = source(), to = tmp(), recipe = "Q4_K_M", imatrix = { ["blk.0.attn_q.weight"] = values } } end
-      refused(with(flat(1, 300)), "blk.0.attn_q.weight: the imatrix has 300 values, the tensor wants 256", "EFORMAT")
+      local function with(values) return { from = source(), to = tmp(), recipe = "Q4_K_M",
+        imatrix = { ["blk.0.attn_q.weight"] = values } } end
+      refused(with(flat(1, 300)),
+        "blk.0.attn_q.weight: the imatrix has 300 values, the tensor wants 256", "EFORMAT")
       refused(with(flat(-1, 256)), "value 1 is negative or not finite", "EFORMAT")
       refused(with(flat(0 / 0, 256)), "value 1 is negative or not finite", "EFORMAT")
       refused(with(flat(1 / 0, 256)), "value 1 is negative or not finite", "EFORMAT")
@@ -392,17 +428,21 @@ describe("quantize", function()
 
     it("importance that is all zero is left out, and said", function()
       local from, a, b = source(), tmp(), tmp()
-      local r = assert(quantize { from = from, to = a, recipe = "Q5_K_S", imatrix = { ["blk.0.attn_q.weight"] = flat(0, 256) } })
+      local r = assert(quantize { from = from, to = a, recipe = "Q5_K_S",
+        imatrix = { ["blk.0.attn_q.weight"] = flat(0, 256) } })
       assert.matches("all zero was not used: blk.0.attn_q.weight", table.concat(r.warnings, "\n"))
       assert(quantize { from = from, to = b, recipe = "Q5_K_S" })
       assert.equal(models.sha256(b), models.sha256(a))
     end)
 
     it("types that need importance", function()
-      refused({ from = source(), to = tmp(), recipe = "IQ2_XXS" }, "this quantization requires an imatrix!", "EDATA")
-      refused({ from = source(), to = tmp(), recipe = "IQ2_XXS", imatrix = { ["blk.0.attn_q.weight"] = flat(1, 256) } },
+      refused({ from = source(), to = tmp(), recipe = "IQ2_XXS" },
+        "this quantization requires an imatrix!", "EDATA")
+      refused({ from = source(), to = tmp(), recipe = "IQ2_XXS",
+        imatrix = { ["blk.0.attn_q.weight"] = flat(1, 256) } },
         "missing importance matrix", "EDATA")
-      refused({ from = source(), to = tmp(), recipe = recipe "Q4_K_M":role("output", "iq2_xs") }, "requires an imatrix", "EDATA")
+      refused({ from = source(), to = tmp(), recipe = recipe "Q4_K_M":role("output", "iq2_xs") },
+        "requires an imatrix", "EDATA")
     end)
 
     it("quantized sources", function()
@@ -415,7 +455,8 @@ describe("quantize", function()
 
     it("a full disk, and failing calls", function()
       for _, case in ipairs {
-        { "fallocate", 1, "ENOSPC", "ENOSPC" }, { "write", 5, "ENOSPC", "ENOSPC" }, { "write", 2, "EIO", "EIO" },
+        { "fallocate", 1, "ENOSPC", "ENOSPC" }, { "write", 5, "ENOSPC", "ENOSPC" }, { "write", 2, "EIO",
+          "EIO" },
         { "fsync", 1, "EIO", "EIO" }, { "rename", 1, "EACCES", "EIO" }, { "pread", 12, "EIO", "EIO" },
       } do
         local from, out = source(), tmp()
