@@ -8,6 +8,7 @@
  *                 stages, causal, result, path } */
 #include "lua/gguf.h"
 #include "lua/run.h"
+#include "lua/vocab.h"
 
 static void unref_model(void *obj) {
   wn_model_unref(obj);
@@ -36,7 +37,9 @@ static int model_load(lua_State *L) {
   wn_handle *h = wn_handle_new(L, &wn_model_class);
   wn_gguf *g = wn_handle_check(L, 1, &wn_gguf_class);
   wn_prog *p = wn_handle_check(L, 2, &wn_prog_class);
-  if (wn_model_load(g, p, NULL, &o, &m, &e) != WN_OK)
+  wn_vocab *v =
+      lua_isnoneornil(L, 4) ? NULL : wn_handle_check(L, 4, &wn_vocab_class);
+  if (wn_model_load(g, p, v, &o, &m, &e) != WN_OK)
     return wn_push_error(L, &e);
   h->obj = m;
   return 1;

@@ -9,9 +9,11 @@ local core = require "wane.core"
 local arch = require "wane.arch"
 local graph = require "wane.arch.graph"
 local hparams = require "wane.arch.hparams"
+local vocab = require "wane.vocab"
 
 ---@class wane.Model
 ---@field hp table hyper-parameters of the file
+---@field vocab wane.Vocab|nil its tokenizer
 local Model = {}
 Model.__index = Model
 
@@ -44,6 +46,14 @@ local function unused(g, used)
   return list
 end
 
+-- The tokenizer, or nil where the file has none.
+local function tokenizer(g)
+  if not g:find_kv "tokenizer.ggml.model" then return nil end
+  local v, msg, code = vocab.of(g)
+  if not v then error({ code = code, msg = msg }, 0) end
+  return v
+end
+
 -- Reads, builds and binds; raises hparams.fail tables about the file.
 local function load(g, opts)
   local name = hparams.architecture(g)
@@ -53,10 +63,12 @@ local function load(g, opts)
   local prog, used = graph.build(g, describe, hp)
   local fuse = opts.fuse
   if fuse == nil then fuse = os.getenv "WANE_FUSE" ~= "0" end
+  local v = tokenizer(g)
   local handle, msg, code = core.model.load(g, prog,
-    { map = opts.map ~= false, fuse = fuse, max_bytes = opts.max_bytes, n_ctx = hp.context_length })
+    { map = opts.map ~= false, fuse = fuse, max_bytes = opts.max_bytes, n_ctx = hp.context_length },
+    v and v.handle)
   if not handle then error({ code = code, msg = msg, named = true }, 0) end
-  return { handle = handle, gguf = g, prog = prog, hp = hp, opts = opts, unused = unused(g, used) }
+  return { handle = handle, gguf = g, prog = prog, hp = hp, opts = opts, unused = unused(g, used), vocab = v }
 end
 
 --- Loads a model.
@@ -87,6 +99,24 @@ function Model:info()
   info.path = self.gguf:info().path
   return info
 end
+
+--- A metadata value of the file, or nil.
+---@param key string
+function Model:meta(key)
+  local i = self.gguf:find_kv(key)
+  if not i then return nil end
+  local _, _, value = self.gguf:kv(i)
+  return value
+end
+
+--- Iterates over generated text; see wane.generate.
+function Model:generate(prompt, opts) return require("wane.generate").stream(self, prompt, opts) end
+
+--- Generates in the background; see wane.generate.
+function Model:start(prompt, opts) return require("wane.generate").start(self, prompt, opts) end
+
+--- A conversation; see wane.chat.
+function Model:chat(opts) return require("wane.chat").new(self, opts) end
 
 --- The program as text, one line an operation.
 function Model:program()
@@ -126,6 +156,7 @@ end
 --- Closes the model; contexts made from it keep working.
 function Model:close()
   self.handle:close()
+  if self.vocab then self.vocab:close() end
   self.gguf:close()
   return true
 end
