@@ -17,6 +17,9 @@ WN_EXACT_FLOAT
 #include "quant/iq_tries.inc.h"
 /* After the helpers: */
 #include "quant/iq4_fast.inc.h"
+#include "quant/iq_near.inc.h"
+/* After both: */
+#include "quant/iq_search.inc.h"
 
 wn_encode_fn WN_IQ_NAME(wn_iq_encode)(int type) {
   switch (type) {
@@ -24,6 +27,16 @@ wn_encode_fn WN_IQ_NAME(wn_iq_encode)(int type) {
       return encode_iq4_nl;
     case WN_TYPE_IQ4_XS:
       return encode_iq4_xs;
+    case WN_TYPE_IQ2_XXS:
+      return encode_iq2_xxs;
+    case WN_TYPE_IQ2_XS:
+      return encode_iq2_xs;
+    case WN_TYPE_IQ2_S:
+      return encode_iq2_s;
+    case WN_TYPE_IQ3_XXS:
+      return encode_iq3_xxs;
+    case WN_TYPE_IQ3_S:
+      return encode_iq3_s;
     default:
       return NULL;
   }

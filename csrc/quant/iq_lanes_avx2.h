@@ -43,6 +43,12 @@ WN_VEC float vf_most(vf a) {
   m = _mm_max_ps(m, _mm_movehl_ps(m, m));
   return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
 }
+/* Their sum, in any order. */
+WN_VEC float vf_total(vf a) {
+  __m128 m = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  m = _mm_add_ps(m, _mm_movehl_ps(m, m));
+  return _mm_cvtss_f32(_mm_add_ss(m, _mm_movehdup_ps(m)));
+}
 
 /* Minus the indices of the iq4 values nearest to any x, upper ones of equals;
  * NaN: -15. Four halvings of the 15 borders: an index so far, negative since a

@@ -36,6 +36,8 @@ WN_VEC void vi_store_u16(uint16_t *p, vi a) {
 /* The least and the largest of all lanes, none of them NaN. */
 WN_VEC float vf_least(vf a) { return _mm512_reduce_min_ps(a); }
 WN_VEC float vf_most(vf a) { return _mm512_reduce_max_ps(a); }
+/* Their sum, in any order. */
+WN_VEC float vf_total(vf a) { return _mm512_reduce_add_ps(a); }
 
 /* The values of iq4 nearest to x, upper ones of equals, for |x| < 139. A cell
  * is 9 wide, so that at most one border of two values lies in it. */

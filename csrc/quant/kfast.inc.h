@@ -24,7 +24,8 @@ enum { BATCH = WIDE / 2 }; /* super-blocks worked on together */
 
 #include "quant/kfinish.inc.h"
 
-#include "quant/kencode.inc.h"
+#include "quant/kencode_affine.inc.h"
+#include "quant/kencode_symmetric.inc.h"
 
 #define ROWS(q)                                                              \
   void WN_K_NAME(encode_##q)(const float *src, void *dst, size_t n,          \
