@@ -139,9 +139,26 @@ function Model:estimate(opts)
   return self.handle:estimate(core_options(self, opts))
 end
 
+--- Generates text piece by piece: wane.generate.stream.
+function Model:generate(prompt, opts) return require("wane.generate").stream(self, prompt, opts) end
+
+--- Generates text in the background: wane.generate.start.
+function Model:start(prompt, opts) return require("wane.generate").start(self, prompt, opts) end
+
+--- A conversation: wane.chat.
+function Model:chat(opts) return require("wane.chat").new(self, opts) end
+
+--- The value of a metadata key of the file, or nil.
+---@param key string
+function Model:meta(key)
+  local i = self.gguf:find_kv(key)
+  return i and (select(3, self.gguf:kv(i)))
+end
+
 --- Closes the model; contexts made from it keep working.
 function Model:close()
   self.handle:close()
+  self.prog:close()
   self.gguf:close()
   return true
 end
