@@ -19,14 +19,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/cpu.h" /* WN_UNROLL */
 #include "gguf/types.h"
-
-/* Before a loop over accumulators: unroll it, so that they become registers. */
-#if defined(__clang__)
-#define WN_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define WN_UNROLL _Pragma("GCC unroll 32")
-#endif
 
 typedef enum wn_pack {
   WN_PACK_NONE, /* the type cannot be multiplied */

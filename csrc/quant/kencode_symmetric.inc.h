@@ -55,11 +55,10 @@ static float round_scales_q3(const float *v, uint8_t biased[16]) {
 }
 
 static void encode_q3_plain(const float *x, wn_block_q3_K *y, int n) {
-  rounds_state rounds;
   batch b;
   float scale[BATCH];
   uint8_t biased[BATCH * 16];
-  rounds_search(x, n, &rounds, b.scale);
+  rounds_search(x, n, b.scale);
   for (int i = 0; i < n; i++)
     scale[i] = round_scales_q3(b.scale + 16 * i, biased + 16 * i);
   finish_q3(x, n, biased, scale, NULL, &b, y);
@@ -156,4 +155,47 @@ static void encode_q6(const float *x, wn_block_q6_K *y, int n,
   round_values(x, 16 * n, 16, b.d, NULL, -32, 31, 32, b.L);
   for (int i = 0; i < n; i++)
     if (!zero[i]) pack_q6(b.L + i * WN_QK, &y[i]);
+}
+
+/* ---- q8_K. -------------------------------------------------------------- */
+
+/* The value of the largest magnitude with its sign, or NaN where values of
+ * both signs have it: then the first one counts. */
+WN_VEC float extreme_of(const float *x) {
+  vf high = vf_load(x), low = high;
+  for (int i = LANES; i < WN_QK; i += LANES) {
+    high = vf_max(high, vf_load(x + i));
+    low = vf_min(low, vf_load(x + i));
+  }
+  float top = vf_largest(high), bottom = -vf_largest(vf_neg(low));
+  if (top == -bottom && top != 0) return NAN;
+  return top > -bottom ? top : bottom;
+}
+
+static void encode_q8_block(const float *x, wn_block_q8_K *y) {
+  float max = extreme_of(x);
+  if (max != max || max == 0) { /* ties and zeros: as the reference */
+    wn_fmt_q8_K.encode(x, y, WN_QK, NULL);
+    return;
+  }
+  float iscale = -127.f / max;
+  for (int i = 0; i < WN_QK; i += LANES) {
+    vf l = vf_nearest(vf_mul(vf_set(iscale), vf_load(x + i)));
+    l = vf_add(vf_min(l, vf_set(127)), vf_set(WN_K_MAGIC));
+    vi_store_bytes(y->qs + i, vf_bits(l));
+  }
+  for (int s = 0; s < 16; s++) {
+    int sum = 0;
+    for (int i = 16 * s; i < 16 * s + 16; i++)
+      sum += y->qs[i];
+    y->bsums[s] = (int16_t)sum;
+  }
+  y->d = 1 / iscale;
+}
+
+static void encode_q8(const float *x, wn_block_q8_K *y, int n,
+                      const float *importance) {
+  (void)importance;
+  for (int i = 0; i < n; i++)
+    encode_q8_block(x + i * WN_QK, &y[i]);
 }

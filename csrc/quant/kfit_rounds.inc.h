@@ -1,28 +1,21 @@
 /* kfit_rounds.inc.h - template: wn_k_fit_rounds on all sub-blocks of a batch.
  *
- * One round per sub-block is needed always, a second by about a fifth of
- * them, a third by a twentieth. So all lanes do one round; then the lanes
- * that changed are packed together and go on, until none is left or five
- * rounds are over. Layout: value k of lane i at [k * ROUNDS_LANES + i]. */
+ * Four of five sub-blocks change no level in the first round and are done; a
+ * twentieth needs a third round. So all lanes do one round; then the few that
+ * changed begin again, gathered into full registers, and do all theirs. Value
+ * k of lane i of a quad lies at [k * QUAD + i]. */
 
-enum {
-  ROUNDS_LANES = BATCH * 16,          /* sub-blocks of a batch */
-  ROUNDS_STRIDE = ROUNDS_LANES + QUAD /* the last quad may reach over */
-};
-
-typedef struct rounds_state {
-  float x[16 * ROUNDS_STRIDE], l[16 * ROUNDS_STRIDE];
-  float sum_xl[ROUNDS_STRIDE], sum_l2[ROUNDS_STRIDE];
-  float floor[ROUNDS_STRIDE];              /* see rounds_want */
-  float id[ROUNDS_STRIDE];                 /* which sub-block a lane holds */
-  unsigned changed[ROUNDS_STRIDE / LANES]; /* lanes changed by a round */
-} rounds_state;
+/* Four registers of sub-blocks at work. */
+typedef struct rounds_quad {
+  float x[16 * QUAD], l[16 * QUAD];
+  float sum_xl[QUAD], sum_l2[QUAD];
+} rounds_quad;
 
 /* The first value of the largest magnitude among 16, and that magnitude. The
  * largest and the smallest value give it, but for ties of opposite signs. */
 WN_VEC qf rounds_extreme(const float *x, qf *magnitude) {
   qf high = qf_load(x), low = high;
-  for (int i = ROUNDS_STRIDE; i < 16 * ROUNDS_STRIDE; i += ROUNDS_STRIDE) {
+  for (int i = QUAD; i < 16 * QUAD; i += QUAD) {
     high = qf_max(high, qf_load(x + i));
     low = qf_min(low, qf_load(x + i));
   }
@@ -30,7 +23,7 @@ WN_VEC qf rounds_extreme(const float *x, qf *magnitude) {
   qf max = qf_pick(qf_lt(high, down), low, high);
   if (qm_any(qm_not_and(qf_ne(high, down), qf_lt(qf_set(0), amax)))) {
     max = amax = qf_set(0);
-    for (int i = 0; i < 16 * ROUNDS_STRIDE; i += ROUNDS_STRIDE) {
+    for (int i = 0; i < 16 * QUAD; i += QUAD) {
       qf xi = qf_load(x + i), a = qf_abs(xi);
       qm larger = qf_lt(amax, a);
       amax = qf_pick(larger, a, amax);
@@ -41,23 +34,22 @@ WN_VEC qf rounds_extreme(const float *x, qf *magnitude) {
   return max;
 }
 
-/* The first levels, -4 .. 3, and their sums, of the QUAD lanes at x and l. */
-WN_VEC void rounds_begin(const float *x, float *l, float *sum_xl,
-                         float *sum_l2) {
+/* The first levels, -4 .. 3, and their sums. */
+WN_VEC void rounds_begin(rounds_quad *q) {
   const qf zero = qf_set(0), magic = qf_set(WN_K_MAGIC);
-  qf amax, max = rounds_extreme(x, &amax);
+  qf amax, max = rounds_extreme(q->x, &amax);
   qf iscale = qf_div(qf_set(-4), max), xl = zero, l2 = zero;
-  for (int i = 0; i < 16 * ROUNDS_STRIDE; i += ROUNDS_STRIDE) {
-    qf xi = qf_load(x + i), w = qf_mul(xi, xi);
+  for (int i = 0; i < 16 * QUAD; i += QUAD) {
+    qf xi = qf_load(q->x + i), w = qf_mul(xi, xi);
     qf v = qf_min(qf_mul(iscale, xi), qf_set(3)); /* >= -4, rounded */
     qf li = qf_sub(qf_add(v, magic), magic);
-    qf_store(l + i, li);
+    qf_store(q->l + i, li);
     xl = qf_add(xl, qf_mul(qf_mul(w, xi), li));
     l2 = qf_add(l2, qf_mul(qf_mul(w, li), li));
   }
   qm dead = qf_lt(amax, qf_set(WN_K_EPS));
-  qf_store(sum_xl, qf_pick(dead, qf_set(NAN), xl)); /* never changes */
-  qf_store(sum_l2, qf_pick(dead, zero, l2));
+  qf_store(q->sum_xl, qf_pick(dead, qf_set(NAN), xl)); /* never changes */
+  qf_store(q->sum_l2, qf_pick(dead, zero, l2));
 }
 
 /* Value x gets the level that suits the others best, if that lowers the
@@ -83,76 +75,73 @@ WN_VEC wm rounds_step(const float *x, float *l, wf *sum_xl, wf *sum_l2) {
   return ok;
 }
 
-/* A round for lanes i .. i + QUAD - 1. Steps of one lane wait for each other:
- * two chains of two registers fill the waiting time. */
-WN_VEC void rounds_quad(rounds_state *s, int i) {
-  float *xl = s->sum_xl + i, *l2 = s->sum_l2 + i;
+/* One round; the set of lanes that changed, lane 0 lowest. Steps of one lane
+ * wait for each other: two chains of two registers fill the waiting time. */
+WN_VEC uint64_t rounds_round(rounds_quad *q) {
+  float *xl = q->sum_xl, *l2 = q->sum_l2;
   wf xl_a = wf_load(xl), xl_b = wf_load(xl + WIDE);
   wf l2_a = wf_load(l2), l2_b = wf_load(l2 + WIDE);
-  wm changed_a = wf_lt(xl_a, xl_a), changed_b = changed_a; /* none */
-  for (int k = i; k < 16 * ROUNDS_STRIDE; k += ROUNDS_STRIDE) {
-    float *x = s->x + k, *l = s->l + k;
-    changed_a = wm_or(changed_a, rounds_step(x, l, &xl_a, &l2_a));
-    x += WIDE;
-    l += WIDE;
-    changed_b = wm_or(changed_b, rounds_step(x, l, &xl_b, &l2_b));
+  wm none = wf_lt(xl_a, xl_a), a = none, b = none;
+  for (int k = 0; k < 16 * QUAD; k += QUAD) {
+    float *x = q->x + k, *l = q->l + k;
+    a = wm_or(a, rounds_step(x, l, &xl_a, &l2_a));
+    b = wm_or(b, rounds_step(x + WIDE, l + WIDE, &xl_b, &l2_b));
   }
   wf_store(xl, xl_a);
   wf_store(xl + WIDE, xl_b);
   wf_store(l2, l2_a);
   wf_store(l2 + WIDE, l2_b);
-  unsigned *c = s->changed + i / LANES;
-  c[0] = vm_bits(changed_a.a);
-  c[1] = vm_bits(changed_a.b);
-  c[2] = vm_bits(changed_b.a);
-  c[3] = vm_bits(changed_b.b);
+  uint64_t low = vm_bits(a.a) | (uint64_t)vm_bits(a.b) << LANES;
+  uint64_t high = vm_bits(b.a) | (uint64_t)vm_bits(b.b) << LANES;
+  return low | high << WIDE;
 }
 
-/* Packs the changed ones among n lanes to the front and returns how many
- * they are. The lanes up to a full quad get sums that never change. */
-static int rounds_pack(rounds_state *s, int n) {
-  int kept = 0;
-  for (int i = 0; i < n; i += LANES) {
-    unsigned bits = s->changed[i / LANES];
-    if (bits == 0) continue;
-    v_plan p = vm_plan(vm_of_bits(bits));
-    WN_UNROLL
-    for (int k = 0; k < 16; k++) {
-      float *x = s->x + k * ROUNDS_STRIDE, *l = s->l + k * ROUNDS_STRIDE;
-      vf_store(x + kept, vf_pack(p, vf_load(x + i)));
-      vf_store(l + kept, vf_pack(p, vf_load(l + i)));
-    }
-    vf_store(s->sum_xl + kept, vf_pack(p, vf_load(s->sum_xl + i)));
-    vf_store(s->sum_l2 + kept, vf_pack(p, vf_load(s->sum_l2 + i)));
-    vf_store(s->id + kept, vf_pack(p, vf_load(s->id + i)));
-    kept += __builtin_popcount(bits);
-  }
-  qf_store(s->sum_xl + kept, qf_set(NAN));
-  return kept;
+/* Loads the sub-blocks id[0 .. n - 1] (at most QUAD) of x. */
+static void rounds_load(const float *x, const short *id, int n,
+                        rounds_quad *q) {
+  const float *row[QUAD];
+  for (int i = 0; i < QUAD; i++)
+    row[i] = i < n ? x + 16 * id[i] : no_values;
+  for (size_t i = 0; i < QUAD; i += LANES)
+    for (size_t off = 0; off < 16; off += LANES)
+      vf_transpose(row + i, off, q->x + off * QUAD + i, QUAD);
 }
 
-/* Scales of the 16 n_super sub-blocks at x. */
-static void rounds_search(const float *x, int n_super, rounds_state *s,
-                          float *scale) {
-  int n = 16 * n_super;
-  for (int i = 0; i < (n + QUAD - 1) / QUAD * QUAD; i += LANES)
-    fetch_lanes(x, i, n, 16, s->x + i, ROUNDS_STRIDE);
-  for (int i = 0; i < n; i += QUAD) {
-    rounds_begin(s->x + i, s->l + i, s->sum_xl + i, s->sum_l2 + i);
-    rounds_quad(s, i);
-  }
-  for (int i = 0; i < n; i += LANES) {
-    vf xl = vf_load(s->sum_xl + i), l2 = vf_load(s->sum_l2 + i);
-    vf_store(scale + i,
+/* Up to `n_rounds` rounds of the sub-blocks id[0 .. n - 1]. Sets their
+ * scales; returns the set of those that changed in the last round done. */
+WN_VEC uint64_t rounds_run(const float *x, const short *id, int n, int n_rounds,
+                           float *scale) {
+  rounds_quad q;
+  uint64_t changed = 0;
+  float fitted[QUAD];
+  rounds_load(x, id, n, &q);
+  rounds_begin(&q);
+  for (int i = 0; i < n_rounds; i++)
+    if ((changed = rounds_round(&q)) == 0) break;
+  for (int i = 0; i < QUAD; i += LANES) {
+    vf xl = vf_load(q.sum_xl + i), l2 = vf_load(q.sum_l2 + i);
+    vf_store(fitted + i,
              vf_pick(vf_lt(vf_set(0), l2), vf_div(xl, l2), vf_set(0)));
   }
   for (int i = 0; i < n; i++)
-    s->id[i] = (float)i;
-  for (int round = 1; round < 5; round++) {
-    n = rounds_pack(s, n);
-    for (int i = 0; i < n; i += QUAD)
-      rounds_quad(s, i);
-    for (int i = 0; i < n; i++)
-      scale[(int)s->id[i]] = s->sum_l2[i] > 0 ? s->sum_xl[i] / s->sum_l2[i] : 0;
+    scale[id[i]] = fitted[i];
+  return changed;
+}
+
+/* Scales of the 16 n_super sub-blocks at x. */
+static void rounds_search(const float *x, int n_super, float *scale) {
+  short id[BATCH * 16], again[BATCH * 16 + QUAD];
+  int n = 16 * n_super, n_again = 0;
+  for (int i = 0; i < n; i++)
+    id[i] = (short)i;
+  for (int i = 0; i < n; i += QUAD) {
+    int some = n - i < QUAD ? n - i : QUAD;
+    uint64_t changed = rounds_run(x, id + i, some, 1, scale);
+    for (; changed != 0; changed &= changed - 1)
+      again[n_again++] = (short)(i + __builtin_ctzll(changed));
+  }
+  for (int i = 0; i < n_again; i += QUAD) {
+    int some = n_again - i < QUAD ? n_again - i : QUAD;
+    rounds_run(x, again + i, some, 5, scale);
   }
 }

@@ -72,13 +72,16 @@ function M.fds()
 end
 
 --- Call at the top of a describe: after each test nothing of ours may live.
-function M.check_leaks()
+--- `setup` and `teardown` (optional) run inside of the check.
+function M.check_leaks(setup, teardown)
   local before
   busted.before_each(function()
     M.collect()
     before = core.memory().blocks
+    if setup then setup() end
   end)
   busted.after_each(function()
+    if teardown then teardown() end
     M.collect()
     local m = core.memory()
     assert(m.blocks <= before, ("%d blocks leaked (%d bytes)"):format(m.blocks - before, m.bytes))
