@@ -14,22 +14,25 @@ typedef struct batch {
 } batch;
 
 /* The level wn_k_round(a / d), clamped to low .. high, in the low byte of each
- * lane; inverse = 1 / d. The product a * inverse differs from the quotient by
- * two roundings, which matters only close to the middle of two levels; and
- * wn_k_round wraps only from 2^22 on. Those few cases divide. */
-WN_VEC vi round_quotient(vf a, float d, float inverse, float low, float high) {
+ * lane. */
+WN_VEC vi exact_level(vf a, float d, int low, int high) {
+  vf moved = vf_add(vf_div(a, vf_set(d)), vf_set(WN_K_MAGIC));
+  vi l = vi_sub(vi_and(vf_bits(moved), vi_set(0x007fffff)), vi_set(0x00400000));
+  return vi_max(vi_min(l, vi_set(high)), vi_set(low));
+}
+
+/* The same by multiplication, inverse = 1 / d. The product differs from the
+ * quotient by two roundings, which matters only close to the middle of two
+ * levels; and wn_k_round wraps only from 2^22 on. Those few cases divide. */
+WN_VEC vi quick_level(vf a, float d, float inverse, int low, int high) {
   const vf magic = vf_set(WN_K_MAGIC);
   vf q = vf_mul(a, vf_set(inverse));
-  vf near = vf_max(vf_min(q, vf_set(high + 0.4f)), vf_set(low - 0.4f));
-  vf moved = vf_add(near, magic);
+  vf top = vf_set((float)high + 0.4f), bottom = vf_set((float)low - 0.4f);
+  vf near = vf_max(vf_min(q, top), bottom), moved = vf_add(near, magic);
   vf off = vf_abs(vf_sub(near, vf_sub(moved, magic)));
   vm sure = vf_lt(vf_abs(q), vf_set(0x1p21f));
   sure = vf_lt_where(sure, off, vf_set(0.4999f));
-  if (!vm_all(sure)) {
-    vf l = vf_nearest(vf_div(a, vf_set(d)));
-    moved = vf_add(vf_max(vf_min(l, vf_set(high)), vf_set(low)), magic);
-  }
-  return vf_bits(moved);
+  return vm_all(sure) ? vf_bits(moved) : exact_level(a, d, low, high);
 }
 
 /* Levels base + round((x + m) / d), round between low and high, of n
@@ -44,7 +47,8 @@ WN_VEC void round_values(const float *x, int n, int sub, const float *d,
     for (int i = 0; i < sub; i += LANES) {
       vf a = vf_load(x + i);
       if (m != NULL) a = vf_add(a, vf_set(m[j]));
-      vi l = round_quotient(a, d[j], inverse, (float)low, (float)high);
+      vi l = SLOW_DIVISION ? quick_level(a, d[j], inverse, low, high)
+                           : exact_level(a, d[j], low, high);
       vi_store_bytes(L + i, vi_add(l, vi_set(base)));
     }
   }
