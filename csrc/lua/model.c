@@ -8,6 +8,7 @@
  *                 stages, causal, result, path } */
 #include "lua/gguf.h"
 #include "lua/run.h"
+#include "lua/vocab.h"
 
 static void unref_model(void *obj) {
   wn_model_unref(obj);
@@ -30,13 +31,16 @@ static int model_load(lua_State *L) {
   wn_model_opts o = {.map = true, .fuse = true};
   wn_err e = {0};
   wn_model *m = NULL;
+  wn_vocab *v = NULL;
   wn_handle_check(L, 1, &wn_gguf_class);
   wn_handle_check(L, 2, &wn_prog_class);
   read_options(L, 3, &o);
+  lua_settop(L, 4);
   wn_handle *h = wn_handle_new(L, &wn_model_class);
   wn_gguf *g = wn_handle_check(L, 1, &wn_gguf_class);
   wn_prog *p = wn_handle_check(L, 2, &wn_prog_class);
-  if (wn_model_load(g, p, NULL, &o, &m, &e) != WN_OK)
+  if (!lua_isnoneornil(L, 4)) v = wn_handle_check(L, 4, &wn_vocab_class);
+  if (wn_model_load(g, p, v, &o, &m, &e) != WN_OK)
     return wn_push_error(L, &e);
   h->obj = m;
   return 1;

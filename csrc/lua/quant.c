@@ -10,6 +10,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "lua/buffer.h"
+#include "lua/gguf.h"
 #include "lua/lib.h"
 #include "quant/explain.h"
 #include "quant/quant.h"
@@ -80,37 +81,28 @@ static int check_type(lua_State *L, int arg) {
   return type;
 }
 
-/* The importance vector at arg (nil: NULL): a buffer or a table of n_cols
- * numbers. A table is converted to a buffer that is left on the stack. */
-static const float *check_importance(lua_State *L, int arg, size_t n_cols) {
-  size_t n;
-  const float *values;
-  if (lua_isnoneornil(L, arg)) return NULL;
+/* Makes the importance vector at arg (nil, a buffer, or a table of numbers)
+ * nil or a buffer of n_cols values, in place; raises for anything else. */
+static void settle_importance(lua_State *L, int arg, size_t n_cols) {
+  if (lua_isnoneornil(L, arg)) return;
   if (lua_istable(L, arg)) {
     wn_err e;
-    n = lua_rawlen(L, arg);
-    wn_buffer *b = wn_buffer_push(L, 1, n, &e);
-    if (b == NULL) luaL_error(L, "wane: %s", e.msg);
-    for (size_t i = 0; i < n; i++) {
-      lua_rawgeti(L, arg, (int)(i + 1));
-      if (lua_type(L, -1) != LUA_TNUMBER)
-        luaL_error(L, "wane: importance %d is a %s, want a number",
-                   (int)(i + 1), luaL_typename(L, -1));
-      b->data[i] = (float)lua_tonumber(L, -1);
-      lua_pop(L, 1);
-    }
-    values = b->data;
-  } else {
-    wn_buffer *b = wn_buffer_check(L, arg);
-    n = b->rows * b->cols;
-    values = b->data;
+    wn_buffer *t = wn_buffer_push(L, 1, lua_rawlen(L, arg), &e);
+    if (t == NULL) luaL_error(L, "wane: %s", e.msg);
+    wn_buffer_fill(L, arg, t);
+    lua_replace(L, arg);
   }
-  if (n != n_cols)
+  wn_buffer *b = wn_buffer_check(L, arg);
+  if (b->rows * b->cols != n_cols)
     luaL_error(L,
-               "wane: the importance vector has %d values, want one for"
-               " each of %d columns",
-               (int)n, (int)n_cols);
-  return values;
+               "wane: the importance vector has %d values, want one for each"
+               " of %d columns",
+               (int)(b->rows * b->cols), (int)n_cols);
+}
+
+/* The values of a settled importance vector, or NULL. */
+static const float *importance_at(lua_State *L, int arg) {
+  return lua_isnoneornil(L, arg) ? NULL : wn_buffer_check(L, arg)->data;
 }
 
 /* -- functions ------------------------------------------------------------ */
@@ -163,6 +155,20 @@ static int quant_types(lua_State *L) {
   return 1;
 }
 
+/* Replaces the buffer at stack index 2 by a copy without NaN and infinity;
+ * 0, or the results of an error. */
+static int clean_copy(lua_State *L) {
+  wn_err e;
+  wn_buffer *b = wn_buffer_check(L, 2);
+  wn_buffer *clean = wn_buffer_push(L, b->rows, b->cols, &e);
+  if (clean == NULL) return wn_push_error(L, &e);
+  b = wn_buffer_check(L, 2); /* a finalizer may have closed it */
+  memcpy(clean->data, b->data, b->rows * b->cols * sizeof *b->data);
+  wn_zero_nonfinite(clean->data, b->rows * b->cols);
+  lua_replace(L, 2);
+  return 0;
+}
+
 /* core.quant.encode(type, buffer [, importance [, nonfinite]]) -> blocks;
  * nonfinite: "error" (default), or "zero": such values count as 0 */
 static int quant_encode(lua_State *L) {
@@ -172,20 +178,16 @@ static int quant_encode(lua_State *L) {
   wn_buffer *b = wn_buffer_check(L, 2);
   int policy = luaL_checkoption(L, 4, "error", policies);
   lua_settop(L, 3);
-  const float *importance = check_importance(L, 3, b->cols);
-  const float *src = b->data;
-  if (policy == 1) {
-    wn_buffer *clean = wn_buffer_push(L, b->rows, b->cols, &e);
-    if (clean == NULL) return wn_push_error(L, &e);
-    memcpy(clean->data, src, b->rows * b->cols * sizeof *src);
-    wn_zero_nonfinite(clean->data, b->rows * b->cols);
-    src = clean->data;
-  }
+  settle_importance(L, 3, b->cols);
+  if (policy == 1 && clean_copy(L) != 0) return 3;
   wn_handle *h = wn_handle_new(L, &blocks_class);
+  b = wn_buffer_check(L, 2); /* no Lua allocation from here on */
+  const float *importance = importance_at(L, 3);
   wn_blocks *q = blocks_new(type, b->rows, b->cols, &e);
   if (q == NULL) return wn_push_error(L, &e);
   h->obj = q;
-  int rc = wn_encode_rows(type, src, q->data, q->rows, q->cols, importance, &e);
+  int rc =
+      wn_encode_rows(type, b->data, q->data, q->rows, q->cols, importance, &e);
   if (rc == WN_OK) return 1;
   h->obj = NULL;
   blocks_unref(q);
@@ -255,18 +257,66 @@ static void check_shape(lua_State *L, int arg, const wn_buffer *b, size_t rows,
 static int quant_distance(lua_State *L) {
   wn_buffer *a = wn_buffer_check(L, 1), *b = wn_buffer_check(L, 2);
   check_shape(L, 2, b, a->rows, a->cols);
-  const float *w = check_importance(L, 3, a->cols);
-  return push_error_table(L, a->data, b->data, a->rows * a->cols, a->cols, w);
+  lua_settop(L, 3);
+  settle_importance(L, 3, a->cols);
+  a = wn_buffer_check(L, 1), b = wn_buffer_check(L, 2);
+  return push_error_table(L, a->data, b->data, a->rows * a->cols, a->cols,
+                          importance_at(L, 3));
+}
+
+/* Decodes rows [first, first + n) of t into dst, through a scratch of a few
+ * megabytes (at least one row). */
+static int read_rows(const wn_gguf *g, const wn_tensor *t, uint64_t first,
+                     uint64_t n, float *dst, wn_err *e) {
+  enum { CHUNK = 4 << 20 };
+  uint64_t step = t->row_bytes < CHUNK ? CHUNK / t->row_bytes : 1;
+  if (step > n) step = n;
+  void *raw = wn_alloc(WN_MEM_QUANT, (size_t)(step * t->row_bytes));
+  int rc = WN_OK;
+  if (raw == NULL) rc = wn_fail(e, WN_ENOMEM, "no memory to read rows");
+  for (uint64_t r = 0; rc == WN_OK && r < n; r += step) {
+    if (step > n - r) step = n - r;
+    rc = wn_gguf_read(g, t, (first + r) * t->row_bytes, raw,
+                      (size_t)(step * t->row_bytes), e);
+    if (rc == WN_OK)
+      rc = wn_decode_rows(t->type, raw, dst + r * t->ne[0], (size_t)step,
+                          (size_t)t->ne[0], e);
+  }
+  wn_free(raw);
+  return rc;
+}
+
+/* core.quant.read(g, i [, first [, last]]) -> buffer: rows first..last (all
+ * by default) of tensor i, as float32 */
+static int quant_read(lua_State *L) {
+  lua_settop(L, 4);
+  wn_gguf *g = wn_gguf_pin(L, 1);
+  int pin = lua_gettop(L);
+  size_t i = (size_t)wn_check_int(L, 2, 1, (int64_t)wn_gguf_n_tensors(g)) - 1;
+  const wn_tensor *t = wn_gguf_tensor(g, i);
+  int64_t first = 1, last = (int64_t)t->n_rows;
+  wn_err e;
+  if (!lua_isnoneornil(L, 3)) {
+    first = last = wn_check_int(L, 3, 1, (int64_t)t->n_rows);
+    if (!lua_isnoneornil(L, 4))
+      last = wn_check_int(L, 4, first, (int64_t)t->n_rows);
+  }
+  uint64_t n = (uint64_t)(last - first + 1);
+  wn_buffer *b = wn_buffer_push(L, (size_t)n, (size_t)t->ne[0], &e);
+  int rc =
+      b == NULL ? e.code : read_rows(g, t, (uint64_t)first - 1, n, b->data, &e);
+  wn_gguf_unpin(L, pin);
+  return rc == WN_OK ? 1 : wn_push_error(L, &e);
 }
 
 /* -- methods of blocks ---------------------------------------------------- */
 
-/* Pushes rows [first, first + n) of q as a new buffer. */
-static int push_decoded(lua_State *L, const wn_blocks *q, size_t first,
-                        size_t n) {
+/* Pushes rows [first, first + n) of the blocks at index 1 as a new buffer. */
+static int push_decoded(lua_State *L, size_t first, size_t n) {
   wn_err e;
-  wn_buffer *b = wn_buffer_push(L, n, q->cols, &e);
+  wn_buffer *b = wn_buffer_push(L, n, check_blocks(L)->cols, &e);
   if (b == NULL) return wn_push_error(L, &e);
+  const wn_blocks *q = check_blocks(L);
   int rc = wn_decode_rows(q->type, q->data + first * q->row_bytes, b->data, n,
                           q->cols, &e);
   return rc == WN_OK ? 1 : wn_push_error(L, &e);
@@ -275,12 +325,12 @@ static int push_decoded(lua_State *L, const wn_blocks *q, size_t first,
 /* q:decode([first [, last]]) -> buffer of these rows (all by default) */
 static int blocks_decode(lua_State *L) {
   wn_blocks *q = check_blocks(L);
-  if (lua_isnoneornil(L, 2)) return push_decoded(L, q, 0, q->rows);
+  if (lua_isnoneornil(L, 2)) return push_decoded(L, 0, q->rows);
   int64_t first = wn_check_int(L, 2, 1, (int64_t)q->rows);
   int64_t last = lua_isnoneornil(L, 3)
                      ? first
                      : wn_check_int(L, 3, first, (int64_t)q->rows);
-  return push_decoded(L, q, (size_t)first - 1, (size_t)(last - first + 1));
+  return push_decoded(L, (size_t)first - 1, (size_t)(last - first + 1));
 }
 
 /* q:bytes() -> string */
@@ -294,13 +344,13 @@ static int blocks_bytes(lua_State *L) {
  * n_nonfinite [, weighted] } of the decoded blocks against w */
 static int blocks_error(lua_State *L) {
   wn_blocks *q = check_blocks(L);
-  wn_buffer *w = wn_buffer_check(L, 2);
-  check_shape(L, 2, w, q->rows, q->cols);
-  const float *importance = check_importance(L, 3, q->cols);
-  if (push_decoded(L, q, 0, q->rows) != 1) return 3;
-  wn_buffer *b = wn_buffer_check(L, -1);
-  return push_error_table(L, w->data, b->data, q->rows * q->cols, q->cols,
-                          importance);
+  lua_settop(L, 3);
+  check_shape(L, 2, wn_buffer_check(L, 2), q->rows, q->cols);
+  settle_importance(L, 3, q->cols);
+  if (push_decoded(L, 0, q->rows) != 1) return 3;
+  wn_buffer *w = wn_buffer_check(L, 2), *b = wn_buffer_check(L, -1);
+  return push_error_table(L, w->data, b->data, w->rows * w->cols, w->cols,
+                          importance_at(L, 3));
 }
 
 static void set_floats(lua_State *L, const char *key, const float *v, int n) {
@@ -401,15 +451,20 @@ static const luaL_Reg blocks_meta[] = {
 static const wn_class_def blocks_class = {"wane.blocks", blocks_methods,
                                           blocks_meta, blocks_unref};
 
-static const luaL_Reg functions[] = {
-    {"types", quant_types},       {"buffer", wn_buffer_make},
-    {"encode", quant_encode},     {"blocks", quant_blocks},
-    {"distance", quant_distance}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"types", quant_types},
+                                     {"buffer", wn_buffer_make},
+                                     {"encode", quant_encode},
+                                     {"blocks", quant_blocks},
+                                     {"distance", quant_distance},
+                                     {"read", quant_read},
+                                     {NULL, NULL}};
 
 int wn_open_quant(lua_State *L) {
   wn_buffer_register(L);
   wn_class_register(L, &blocks_class);
   lua_newtable(L);
   wn_setfuncs(L, functions);
+  wn_buffer_push_methods(L); /* Lua adds methods of its own */
+  lua_setfield(L, -2, "buffer_methods");
   return 1;
 }

@@ -9,9 +9,11 @@ local core = require "wane.core"
 local arch = require "wane.arch"
 local graph = require "wane.arch.graph"
 local hparams = require "wane.arch.hparams"
+local vocabs = require "wane.vocab"
 
 ---@class wane.Model
 ---@field hp table hyper-parameters of the file
+---@field vocab wane.Vocab|nil its tokenizer; nil: vocab_error says why
 local Model = {}
 Model.__index = Model
 
@@ -44,6 +46,15 @@ local function unused(g, used)
   return list
 end
 
+-- The vocabulary, when the file has one. A kind that wane does not know leaves
+-- the model usable with token ids; a broken one is an error.
+local function vocab_of(g)
+  if not g:find_kv "tokenizer.ggml.model" then return nil end
+  local v, msg, code = vocabs.of(g)
+  if v or code == "EUNSUP" then return v, msg end
+  error({ code = code, msg = msg, named = true }, 0)
+end
+
 -- Reads, builds and binds; raises hparams.fail tables about the file.
 local function load(g, opts)
   local name = hparams.architecture(g)
@@ -51,12 +62,17 @@ local function load(g, opts)
   if not describe then hparams.fail("EUNSUP", "unknown architecture %q", name:sub(1, 64)) end
   local hp = hparams.read(g)
   local prog, used = graph.build(g, describe, hp)
+  local vocab, vocab_error = vocab_of(g)
   local fuse = opts.fuse
   if fuse == nil then fuse = os.getenv "WANE_FUSE" ~= "0" end
   local handle, msg, code = core.model.load(g, prog,
-    { map = opts.map ~= false, fuse = fuse, max_bytes = opts.max_bytes, n_ctx = hp.context_length })
+    { map = opts.map ~= false, fuse = fuse, max_bytes = opts.max_bytes, n_ctx = hp.context_length },
+    vocab and vocab.handle)
   if not handle then error({ code = code, msg = msg, named = true }, 0) end
-  return { handle = handle, gguf = g, prog = prog, hp = hp, opts = opts, unused = unused(g, used) }
+  return {
+    handle = handle, gguf = g, prog = prog, hp = hp, opts = opts, vocab = vocab, vocab_error = vocab_error,
+    unused = unused(g, used),
+  }
 end
 
 --- Loads a model.
@@ -123,9 +139,26 @@ function Model:estimate(opts)
   return self.handle:estimate(core_options(self, opts))
 end
 
+--- Generates text piece by piece: wane.generate.stream.
+function Model:generate(prompt, opts) return require("wane.generate").stream(self, prompt, opts) end
+
+--- Generates text in the background: wane.generate.start.
+function Model:start(prompt, opts) return require("wane.generate").start(self, prompt, opts) end
+
+--- A conversation: wane.chat.
+function Model:chat(opts) return require("wane.chat").new(self, opts) end
+
+--- The value of a metadata key of the file, or nil.
+---@param key string
+function Model:meta(key)
+  local i = self.gguf:find_kv(key)
+  return i and (select(3, self.gguf:kv(i)))
+end
+
 --- Closes the model; contexts made from it keep working.
 function Model:close()
   self.handle:close()
+  self.prog:close()
   self.gguf:close()
   return true
 end
