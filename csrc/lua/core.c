@@ -51,7 +51,7 @@ static int core_fail_alloc(lua_State *L) {
 /* core.limits() -> { MAX_KEYS = 65536, ... } */
 static int core_limits(lua_State *L) {
   lua_newtable(L);
-#define X(id, value, text) set_int(L, #id + 3, id);
+#define X(id, value, text) set_int(L, &#id[3], id);
   WN_LIMITS(X)
 #undef X
   return 1;

@@ -54,7 +54,7 @@ end
 
 --- Prompt ids, the context to use, and whether it is ours to close.
 local function prepare(model, prompt, opts)
-  local ids, message, code = prompt, nil, nil
+  local ids, message, code = prompt
   if type(prompt) == "string" then
     if not model.vocab then error("wane: generate: the model has no tokenizer: give token ids", 4) end
     ids, message, code = model.vocab:encode(prompt, {
@@ -127,7 +127,8 @@ function M.stream(model, prompt, opts)
 end
 
 ---@class wane.Job
----@field poll fun(self): string?, boolean|string, string?   new text ("" for none) and whether more may come; nil, message, code when it failed
+---@field poll fun(self): string?, boolean|string, string?   new text ("" for none) and whether
+---  more may come; nil, message, code when it failed
 ---@field fd fun(self): integer     readable while poll has news
 ---@field cancel fun(self)          ends after the step in progress
 ---@field stats fun(self): table
