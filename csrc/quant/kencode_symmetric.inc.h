@@ -23,13 +23,14 @@ static void finish_q3(const float *x, int n, const uint8_t *biased,
       vf_store(b->d + j, vf_mul(d, vi_to_float(l)));
     }
   }
-  for (int j = 0; j < 16 * n; j++) {
-    if (b->d[j] != 0) continue;
-    if (step != NULL)
-      keep_symmetric(x + 16 * j, 4, step[j], b->L + 16 * j);
-    else
-      wn_k_fit_rounds(16, 4, x + 16 * j, b->L + 16 * j);
-  }
+  for (int i = 0; i < 16 * n; i += 16)
+    for (unsigned z = zero_scales(b->d + i); z != 0; z &= z - 1) {
+      int j = i + __builtin_ctz(z);
+      if (step != NULL)
+        keep_symmetric(x + 16 * j, 4, step[j], b->L + 16 * j);
+      else
+        wn_k_fit_rounds(16, 4, x + 16 * j, b->L + 16 * j);
+    }
   round_values(x, 16 * n, 16, b->d, NULL, -4, 3, 4, b->L);
   for (int i = 0; i < n; i++) {
     pack_2_bits(b->L + i * WN_QK, y[i].qs);

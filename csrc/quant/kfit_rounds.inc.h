@@ -7,7 +7,8 @@
 
 /* Four registers of sub-blocks at work. */
 typedef struct rounds_quad {
-  float x[16 * QUAD], l[16 * QUAD];
+  float x[16 * QUAD], l[16 * QUAD];  /* values and levels */
+  float w[16 * QUAD], wx[16 * QUAD]; /* x^2 and x^3 */
   float sum_xl[QUAD], sum_l2[QUAD];
 } rounds_quad;
 
@@ -43,8 +44,11 @@ WN_VEC void rounds_begin(rounds_quad *q) {
     qf xi = qf_load(q->x + i), w = qf_mul(xi, xi);
     qf v = qf_min(qf_mul(iscale, xi), qf_set(3)); /* >= -4, rounded */
     qf li = qf_sub(qf_add(v, magic), magic);
+    qf wx = qf_mul(w, xi);
     qf_store(q->l + i, li);
-    xl = qf_add(xl, qf_mul(qf_mul(w, xi), li));
+    qf_store(q->w + i, w);
+    qf_store(q->wx + i, wx);
+    xl = qf_add(xl, qf_mul(wx, li));
     l2 = qf_add(l2, qf_mul(qf_mul(w, li), li));
   }
   qm dead = qf_lt(amax, qf_set(WN_K_EPS));
@@ -54,46 +58,50 @@ WN_VEC void rounds_begin(rounds_quad *q) {
 
 /* Value x gets the level that suits the others best, if that lowers the
  * error. Which lanes changed. */
-WN_VEC wm rounds_step(const float *x, float *l, wf *sum_xl, wf *sum_l2) {
-  const wf zero = wf_set(0);
-  wf xi = wf_load(x), was = wf_load(l);
-  wf w = wf_mul(xi, xi), wx = wf_mul(w, xi);
-  wf xl = wf_sub(*sum_xl, wf_mul(wx, was));
-  wf l2 = wf_sub(*sum_l2, wf_mul(wf_mul(w, was), was));
-  wm ok = wf_lt(zero, xl);
-  wf want = wf_nearest(wf_div(wf_mul(xi, l2), xl));
-  want = wf_max(wf_min(want, wf_set(3)), wf_set(-4));
-  ok = wf_ne_where(ok, want, was);
-  xl = wf_add(xl, wf_mul(wx, want));
-  l2 = wf_add(l2, wf_mul(wf_mul(w, want), want));
-  ok = wf_lt_where(ok, zero, l2);
-  ok = wf_lt_where(ok, wf_mul(wf_mul(*sum_xl, *sum_xl), l2),
-                   wf_mul(wf_mul(xl, xl), *sum_l2));
-  wf_store(l, wf_pick(ok, want, was));
-  *sum_xl = wf_pick(ok, xl, *sum_xl);
-  *sum_l2 = wf_pick(ok, l2, *sum_l2);
+WN_VEC vm rounds_step(rounds_quad *q, int at, vf *sum_xl, vf *sum_l2) {
+  const vf zero = vf_set(0);
+  vf xi = vf_load(q->x + at), was = vf_load(q->l + at);
+  vf w = vf_load(q->w + at), wx = vf_load(q->wx + at);
+  vf xl = vf_sub(*sum_xl, vf_mul(wx, was));
+  vf l2 = vf_sub(*sum_l2, vf_mul(vf_mul(w, was), was));
+  vm ok = vf_lt(zero, xl);
+  vf want = vf_nearest(vf_div(vf_mul(xi, l2), xl));
+  want = vf_max(vf_min(want, vf_set(3)), vf_set(-4));
+  ok = vf_ne_where(ok, want, was);
+  xl = vf_add(xl, vf_mul(wx, want));
+  l2 = vf_add(l2, vf_mul(vf_mul(w, want), want));
+  ok = vf_lt_where(ok, zero, l2);
+  ok = vf_lt_where(ok, vf_mul(vf_mul(*sum_xl, *sum_xl), l2),
+                   vf_mul(vf_mul(xl, xl), *sum_l2));
+  vf_store(q->l + at, vf_pick(ok, want, was));
+  *sum_xl = vf_pick(ok, xl, *sum_xl);
+  *sum_l2 = vf_pick(ok, l2, *sum_l2);
   return ok;
 }
 
-/* One round; the set of lanes that changed, lane 0 lowest. Steps of one lane
- * wait for each other: two chains of two registers fill the waiting time. */
+/* One round; the set of lanes that changed, lane 0 lowest. */
 WN_VEC uint64_t rounds_round(rounds_quad *q) {
-  float *xl = q->sum_xl, *l2 = q->sum_l2;
-  wf xl_a = wf_load(xl), xl_b = wf_load(xl + WIDE);
-  wf l2_a = wf_load(l2), l2_b = wf_load(l2 + WIDE);
-  wm none = wf_lt(xl_a, xl_a), a = none, b = none;
-  for (int k = 0; k < 16 * QUAD; k += QUAD) {
-    float *x = q->x + k, *l = q->l + k;
-    a = wm_or(a, rounds_step(x, l, &xl_a, &l2_a));
-    b = wm_or(b, rounds_step(x + WIDE, l + WIDE, &xl_b, &l2_b));
+  vf xl[4], l2[4];
+  vm c[4];
+  WN_UNROLL
+  for (int r = 0; r < 4; r++) {
+    xl[r] = vf_load(q->sum_xl + r * LANES);
+    l2[r] = vf_load(q->sum_l2 + r * LANES);
+    c[r] = vf_lt(xl[r], xl[r]);
   }
-  wf_store(xl, xl_a);
-  wf_store(xl + WIDE, xl_b);
-  wf_store(l2, l2_a);
-  wf_store(l2 + WIDE, l2_b);
-  uint64_t low = vm_bits(a.a) | (uint64_t)vm_bits(a.b) << LANES;
-  uint64_t high = vm_bits(b.a) | (uint64_t)vm_bits(b.b) << LANES;
-  return low | high << WIDE;
+  for (int k = 0; k < 16 * QUAD; k += QUAD) {
+    WN_UNROLL
+    for (int r = 0; r < 4; r++)
+      c[r] = vm_or(c[r], rounds_step(q, k + r * LANES, &xl[r], &l2[r]));
+  }
+  uint64_t all = 0;
+  WN_UNROLL
+  for (int r = 0; r < 4; r++) {
+    vf_store(q->sum_xl + r * LANES, xl[r]);
+    vf_store(q->sum_l2 + r * LANES, l2[r]);
+    all |= (uint64_t)vm_bits(c[r]) << (r * LANES);
+  }
+  return all;
 }
 
 /* Loads the sub-blocks id[0 .. n - 1] (at most QUAD) of x. */
