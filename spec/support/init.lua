@@ -67,6 +67,7 @@ end
 --- Collects all garbage; finalizers may free more, so more than once.
 function M.collect()
   scrub(40)
+  if jit then jit.flush() end -- traces hold on to values too
   for _ = 1, 4 do collectgarbage() end
 end
 
