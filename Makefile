@@ -13,7 +13,7 @@
 CFLAGS ?= -O2 -g
 # -ffp-contract=off: block encoders are defined bit for bit; kernels that want
 # fused multiply-add say so with intrinsics.
-WN_CFLAGS = -std=c11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -MMD -pthread \
+WN_CFLAGS = -std=c11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -MMD -MP -pthread \
             -ffp-contract=off -Icsrc \
             -Wall -Wextra -Wconversion -Wshadow -Wvla
 LUAS ?= lua5.4 luajit

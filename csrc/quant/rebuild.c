@@ -110,7 +110,7 @@ static void slopes(const row *o, size_t at, int n, const float *v, float *hv,
  * differ. Returns whether it was taken. */
 static bool settle(row *o, wn_explained *x, const wn_explained *old, size_t at,
                    int first, int n) {
-  float q[256], delta[256], hv[256];
+  float q[256], delta[256] = {0}, hv[256];
   double dr, dhd;
   refresh(o->g, x, q);
   for (int i = 0; i < n; i++)

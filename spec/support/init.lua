@@ -61,9 +61,11 @@ function M.collect()
   for _ = 1, 4 do collectgarbage() end
 end
 
---- Number of open file descriptors, or 0 where /proc is absent.
+--- Number of open file descriptors that are files or sockets (the pipes of
+--- io.popen come and go), or 0 where /proc is absent.
 function M.fds()
-  local p = io.popen "ls /proc/$PPID/fd 2>/dev/null | wc -l"
+  M.collect()
+  local p = io.popen "ls -l /proc/$PPID/fd 2>/dev/null | grep -c -v -e pipe: -e total"
   local n = tonumber(p:read "*a") or 0
   p:close()
   return n
