@@ -149,7 +149,8 @@ function Model:context(opts)
   if not handle then return nil, msg, code end
   local info = handle:info()
   return setmetatable({
-    handle = handle, model = self, n_batch = info.n_batch, n_out = info.n_out, n_vocab = self.handle:info().n_vocab,
+    handle = handle, model = self, n_batch = info.n_batch, n_out = info.n_out,
+    n_vocab = self.handle:info().n_vocab,
   }, Context)
 end
 
