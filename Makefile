@@ -164,7 +164,7 @@ install: $(B)/$(LUA)/wane/core.so
 	install -d $(PREFIX)/lib/lua/$(LUA_VER_$(LUA))/wane $(PREFIX)/share/lua/$(LUA_VER_$(LUA)) $(PREFIX)/bin
 	install -m 755 $< $(PREFIX)/lib/lua/$(LUA_VER_$(LUA))/wane/core.so
 	cp -R lua/wane $(PREFIX)/share/lua/$(LUA_VER_$(LUA))/
-	install -m 755 examples/wane $(PREFIX)/bin/wane
+	install -m 755 lua/wane/cli/wane.lua $(PREFIX)/bin/wane
 
 clean:
 	rm -rf $(B)

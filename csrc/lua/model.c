@@ -1,7 +1,8 @@
 /* lua/model.c - core.model: loading (run/model.h).
  *
  *   load(g, program [, options [, vocab]]) -> m | nil, message, code
- *       options: map (true), fuse (true), max_bytes, n_ctx
+ *       options: map (true), fuse (true), max_bytes, n_ctx, stand_ins (list of
+ *       { tensor name, type, bytes } used instead of the file's)
  *   m:context([options]) -> ctx (lua/ctx.c)
  *   m:estimate([options]) -> { cache, buffers } in bytes
  *   m:info() -> { weight_bytes, heap_bytes, mapped, map_error, n_vocab, n_ctx,
@@ -14,8 +15,35 @@ static void unref_model(void *obj) {
   wn_model_unref(obj);
 }
 
-static const char *const load_options[] = {"map", "fuse", "max_bytes", "n_ctx",
-                                           NULL};
+static const char *const load_options[] = {"map",   "fuse",      "max_bytes",
+                                           "n_ctx", "stand_ins", NULL};
+
+/* Option stand_ins, a list of { name, type name, bytes }: what it points to
+ * stays alive in the option table. */
+static void read_stand_ins(lua_State *L, int t, wn_model_opts *o) {
+  lua_getfield(L, t, "stand_ins");
+  if (lua_isnil(L, -1)) return;
+  luaL_checktype(L, -1, LUA_TTABLE);
+  int list = lua_gettop(L);
+  size_t n = lua_rawlen(L, list);
+  wn_stand_in *s = lua_newuserdata(L, (n + 1) * sizeof *s);
+  for (size_t i = 0; i < n; i++) {
+    lua_rawgeti(L, list, (int)i + 1);
+    luaL_checktype(L, -1, LUA_TTABLE);
+    for (int k = 1; k <= 3; k++) {
+      lua_rawgeti(L, -k, k);
+      if (lua_type(L, -1) != LUA_TSTRING)
+        luaL_error(L, "wane: stand_ins: want { name, type, bytes }");
+    }
+    s[i].name = lua_tostring(L, -3);
+    s[i].type = wn_type_of_name(lua_tostring(L, -2));
+    if (s[i].type < 0) luaL_error(L, "wane: stand_ins: unknown type");
+    s[i].data = lua_tolstring(L, -1, &s[i].bytes);
+    lua_pop(L, 4);
+  }
+  o->stand_ins = s;
+  o->n_stand_ins = n;
+}
 
 static void read_options(lua_State *L, int t, wn_model_opts *o) {
   if (lua_isnoneornil(L, t)) return;
@@ -25,6 +53,7 @@ static void read_options(lua_State *L, int t, wn_model_opts *o) {
   o->fuse = wn_opt_bool(L, t, "fuse", o->fuse);
   o->max_bytes = (uint64_t)wn_opt_int(L, t, "max_bytes", 0, 0, INT64_MAX);
   o->n_ctx = (uint32_t)wn_opt_int(L, t, "n_ctx", 0, 0, UINT32_MAX);
+  read_stand_ins(L, t, o);
 }
 
 static int model_load(lua_State *L) {
@@ -40,8 +69,7 @@ static int model_load(lua_State *L) {
   wn_gguf *g = wn_handle_check(L, 1, &wn_gguf_class);
   wn_prog *p = wn_handle_check(L, 2, &wn_prog_class);
   if (!lua_isnoneornil(L, 4)) v = wn_handle_check(L, 4, &wn_vocab_class);
-  if (wn_model_load(g, p, v, &o, &m, &e) != WN_OK)
-    return wn_push_error(L, &e);
+  if (wn_model_load(g, p, v, &o, &m, &e) != WN_OK) return wn_push_error(L, &e);
   h->obj = m;
   return 1;
 }

@@ -27,6 +27,8 @@ struct wn_model {
   uint64_t weight_bytes, heap_bytes;
   bool mapped;
   wn_err map_error;
+  const wn_stand_in *stand_ins; /* the caller's, while loading */
+  size_t n_stand_ins;
 };
 
 /* "4096 x 32000" */
@@ -54,14 +56,36 @@ static int check_shape(const wn_prog *p, const wn_weight *w, const wn_tensor *t,
                  shape_text(b, sizeof b, want, n));
 }
 
-static int check_type(const wn_prog *p, const wn_weight *w, const wn_tensor *t,
+/* What stands in for a weight, or NULL. */
+static const wn_stand_in *stand_in(const wn_model *m, const wn_weight *w) {
+  for (size_t i = 0; i < m->n_stand_ins; i++)
+    if (strcmp(m->stand_ins[i].name, wn_prog_str(m->p, w->name)) == 0)
+      return &m->stand_ins[i];
+  return NULL;
+}
+
+static int check_stand_in(const wn_stand_in *s, const wn_weight *w,
+                          const wn_tensor *t, wn_err *e) {
+  uint64_t row_bytes, bytes = 0;
+  int rc = wn_row_bytes(s->type, t->ne[0], &row_bytes, e);
+  if (rc != WN_OK) return rc;
+  if (!wn_mul(row_bytes, t->n_rows, &bytes) || bytes != s->bytes)
+    return wn_fail(e, WN_EARG,
+                   "tensor %s: %zu bytes stand in for it, want %" PRIu64,
+                   s->name, s->bytes, bytes);
+  if (!w->matrix && s->type != WN_TYPE_F32)
+    return wn_fail(e, WN_EARG, "tensor %s: f32 may stand in for it", s->name);
+  return WN_OK;
+}
+
+static int check_type(const wn_prog *p, const wn_weight *w, int type,
                       wn_err *e) {
-  bool plain = t->type == WN_TYPE_F32 || t->type == WN_TYPE_F16 ||
-               t->type == WN_TYPE_BF16;
-  if (w->matrix ? wn_mm_supported(t->type) : plain) return WN_OK;
+  bool plain =
+      type == WN_TYPE_F32 || type == WN_TYPE_F16 || type == WN_TYPE_BF16;
+  if (w->matrix ? wn_mm_supported(type) : plain) return WN_OK;
   return wn_fail(
       e, w->matrix ? WN_EUNSUP : WN_EFORMAT, "tensor %s is %s, want %s",
-      wn_prog_str(p, w->name), wn_type(t->type)->name,
+      wn_prog_str(p, w->name), wn_type(type)->name,
       w->matrix ? "a type that can be multiplied" : "f32, f16 or bf16");
 }
 
@@ -76,8 +100,11 @@ static int find_tensor(const wn_model *m, const wn_weight *w,
     return wn_fail(e, WN_EFORMAT, "tensor %s is missing, want %s", name,
                    shape_text(b, sizeof b, want, 3));
   }
+  const wn_stand_in *s = stand_in(m, w);
   int rc = check_shape(m->p, w, *t, e);
-  return rc == WN_OK ? check_type(m->p, w, *t, e) : rc;
+  if (rc == WN_OK && s != NULL) rc = check_stand_in(s, w, *t, e);
+  if (rc != WN_OK) return rc;
+  return check_type(m->p, w, s != NULL ? s->type : (*t)->type, e);
 }
 
 /* Index of a tensor in its file: tensors lie in one array. */
@@ -115,6 +142,24 @@ static int bind_matrix(wn_model *m, const wn_tensor *t, wn_bound *b,
   return copy == NULL ? WN_ENOMEM : wn_gguf_read(m->g, t, 0, copy, n, e);
 }
 
+/* A copy of what stands in for t. */
+static int bind_stand_in(wn_model *m, const wn_weight *w, const wn_tensor *t,
+                         const wn_stand_in *s, wn_bound *b, wn_err *e) {
+  void *copy = m->owned[index_of(m, t)];
+  if (copy == NULL) {
+    copy = keep(m, t, s->bytes, e);
+    if (copy == NULL) return WN_ENOMEM;
+    memcpy(copy, s->data, s->bytes);
+  }
+  b->type = s->type;
+  b->data = copy;
+  b->vec = w->matrix ? NULL : copy;
+  b->row_bytes = s->bytes / (size_t)t->n_rows;
+  b->matrix_bytes = b->row_bytes * (size_t)t->ne[1];
+  b->decode = wn_decode_best(s->type, wn_cpu_get()->isa);
+  return WN_OK;
+}
+
 static int bind_vector(wn_model *m, const wn_tensor *t, wn_bound *b,
                        wn_err *e) {
   size_t n = (size_t)(t->ne[0] * t->n_rows), raw = (size_t)t->bytes;
@@ -140,7 +185,8 @@ static int check_all(wn_model *m, uint64_t max_bytes, wn_err *e) {
     const wn_tensor *t = NULL;
     int rc = find_tensor(m, w, &t, e);
     if (rc != WN_OK) return rc;
-    m->types[i] = w->matrix ? t->type : WN_TYPE_F32;
+    const wn_stand_in *s = stand_in(m, w);
+    m->types[i] = !w->matrix ? WN_TYPE_F32 : s != NULL ? s->type : t->type;
     if (!wn_add(m->weight_bytes, t->bytes, &m->weight_bytes))
       return wn_fail(e, WN_ELIMIT, "model: weights exceed 2^64 bytes");
   }
@@ -156,7 +202,11 @@ static int bind_all(wn_model *m, wn_err *e) {
     const wn_weight *w = &m->p->weights[i];
     const wn_tensor *t = NULL;
     int rc = find_tensor(m, w, &t, e);
-    if (rc == WN_OK)
+    if (rc != WN_OK) return rc;
+    const wn_stand_in *s = stand_in(m, w);
+    if (s != NULL)
+      rc = bind_stand_in(m, w, t, s, &m->bound[i], e);
+    else
       rc = w->matrix ? bind_matrix(m, t, &m->bound[i], e)
                      : bind_vector(m, t, &m->bound[i], e);
     if (rc != WN_OK) return rc;
@@ -182,6 +232,8 @@ int wn_model_load(wn_gguf *g, wn_prog *p, wn_vocab *v, const wn_model_opts *o,
   m->p = wn_prog_ref(p);
   m->v = v != NULL ? wn_vocab_ref(v) : NULL;
   m->n_ctx = o->n_ctx;
+  m->stand_ins = o->stand_ins;
+  m->n_stand_ins = o->n_stand_ins;
   int rc = alloc_tables(m) ? check_all(m, o->max_bytes, e)
                            : wn_fail(e, WN_ENOMEM, "model: out of memory");
   if (rc != WN_OK) goto fail;
@@ -189,6 +241,7 @@ int wn_model_load(wn_gguf *g, wn_prog *p, wn_vocab *v, const wn_model_opts *o,
   rc = bind_all(m, e);
   if (rc == WN_OK) rc = wn_sched_new(p, o->fuse, &m->s, e);
   if (rc != WN_OK) goto fail;
+  m->n_stand_ins = 0;
   *out = m;
   return WN_OK;
 fail:

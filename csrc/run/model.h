@@ -14,11 +14,22 @@
 
 typedef struct wn_model wn_model;
 
+/* Data that stands in for a tensor of the file: same shape, another type or
+ * other values. Copied while loading. Vectors want f32. */
+typedef struct wn_stand_in {
+  const char *name;
+  int type;
+  const void *data;
+  size_t bytes;
+} wn_stand_in;
+
 typedef struct wn_model_opts {
   bool map;           /* map matrices; where that is refused, read them */
   bool fuse;          /* false: one operation a stage (for debugging) */
   uint64_t max_bytes; /* refuse weights of more bytes; 0: no limit */
   uint32_t n_ctx;     /* tokens the model was made for */
+  const wn_stand_in *stand_ins; /* to judge a change without a file of it */
+  size_t n_stand_ins;
 } wn_model_opts;
 
 /* Binds the weights of a finished program to the tensors of g. Every tensor

@@ -22,6 +22,7 @@ local parts = {
   recipe = { "wane.recipe" },
   imatrix = { "wane.imatrix" },
   eval = { "wane.eval" },
+  calibrate = { "wane.calibrate" },
   vocab = { "wane.vocab" },
   report = { "wane.report" },
   quantize = { "wane.quantize" },

@@ -23,6 +23,7 @@ Context.__index = Context
 
 local LOAD = {
   context = true, threads = true, batch = true, kv = true, map = true, max_bytes = true, fuse = true,
+  stand_ins = true,
 }
 local CONTEXT = {
   context = true, threads = true, batch = true, kv = true, sequences = true, outputs = true, max_bytes = true,
@@ -66,7 +67,8 @@ local function load(g, opts)
   local fuse = opts.fuse
   if fuse == nil then fuse = os.getenv "WANE_FUSE" ~= "0" end
   local handle, msg, code = core.model.load(g, prog,
-    { map = opts.map ~= false, fuse = fuse, max_bytes = opts.max_bytes, n_ctx = hp.context_length },
+    { map = opts.map ~= false, fuse = fuse, max_bytes = opts.max_bytes, n_ctx = hp.context_length,
+      stand_ins = opts.stand_ins },
     vocab and vocab.handle)
   if not handle then error({ code = code, msg = msg, named = true }, 0) end
   return {
@@ -79,7 +81,8 @@ end
 ---@param path string a GGUF file, or any file of a split one
 ---@param opts table|nil context, threads, batch, kv: defaults for contexts;
 --- map = false: read weights into memory instead of mapping the file;
---- max_bytes: refuse larger weights; fuse = false: one operation a stage
+--- max_bytes: refuse larger weights; fuse = false: one operation a stage;
+--- stand_ins: list of { tensor name, type, bytes } used instead of the file's
 ---@return wane.Model|nil model
 ---@return string|nil message
 ---@return string|nil code
@@ -103,24 +106,6 @@ function Model:info()
   info.path = self.gguf:info().path
   return info
 end
-
---- A metadata value of the file, or nil.
----@param key string
-function Model:meta(key)
-  local i = self.gguf:find_kv(key)
-  if not i then return nil end
-  local _, _, value = self.gguf:kv(i)
-  return value
-end
-
---- Iterates over generated text; see wane.generate.
-function Model:generate(prompt, opts) return require("wane.generate").stream(self, prompt, opts) end
-
---- Generates in the background; see wane.generate.
-function Model:start(prompt, opts) return require("wane.generate").start(self, prompt, opts) end
-
---- A conversation; see wane.chat.
-function Model:chat(opts) return require("wane.chat").new(self, opts) end
 
 --- The program as text, one line an operation.
 function Model:program()
@@ -164,7 +149,6 @@ end
 function Model:close()
   self.handle:close()
   self.prog:close()
-  if self.vocab then self.vocab:close() end
   self.gguf:close()
   return true
 end

@@ -94,7 +94,9 @@ local function base_choice(self, t, v)
   local base = self.recipe._base
   if base.fn then
     local to = base.fn(v)
-    if to == nil then fail("EARG", "recipe: the function chose nothing for %s (want a type name or 'keep')", t.name) end
+    if to == nil then
+      fail("EARG", "recipe: the function chose nothing for %s (want a type name or 'keep')", t.name)
+    end
     return to, "function"
   end
   local mix = base.mix
@@ -315,7 +317,9 @@ function Planner:warn(fmt, ...) self.warnings[#self.warnings + 1] = fmt:format(.
 
 local function run(self)
   local mix = self.recipe._base.mix
-  if mix and not mix.base then fail("EUNSUP", "%s: invalid output file type %d: %s", mix.name, mix.id, mix.note) end
+  if mix and not mix.base then
+    fail("EUNSUP", "%s: invalid output file type %d: %s", mix.name, mix.id, mix.note)
+  end
   if self.pure and not mix then fail("EARG", "pure wants a mix, not a function") end
   if mix then self.chooser = choose.new(self.model, mix, self.imatrix ~= nil) end
   for _, rule in ipairs(self.recipe._rules) do rule.n_matched, rule.n_decided = 0, 0 end
