@@ -133,29 +133,16 @@ function Model:context(opts)
   local handle, msg, code = self.handle:context(core_options(self, opts))
   if not handle then return nil, msg, code end
   local info = handle:info()
-  return setmetatable({ handle = handle, model = self, n_batch = info.n_batch, n_out = info.n_out }, Context)
+  return setmetatable({
+    handle = handle, model = self, n_batch = info.n_batch, n_out = info.n_out,
+    n_vocab = self.handle:info().n_vocab,
+  }, Context)
 end
 
 --- What such a context would take: { cache, buffers } in bytes.
 function Model:estimate(opts)
   opts = check_options(opts, CONTEXT, "model:estimate")
   return self.handle:estimate(core_options(self, opts))
-end
-
---- Generates text piece by piece: wane.generate.stream.
-function Model:generate(prompt, opts) return require("wane.generate").stream(self, prompt, opts) end
-
---- Generates text in the background: wane.generate.start.
-function Model:start(prompt, opts) return require("wane.generate").start(self, prompt, opts) end
-
---- A conversation: wane.chat.
-function Model:chat(opts) return require("wane.chat").new(self, opts) end
-
---- The value of a metadata key of the file, or nil.
----@param key string
-function Model:meta(key)
-  local i = self.gguf:find_kv(key)
-  return i and (select(3, self.gguf:kv(i)))
 end
 
 --- Closes the model; contexts made from it keep working.
@@ -191,8 +178,7 @@ function Context:eval(tokens, opts)
   opts = check_options(opts, { all = true, seq = true }, "ctx:eval")
   if #tokens == 0 then error("ctx:eval: no tokens", 2) end
   local h, out, row = self.handle, nil, 1
-  local info = self.model.handle
-  if opts.all then out = core.quant.buffer(#tokens, info:info().n_vocab) end
+  if opts.all then out = core.quant.buffer(#tokens, self.n_vocab) end
   local n = opts.all and math.min(self.n_batch, self.n_out) or self.n_batch
   local ok, msg, code = slices(tokens, n, function(part, is_last)
     local want = opts.all and "all" or is_last and "last" or "none"
