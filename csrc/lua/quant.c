@@ -9,19 +9,12 @@
 #include "base/arith.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "lua/blocks.h"
 #include "lua/buffer.h"
 #include "lua/gguf.h"
 #include "lua/lib.h"
 #include "quant/explain.h"
 #include "quant/quant.h"
-
-typedef struct wn_blocks {
-  atomic_int refs;
-  int type;
-  size_t rows, cols;
-  size_t row_bytes, bytes; /* bytes = rows * row_bytes */
-  unsigned char *data;
-} wn_blocks;
 
 static void blocks_unref(void *obj) {
   wn_blocks *q = obj;
@@ -30,10 +23,8 @@ static void blocks_unref(void *obj) {
   wn_free(q);
 }
 
-static const wn_class_def blocks_class; /* defined at the end */
-
 static wn_blocks *check_blocks(lua_State *L) {
-  return wn_handle_check(L, 1, &blocks_class);
+  return wn_handle_check(L, 1, &wn_blocks_class);
 }
 
 /* New blocks with uninitialised bytes, or NULL with *e filled. */
@@ -180,7 +171,7 @@ static int quant_encode(lua_State *L) {
   lua_settop(L, 3);
   settle_importance(L, 3, b->cols);
   if (policy == 1 && clean_copy(L) != 0) return 3;
-  wn_handle *h = wn_handle_new(L, &blocks_class);
+  wn_handle *h = wn_handle_new(L, &wn_blocks_class);
   b = wn_buffer_check(L, 2); /* no Lua allocation from here on */
   const float *importance = importance_at(L, 3);
   wn_blocks *q = blocks_new(type, b->rows, b->cols, &e);
@@ -202,7 +193,7 @@ static int quant_blocks(lua_State *L) {
   const char *bytes = luaL_checklstring(L, 2, &n);
   size_t rows = (size_t)wn_check_int(L, 3, 0, WN_MAX_ELEMENTS);
   size_t cols = (size_t)wn_check_int(L, 4, 1, WN_MAX_ELEMENTS);
-  wn_handle *h = wn_handle_new(L, &blocks_class);
+  wn_handle *h = wn_handle_new(L, &wn_blocks_class);
   wn_blocks *q = blocks_new(type, rows, cols, &e);
   if (q == NULL) return wn_push_error(L, &e);
   h->obj = q;
@@ -448,8 +439,8 @@ static const luaL_Reg blocks_methods[] = {{"decode", blocks_decode},
 static const luaL_Reg blocks_meta[] = {
     {"__len", blocks_len}, {"__tostring", blocks_tostring}, {NULL, NULL}};
 
-static const wn_class_def blocks_class = {"wane.blocks", blocks_methods,
-                                          blocks_meta, blocks_unref};
+const wn_class_def wn_blocks_class = {"wane.blocks", blocks_methods,
+                                      blocks_meta, blocks_unref};
 
 static const luaL_Reg functions[] = {{"types", quant_types},
                                      {"buffer", wn_buffer_make},
@@ -461,7 +452,7 @@ static const luaL_Reg functions[] = {{"types", quant_types},
 
 int wn_open_quant(lua_State *L) {
   wn_buffer_register(L);
-  wn_class_register(L, &blocks_class);
+  wn_class_register(L, &wn_blocks_class);
   lua_newtable(L);
   wn_setfuncs(L, functions);
   wn_buffer_push_methods(L); /* Lua adds methods of its own */

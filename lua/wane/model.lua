@@ -23,6 +23,7 @@ Context.__index = Context
 
 local LOAD = {
   context = true, threads = true, batch = true, kv = true, map = true, max_bytes = true, fuse = true,
+  replace = true,
 }
 local CONTEXT = {
   context = true, threads = true, batch = true, kv = true, sequences = true, outputs = true, max_bytes = true,
@@ -55,6 +56,15 @@ local function vocab_of(g)
   error({ code = code, msg = msg, named = true }, 0)
 end
 
+-- What contexts may want to know later: the options without their data.
+local function kept(opts)
+  local o = {}
+  for key, value in pairs(opts) do
+    if key ~= "replace" then o[key] = value end
+  end
+  return o
+end
+
 -- Reads, builds and binds; raises hparams.fail tables about the file.
 local function load(g, opts)
   local name = hparams.architecture(g)
@@ -66,11 +76,12 @@ local function load(g, opts)
   local fuse = opts.fuse
   if fuse == nil then fuse = os.getenv "WANE_FUSE" ~= "0" end
   local handle, msg, code = core.model.load(g, prog,
-    { map = opts.map ~= false, fuse = fuse, max_bytes = opts.max_bytes, n_ctx = hp.context_length },
+    { map = opts.map ~= false, fuse = fuse, max_bytes = opts.max_bytes, n_ctx = hp.context_length,
+      replace = opts.replace },
     vocab and vocab.handle)
   if not handle then error({ code = code, msg = msg, named = true }, 0) end
   return {
-    handle = handle, gguf = g, prog = prog, hp = hp, opts = opts, vocab = vocab, vocab_error = vocab_error,
+    handle = handle, gguf = g, prog = prog, hp = hp, opts = kept(opts), vocab = vocab, vocab_error = vocab_error,
     unused = unused(g, used),
   }
 end
@@ -79,7 +90,9 @@ end
 ---@param path string a GGUF file, or any file of a split one
 ---@param opts table|nil context, threads, batch, kv: defaults for contexts;
 --- map = false: read weights into memory instead of mapping the file;
---- max_bytes: refuse larger weights; fuse = false: one operation a stage
+--- max_bytes: refuse larger weights; fuse = false: one operation a stage;
+--- replace = { [tensor name] = buffer or blocks }: data to use instead of the
+--- file's (core.quant buffers and blocks; copied)
 ---@return wane.Model|nil model
 ---@return string|nil message
 ---@return string|nil code
