@@ -143,6 +143,60 @@ function M.plan(path, what, opts)
   return state.plan
 end
 
+-- The changed tensors of a candidate that is a file.
+local function each_of_file(path, candidate)
+  local base, message, code = core.gguf.open(path)
+  if not base then return nil, message, code end
+  local g
+  g, message, code = core.gguf.open(candidate)
+  local list = {}
+  for i = 1, g and g:info().n_tensors or 0 do
+    local t = g:tensor(i)
+    local at = base:find_tensor(t.name)
+    if at and base:tensor(at).type ~= t.type then
+      list[#list + 1] = { name = t.name, type = t.type, shape = t.shape, index = i }
+    end
+  end
+  base:close()
+  if not g then return nil, message, code end
+  return {
+    list = list,
+    data = function(e)
+      local t = g:tensor(e.index)
+      local bytes, why, kind = g:read(e.index, 0, t.bytes)
+      if not bytes then return nil, why, kind end
+      return core.quant.blocks(t.type, bytes, t.n_rows, t.shape[1])
+    end,
+    close = function() g:close() end,
+  }
+end
+
+--- The tensors that a candidate (a file, or anything to shrink by) changes,
+--- one by one: list of { name, type, shape }, data(e) -> blocks or buffer,
+--- close().
+---@param path string
+---@param what any
+---@param opts? table
+---@return { list: table[], data: function, close: function }|nil
+---@return string? message
+---@return string? code
+function M.each(path, what, opts)
+  if type(what) == "string" and (what:find "%.gguf$" or what:find "[/\\]") then return each_of_file(path, what) end
+  local state, message, code = decide(path, what, opts or {})
+  if not state then return nil, message, code end
+  local list = {}
+  for _, d in ipairs(state.plan.tensors) do
+    if d.to ~= d.from then
+      list[#list + 1] = { name = d.source_name, type = d.to, shape = d.shape, decision = d }
+    end
+  end
+  return {
+    list = list,
+    data = function(e) return replacement(state, e.decision) end,
+    close = function() prepare.close_all(state) end,
+  }
+end
+
 --- A model with its tensors shrunk in memory; `model.plan` says what was done.
 ---
 ---     local m = assert(wane.eval.shrink("model-f16.gguf", "Q4_K_M"))
