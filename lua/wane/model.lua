@@ -143,7 +143,10 @@ function Model:context(opts)
   local handle, msg, code = self.handle:context(core_options(self, opts))
   if not handle then return nil, msg, code end
   local info = handle:info()
-  return setmetatable({ handle = handle, model = self, n_batch = info.n_batch, n_out = info.n_out }, Context)
+  return setmetatable({
+    handle = handle, model = self, n_batch = info.n_batch, n_out = info.n_out,
+    n_vocab = self.handle:info().n_vocab,
+  }, Context)
 end
 
 --- What such a context would take: { cache, buffers } in bytes.
@@ -201,8 +204,7 @@ function Context:eval(tokens, opts)
   opts = check_options(opts, { all = true, seq = true }, "ctx:eval")
   if #tokens == 0 then error("ctx:eval: no tokens", 2) end
   local h, out, row = self.handle, nil, 1
-  local info = self.model.handle
-  if opts.all then out = core.quant.buffer(#tokens, info:info().n_vocab) end
+  if opts.all then out = core.quant.buffer(#tokens, self.n_vocab) end
   local n = opts.all and math.min(self.n_batch, self.n_out) or self.n_batch
   local ok, msg, code = slices(tokens, n, function(part, is_last)
     local want = opts.all and "all" or is_last and "last" or "none"

@@ -299,6 +299,8 @@ describe("hostile models", function()
     m = nil
     support.collect()
     assert(ctx:truncate(0))
+    assert.equal(2, (assert(ctx:eval({ 9, 9 }, { all = true })):shape()))
+    assert(ctx:truncate(0))
     assert(ctx:step { 9 })
     assert.truthy(want == ctx:logits(1):bytes())
     assert.is_nil(m)
