@@ -54,6 +54,24 @@ typedef struct wn_mm_job {
 
 #define WN_MM_SCRATCH (136u << 10)
 
+/* Rows of a chunk as they are unpacked: row r at w + r * stride. Each time
+ * that bytes of 16 rows are taken, as many bytes that will be wanted soon are
+ * prefetched, in 4 streams: at ahead, ahead + gap, ... (see tile.inc.h). */
+typedef struct wn_rows {
+  const uint8_t *w;
+  size_t stride;
+  const uint8_t *ahead;
+  size_t gap;
+} wn_rows;
+
+static inline void wn_rows_prefetch(wn_rows *s) {
+  __builtin_prefetch(s->ahead);
+  __builtin_prefetch(s->ahead + s->gap);
+  __builtin_prefetch(s->ahead + 2 * s->gap);
+  __builtin_prefetch(s->ahead + 3 * s->gap);
+  s->ahead += 64;
+}
+
 typedef struct wn_mm_op {
   wn_pack pack;
   void (*run)(const wn_mm_job *job);

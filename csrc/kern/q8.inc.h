@@ -26,8 +26,6 @@
  * and 0 stands for signed bytes that need 8 bits: there the sign of the
  * weight is moved to the activation. */
 
-#define INLINE static inline __attribute__((always_inline))
-
 typedef struct qpanel {
   uint8_t u[CHUNK / 4][R][4];
   float scale[CHUNK / 16][R]; /* per block or sub-block */

@@ -2,15 +2,17 @@
 
 #define FLOAT(ID) [WN_TYPE_##ID] = {unpack_float, multiply_float},
 #define DECODED(ID) [WN_TYPE_##ID] = {unpack_decoded, multiply_float},
-#define PER_BLOCK(X)                                                           \
-  X(Q4_0, q4_0, o8)                                                            \
-  X(Q4_1, q4_1, m15) X(Q5_0, q5_0, o16) X(Q5_1, q5_1, m31) X(Q8_0, q8_0, wide) \
-      X(IQ4_NL, iq4_nl, wide) X(MXFP4, mxfp4, o12) X(NVFP4, nvfp4, o12_16)     \
+#define PER_BLOCK(X)                                                       \
+  X(Q4_0, q4_0, o8)                                                        \
+  X(Q4_1, q4_1, m15)                                                       \
+  X(Q5_0, q5_0, o16) X(Q5_1, q5_1, m31) X(Q8_0, q8_0, wide)                \
+      X(IQ4_NL, iq4_nl, wide) X(MXFP4, mxfp4, o12) X(NVFP4, nvfp4, o12_16) \
           X(Q1_0, q1_0, o1) X(Q2_0, q2_0, o1)
-#define PER_SUPER_BLOCK(X)                                                   \
-  X(Q2_K, q2_K, q2_K)                                                        \
-  X(Q3_K, q3_K, q3_K) X(Q4_K, q4_K, q4_K) X(Q5_K, q5_K, q5_K)                \
-      X(Q6_K, q6_K, q6_K) X(IQ4_XS, iq4_xs, iq4_xs) X(TQ1_0, tq1_0, ternary) \
+#define PER_SUPER_BLOCK(X)                                    \
+  X(Q2_K, q2_K, q2_K)                                         \
+  X(Q3_K, q3_K, q3_K)                                         \
+  X(Q4_K, q4_K, q4_K) X(Q5_K, q5_K, q5_K) X(Q6_K, q6_K, q6_K) \
+      X(IQ4_XS, iq4_xs, iq4_xs) X(TQ1_0, tq1_0, ternary)      \
           X(TQ2_0, tq2_0, ternary)
 #define AS_FLOAT(X) X(F32) X(F16) X(BF16)
 #define AS_DECODED(X) \
