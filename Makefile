@@ -13,7 +13,7 @@
 CFLAGS ?= -O2 -g
 # -ffp-contract=off: block encoders are defined bit for bit; kernels that want
 # fused multiply-add say so with intrinsics.
-WN_CFLAGS = -std=c11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -MMD -pthread \
+WN_CFLAGS = -std=c11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -MMD -MP -pthread \
             -ffp-contract=off -Icsrc \
             -Wall -Wextra -Wconversion -Wshadow -Wvla
 LUAS ?= lua5.4 luajit
@@ -164,7 +164,7 @@ install: $(B)/$(LUA)/wane/core.so
 	install -d $(PREFIX)/lib/lua/$(LUA_VER_$(LUA))/wane $(PREFIX)/share/lua/$(LUA_VER_$(LUA)) $(PREFIX)/bin
 	install -m 755 $< $(PREFIX)/lib/lua/$(LUA_VER_$(LUA))/wane/core.so
 	cp -R lua/wane $(PREFIX)/share/lua/$(LUA_VER_$(LUA))/
-	install -m 755 examples/wane $(PREFIX)/bin/wane
+	install -m 755 lua/wane/cli/wane.lua $(PREFIX)/bin/wane
 
 clean:
 	rm -rf $(B)

@@ -5,7 +5,8 @@
  *
  * Packed activations, three forms. A column of k values takes `stride` bytes:
  *   F32      k floats, zeros up to a multiple of 16
- *   Q8_32    k int8 q | a float d per 32 values | an int32 sum of q per 32
+ *   Q8_32    k int8 q | a float d per 32 values | int16 sums of 16 q, two
+ *            per 32 values | a float d * (sum of 32 q)
  *   Q8_256   k int8 q | a float d per 256 | 16 int16 sums of 16 q per 256 |
  *            8 int16 sums of 32 q per 256
  * x is close to d * q. The roundings are those of ggml's q8_0 and q8_K, so
@@ -19,14 +20,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/cpu.h"
 #include "gguf/types.h"
-
-/* Before a loop over accumulators: unroll it, so that they become registers. */
-#if defined(__clang__)
-#define WN_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define WN_UNROLL _Pragma("GCC unroll 32")
-#endif
 
 typedef enum wn_pack {
   WN_PACK_NONE, /* the type cannot be multiplied */
@@ -37,7 +32,9 @@ typedef enum wn_pack {
 
 /* Byte offsets inside one packed column. */
 typedef struct wn_column {
-  size_t d, sums, sums32, stride;
+  size_t d, sums;
+  size_t sums32; /* Q8_32: d * sum, Q8_256: sums of 32 */
+  size_t stride;
 } wn_column;
 
 wn_column wn_column_of(wn_pack pack, size_t k);
@@ -55,7 +52,7 @@ typedef struct wn_mm_job {
   void *scratch; /* WN_MM_SCRATCH bytes, 64-byte aligned */
 } wn_mm_job;
 
-#define WN_MM_SCRATCH (160u << 10)
+#define WN_MM_SCRATCH (136u << 10)
 
 typedef struct wn_mm_op {
   wn_pack pack;
@@ -72,7 +69,7 @@ typedef struct wn_mm_tier {
 
 extern const wn_mm_tier wn_mm_ref;
 #if defined(__x86_64__)
-extern const wn_mm_tier wn_mm_avx2, wn_mm_avx512;
+extern const wn_mm_tier wn_mm_avx2, wn_mm_avxvnni, wn_mm_avx512;
 #endif
 
 /* The portable packers; the other tiers' give the same bytes. */

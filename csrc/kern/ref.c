@@ -54,15 +54,17 @@ void wn_pack_q8_32_ref(const float *x, size_t k, uint8_t *column) {
       if (a > amax) amax = a;
     }
     float d = amax / 127, id = d > 0 ? 1 / d : 0;
-    int32_t sum = 0;
+    int16_t sums[2] = {0, 0};
     for (size_t i = 0; i < 32; i++) {
       int q = nearest(x[32 * b + i] * id);
       column[32 * b + i] = (uint8_t)q;
-      sum += q;
+      sums[i / 16] = (int16_t)(sums[i / 16] + q);
     }
     d = wn_f32_of_f16(wn_f16_of_f32(d));
+    float dsum = d * (float)(sums[0] + sums[1]);
     memcpy(column + col.d + 4 * b, &d, 4);
-    memcpy(column + col.sums + 4 * b, &sum, 4);
+    memcpy(column + col.sums + 4 * b, sums, 4);
+    memcpy(column + col.sums32 + 4 * b, &dsum, 4);
   }
 }
 

@@ -7,6 +7,8 @@
  *   hessian:factor(damp)     ready for error feedback; damps the diagonal
  *   hessian:matrix()         -> buffer n x n (a copy)
  *   hessian:diagonal()       -> buffer 1 x n
+ *   hessian:aim(cross, w [, strength]) -> buffer: rows to encode instead of w
+ * core.calib.cross(sum, x, y)  sum += x^T y
  * core.calib.rebuild(type, w, hessian, { feedback, sweeps, threads,
  *                    importance }) -> bytes, error before, error after
  * core.calib.supported(type) -> boolean */
@@ -62,6 +64,35 @@ static int hessian_add(lua_State *L) {
   const wn_buffer *x = wn_buffer_check(L, 2);
   luaL_argcheck(L, x->cols == hs->n, 2, "want one column per column of H");
   wn_hessian_add(hs, x->data, x->cols, x->rows, wn_pool_default_threads());
+  return 0;
+}
+
+/* h:aim(cross, w, strength) -> buffer of the rows to encode instead of w */
+static int hessian_aim(lua_State *L) {
+  const wn_hessian *hs = check_hessian(L, 1);
+  const wn_buffer *c = wn_buffer_check(L, 2), *w = wn_buffer_check(L, 3);
+  double strength = luaL_optnumber(L, 4, 1);
+  wn_err e = {0};
+  luaL_argcheck(L, c->rows == hs->n && c->cols == hs->n, 2, "want n x n");
+  luaL_argcheck(L, w->cols == hs->n, 3, "want one column per column of H");
+  wn_buffer *out = wn_buffer_push(L, w->rows, w->cols, &e);
+  if (out == NULL) return wn_push_error(L, &e);
+  hs = check_hessian(L, 1);
+  if (wn_hessian_aim(hs, c->data, w->data, out->data, w->rows, strength,
+                     wn_pool_default_threads(), &e) != WN_OK)
+    return wn_push_error(L, &e);
+  return 1;
+}
+
+/* cross(sum, x, y): sum += x^T y, all buffers */
+static int calib_cross(lua_State *L) {
+  wn_buffer *c = wn_buffer_check(L, 1);
+  const wn_buffer *x = wn_buffer_check(L, 2), *y = wn_buffer_check(L, 3);
+  luaL_argcheck(L, c->rows == x->cols && c->cols == x->cols, 1, "want n x n");
+  luaL_argcheck(L, x->cols == y->cols && x->rows == y->rows, 3,
+                "want the shape of the other rows");
+  wn_hessian_cross(c->data, x->cols, x->data, y->data, x->rows,
+                   wn_pool_default_threads());
   return 0;
 }
 
@@ -149,10 +180,13 @@ static int calib_supported(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg hessian_methods[] = {
-    {"add", hessian_add},           {"merge", hessian_merge},
-    {"factor", hessian_factor},     {"matrix", hessian_matrix},
-    {"diagonal", hessian_diagonal}, {NULL, NULL}};
+static const luaL_Reg hessian_methods[] = {{"add", hessian_add},
+                                           {"merge", hessian_merge},
+                                           {"factor", hessian_factor},
+                                           {"matrix", hessian_matrix},
+                                           {"diagonal", hessian_diagonal},
+                                           {"aim", hessian_aim},
+                                           {NULL, NULL}};
 
 static const wn_class_def hessian_class = {"wane.hessian", hessian_methods,
                                            NULL, hessian_unref};
@@ -161,6 +195,7 @@ int wn_open_calib(lua_State *L) {
   static const luaL_Reg funcs[] = {{"hessian", hessian_new},
                                    {"rebuild", calib_rebuild},
                                    {"supported", calib_supported},
+                                   {"cross", calib_cross},
                                    {NULL, NULL}};
   wn_class_register(L, &hessian_class);
   lua_newtable(L);

@@ -61,6 +61,12 @@ void wn_iq_pack(const wn_iq_rule *rule, const wn_iq_super *s, void *block);
  * sub-block flip; one that is not a number (overflow) becomes 0. */
 void wn_iq_settle(const wn_iq_rule *rule, wn_iq_super *s, int sub_block);
 
+/* The reference search of sub-block ib of a super-block; x and importance (or
+ * NULL) are those of its values. */
+void wn_iq_search_sub(const wn_iq_rule *rule, const wn_iq_grid *grid,
+                      const float *x, const float *importance, float variance,
+                      int ib, wn_iq_super *s);
+
 /* The starting scale of iq2_xxs: a fit of 32 sizes to levels 0..4. */
 float wn_iq_fit_start(const float *size, const float *weight, float max);
 
@@ -100,6 +106,20 @@ static inline int wn_iq_clamp(int v, int low, int high) {
  * its size alone where there is no importance. */
 static inline float wn_iq_weight(float x, float importance, float variance) {
   return importance * sqrtf(variance + x * x);
+}
+
+/* The value whose sign costs least: the first with the least w x^2. */
+static inline int wn_iq_least_value(const float *x, const float *weight) {
+  int least = 0;
+  float min = weight[0] * x[0] * x[0];
+  for (int i = 1; i < 8; i++) {
+    float cost = weight[i] * x[i] * x[i];
+    if (cost < min) {
+      min = cost;
+      least = i;
+    }
+  }
+  return least;
 }
 
 #endif

@@ -40,20 +40,6 @@ static void weigh(const wn_iq_rule *rule, const float *x,
   }
 }
 
-/* The value whose sign costs least: the first with the least w x^2. */
-static int least_value(const float *x, const float *weight) {
-  int least = 0;
-  float min = weight[0] * x[0] * x[0];
-  for (int i = 1; i < 8; i++) {
-    float cost = weight[i] * x[i] * x[i];
-    if (cost < min) {
-      min = cost;
-      least = i;
-    }
-  }
-  return least;
-}
-
 /* Signs of 8 values and their sizes. Where the number of minus signs must be
  * even and is odd, the least value gets the wrong sign: a negative size. */
 static uint8_t take_signs(const float *x, const float *weight, bool even,
@@ -65,7 +51,7 @@ static uint8_t take_signs(const float *x, const float *weight, bool even,
     signs |= (unsigned)negative << i;
   }
   if (even && __builtin_popcount(signs) % 2 != 0) {
-    int least = least_value(x, weight);
+    int least = wn_iq_least_value(x, weight);
     size[least] = -size[least];
     signs ^= 1u << least;
   }
@@ -249,9 +235,7 @@ static bool search(const wn_iq_rule *rule, const wn_iq_grid *grid,
   return true;
 }
 
-/* Searches sub-block ib of a super-block; importance is that of its values or
- * NULL. */
-static void search_sub(const wn_iq_rule *rule, const wn_iq_grid *grid,
+void wn_iq_search_sub(const wn_iq_rule *rule, const wn_iq_grid *grid,
                        const float *x, const float *importance, float variance,
                        int ib, wn_iq_super *s) {
   sub_block b = {.n = rule->sub};
@@ -286,7 +270,7 @@ static void encode(int type, const float *src, void *dst, size_t n,
     float variance = rule->sigma * wn_iq_sum_squares(src + i) / WN_QK;
     for (int ib = 0; ib < WN_QK / rule->sub; ib++) {
       size_t at = i + (size_t)(rule->sub * ib);
-      search_sub(rule, grid, src + at, importance ? importance + at : NULL,
+      wn_iq_search_sub(rule, grid, src + at, importance ? importance + at : NULL,
                  variance, ib, &s);
     }
     wn_iq_pack(rule, &s, (uint8_t *)dst + i / WN_QK * bytes);

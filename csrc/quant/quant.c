@@ -5,6 +5,7 @@
 
 #include "base/half.h"
 #include "quant/family.h"
+#include "quant/fast.h"
 
 static const wn_format *const formats[WN_N_TYPE_IDS] = {
 #define X(ID, name) [WN_TYPE_##ID] = &wn_fmt_##name,
@@ -47,10 +48,11 @@ static const char *nonfinite_name(float v) {
   return magnitude_bits(v) > 0x7f800000u ? "nan" : v > 0 ? "inf" : "-inf";
 }
 
-/* True when all n magnitudes are at most `limit` (as bits): one pass without
- * branches, which the compiler turns into vector code. */
+/* True when all n magnitudes are at most `limit` (as bits). */
 static bool all_within(const float *x, size_t n, uint32_t limit) {
+  const wn_fast_table *fast = wn_fast_of(wn_cpu_get()->isa);
   uint32_t worst = 0;
+  if (fast != NULL) return fast->worst(x, n) <= limit;
   for (size_t i = 0; i < n; i++) {
     uint32_t m = magnitude_bits(x[i]);
     worst = m > worst ? m : worst;

@@ -17,15 +17,9 @@
 #include "base/mem.h"
 #include "base/pool.h"
 #include "quant/compose.h"
+#include "quant/dense.h"
 
 WN_EXACT_FLOAT
-
-/* r[i] -= a * h[i] */
-static void subtract(float *restrict r, const float *restrict h, float a,
-                     size_t n) {
-  for (size_t i = 0; i < n; i++)
-    r[i] -= a * h[i];
-}
 
 /* ---- the state of one row */
 
@@ -37,6 +31,7 @@ typedef struct row {
   wn_explained *x; /* n_blocks */
   float *q;        /* n: current values */
   float *r;        /* n: H (w - q) */
+  void (*subtract)(float *y, const float *x, float a, size_t n);
 } row;
 
 static float code_factor(const wn_grid *g, int code) {
@@ -61,7 +56,7 @@ static void recompute(row *o) {
   memset(o->r, 0, o->n * sizeof *o->r);
   for (size_t i = 0; i < o->n; i++) {
     float e = o->w[i] - o->q[i];
-    if (e != 0) subtract(o->r, o->hs->h + i * o->n, -e, o->n);
+    if (e != 0) o->subtract(o->r, o->hs->h + i * o->n, -e, o->n);
   }
 }
 
@@ -88,7 +83,7 @@ static void move_level(row *o, wn_explained *x, size_t at, int i) {
   if (!(delta * delta * hii - 2 * delta * r < 0)) return;
   x->level[i] = level;
   o->q[at + (size_t)i] = value;
-  subtract(o->r, h, delta, o->n);
+  o->subtract(o->r, h, delta, o->n);
 }
 
 /* v^T r and v^T H v of a direction over columns at .. at + n. */
@@ -97,7 +92,8 @@ static void slopes(const row *o, size_t at, int n, const float *v, float *hv,
   memset(hv, 0, (size_t)n * sizeof *hv);
   for (int i = 0; i < n; i++)
     if (v[i] != 0)
-      subtract(hv, o->hs->h + (at + (size_t)i) * o->n + at, -v[i], (size_t)n);
+      o->subtract(hv, o->hs->h + (at + (size_t)i) * o->n + at, -v[i],
+                  (size_t)n);
   *vr = *vhv = 0;
   for (int i = 0; i < n; i++) {
     *vr += (double)v[i] * (double)o->r[at + (size_t)i];
@@ -110,7 +106,7 @@ static void slopes(const row *o, size_t at, int n, const float *v, float *hv,
  * differ. Returns whether it was taken. */
 static bool settle(row *o, wn_explained *x, const wn_explained *old, size_t at,
                    int first, int n) {
-  float q[256], delta[256], hv[256];
+  float q[256], delta[256] = {0}, hv[256];
   double dr, dhd;
   refresh(o->g, x, q);
   for (int i = 0; i < n; i++)
@@ -123,7 +119,7 @@ static bool settle(row *o, wn_explained *x, const wn_explained *old, size_t at,
   for (int i = 0; i < n; i++) {
     size_t c = at + (size_t)(first + i);
     o->q[c] = q[first + i];
-    if (delta[i] != 0) subtract(o->r, o->hs->h + c * o->n, delta[i], o->n);
+    if (delta[i] != 0) o->subtract(o->r, o->hs->h + c * o->n, delta[i], o->n);
   }
   return true;
 }
@@ -205,7 +201,7 @@ static void feed_errors(row *o, float *shifted) {
       o->q[c] = scale * x->level[i] + min;
       const float *uc = u + c * o->n;
       float err = (shifted[c] - o->q[c]) / uc[c];
-      subtract(shifted + c, uc + c, err, o->n - c);
+      o->subtract(shifted + c, uc + c, err, o->n - c);
     }
   }
 }
@@ -271,7 +267,8 @@ static void task(void *arg, wn_team *team, int member, int n_members) {
            .n_blocks = n_blocks,
            .x = k->parts + (size_t)member * n_blocks,
            .q = f,
-           .r = f + n};
+           .r = f + n,
+           .subtract = wn_dense_get()->subtract};
   (void)n_members;
   for (int64_t i; (i = wn_team_next(team)) < (int64_t)k->n_rows;) {
     o.w = k->src + (size_t)i * n;

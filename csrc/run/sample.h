@@ -31,6 +31,8 @@ int wn_sampler_new(const wn_sample_opts *o, uint32_t n_vocab, wn_sampler **out,
 wn_sampler *wn_sampler_ref(wn_sampler *s);
 void wn_sampler_unref(wn_sampler *s);
 
+uint32_t wn_sampler_n_vocab(const wn_sampler *s);
+
 /* logit[id] += bias for every later choice. */
 int wn_sampler_bias(wn_sampler *s, int32_t id, float bias, wn_err *e);
 

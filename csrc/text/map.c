@@ -49,7 +49,7 @@ static int grow(wn_map *m, wn_err *e) {
   uint32_t n = m->n;
   int rc = wn_map_init(m, (size_t)old.mask + 1, e);
   if (rc != WN_OK) {
-    *m = old;
+    *m = old; /* the caller frees the table it had */
     return rc;
   }
   for (uint64_t i = 0; i <= old.mask; i++) {

@@ -31,10 +31,15 @@ Recipe.__index = function(_, key)
 end
 Recipe.__metatable = "wane.recipe"
 
--- Where in the user's program a rule was written.
+-- Where in the user's program a rule was written: the nearest Lua line above
+-- (a tail call leaves no line of its own).
 local function caller(level)
-  local info = debug and debug.getinfo(level + 1, "Sl")
-  return info and ("%s:%d"):format(info.short_src, info.currentline) or "?"
+  for l = level + 1, level + 8 do
+    local info = debug and debug.getinfo(l, "Sl")
+    if not info then return "?" end
+    if info.currentline > 0 then return ("%s:%d"):format(info.short_src, info.currentline) end
+  end
+  return "?"
 end
 
 local function check_type(to)
@@ -137,7 +142,8 @@ local function mix_lines(mix, lines)
   for _, role in ipairs(roles.all) do
     local rule = mix[role]
     if rule then
-      lines[#lines + 1] = ("  %-14s %s"):format(role, type(rule) == "string" and rule or "depends on layer and model")
+      lines[#lines + 1] = ("  %-14s %s"):format(role, type(rule) == "string" and rule
+        or "depends on layer and model")
     end
   end
 end

@@ -1,6 +1,7 @@
 --- Facts about tensor types, by name. Names compare without regard to case;
 -- the canonical spelling is ggml's ("q4_K", "iq2_xxs", "f16").
 local core = require "wane.core"
+local custom = require "wane.quant.custom"
 
 local M = {}
 
@@ -33,6 +34,10 @@ end
 
 --- The same for a type that tensors can be converted to and files can hold.
 function M.writable(name)
+  if custom.find(name) then
+    local _, why = custom.refuse(name)
+    return nil, why
+  end
   local t, msg = M.find(name)
   if not t then return nil, msg end
   if t.class == "quant" or floats[t.name] then return t end

@@ -1,0 +1,82 @@
+/* iq_lanes_avx2.h - what the i-quants need beside vec_avx2.h. The same names
+ * exist in iq_lanes_avx512.h. */
+#ifndef WN_QUANT_IQ_LANES_H
+#define WN_QUANT_IQ_LANES_H
+
+#include "quant/vec_avx2.h"
+
+/* One line per operation: */
+/* clang-format off */
+WN_TARGET_BEGIN(WN_T_AVX2)
+
+/* a * b + c with one rounding; only where a * b is exact. */
+WN_VEC vf vf_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
+/* a >= b, also when they are unordered. */
+WN_VEC vm vf_nlt(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_NLT_UQ); }
+
+/* Tables of 8 floats, indexed by the low 3 bits of each lane, and of 4,
+ * indexed by the low 2 bits. */
+WN_VEC vf vf_load8(const float *p) { return _mm256_loadu_ps(p); }
+WN_VEC vf vf_load4(const float *p) {
+  return _mm256_broadcast_ps((const __m128 *)p);
+}
+WN_VEC vf vf_look8(vf t, vi i) { return _mm256_permutevar8x32_ps(t, i); }
+WN_VEC vf vf_look4(vf t, vi i) { return _mm256_permutevar_ps(t, i); }
+
+/* LANES unsigned 16-bit numbers. */
+WN_VEC vi vi_load_u16(const uint16_t *p) {
+  return _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p));
+}
+WN_VEC void vi_store_u16(uint16_t *p, vi a) {
+  __m256i both = _mm256_permute4x64_epi64(_mm256_packus_epi32(a, a), 0x08);
+  _mm_storeu_si128((__m128i *)p, _mm256_castsi256_si128(both));
+}
+
+/* The least and the largest of all lanes, none of them NaN. */
+WN_VEC float vf_least(vf a) {
+  __m128 m = _mm_min_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  m = _mm_min_ps(m, _mm_movehl_ps(m, m));
+  return _mm_cvtss_f32(_mm_min_ss(m, _mm_movehdup_ps(m)));
+}
+WN_VEC float vf_most(vf a) {
+  __m128 m = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  m = _mm_max_ps(m, _mm_movehl_ps(m, m));
+  return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
+}
+/* Their sum, in any order. */
+WN_VEC float vf_total(vf a) {
+  __m128 m = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  m = _mm_add_ps(m, _mm_movehl_ps(m, m));
+  return _mm_cvtss_f32(_mm_add_ss(m, _mm_movehdup_ps(m)));
+}
+
+/* Minus the indices of the iq4 values nearest to any x, upper ones of equals;
+ * NaN: -15. Four halvings of the 15 borders: an index so far, negative since a
+ * true mask is -1, looks up the next border; -k and 8 - k look up the same. */
+WN_VEC vi vf_iq4_minus_index(vf x, vm *upper) {
+  const vf four = _mm256_setr_ps(-93.5f, 0, 0, 0, 0, 79, 19, -28.5f);
+  const vf eight =
+      _mm256_setr_ps(-115.5f, 101, 61, 31.5f, 7, -16, -42, -74);
+  *upper = vf_nlt(x, vf_set(-4.5f));
+  vi i = vf_bits(*upper);
+  vf b = vf_pick(*upper, vf_set(45.5f), vf_set(-57));
+  i = vi_add(vi_add(i, i), vf_bits(vf_nlt(x, b)));
+  i = vi_add(vi_add(i, i), vf_bits(vf_nlt(x, vf_look8(four, i))));
+  return vi_add(vi_add(i, i), vf_bits(vf_nlt(x, vf_look8(eight, i))));
+}
+WN_VEC vi vf_iq4_index(vf x) {
+  vm upper;
+  return vi_sub(vi_set(0), vf_iq4_minus_index(x, &upper));
+}
+/* The values themselves. */
+WN_VEC vf vf_iq4_value(vf x) {
+  const vf low = _mm256_setr_ps(-127, -10, -22, -35, -49, -65, -83, -104);
+  const vf high = _mm256_setr_ps(1, 113, 89, 69, 53, 38, 25, 13);
+  vm upper;
+  vi i = vf_iq4_minus_index(x, &upper);
+  return vf_pick(upper, vf_look8(high, i), vf_look8(low, i));
+}
+/* clang-format on */
+WN_TARGET_END
+
+#endif

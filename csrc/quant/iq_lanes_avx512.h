@@ -1,0 +1,82 @@
+/* iq_lanes_avx512.h - what the i-quants need beside vec_avx512.h. The same
+ * names exist in iq_lanes_avx2.h. */
+#ifndef WN_QUANT_IQ_LANES_H
+#define WN_QUANT_IQ_LANES_H
+
+#include "quant/vec_avx512.h"
+
+/* One line per operation: */
+/* clang-format off */
+WN_TARGET_BEGIN(WN_T_AVX512)
+
+/* a * b + c with one rounding; only where a * b is exact. */
+WN_VEC vf vf_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+/* a >= b, also when they are unordered. */
+WN_VEC vm vf_nlt(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_NLT_UQ); }
+
+/* Tables of 8 floats, indexed by the low 3 bits of each lane, and of 4,
+ * indexed by the low 2 bits. */
+WN_VEC vf vf_load8(const float *p) {
+  return _mm512_broadcast_f32x8(_mm256_loadu_ps(p));
+}
+WN_VEC vf vf_load4(const float *p) {
+  return _mm512_broadcast_f32x4(_mm_loadu_ps(p));
+}
+WN_VEC vf vf_look8(vf t, vi i) { return _mm512_permutexvar_ps(i, t); }
+WN_VEC vf vf_look4(vf t, vi i) { return _mm512_permutevar_ps(t, i); }
+
+/* LANES unsigned 16-bit numbers. */
+WN_VEC vi vi_load_u16(const uint16_t *p) {
+  return _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
+}
+WN_VEC void vi_store_u16(uint16_t *p, vi a) {
+  _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(a));
+}
+
+/* The least and the largest of all lanes, none of them NaN. */
+WN_VEC float vf_least(vf a) { return _mm512_reduce_min_ps(a); }
+WN_VEC float vf_most(vf a) { return _mm512_reduce_max_ps(a); }
+/* Their sum, in any order. */
+WN_VEC float vf_total(vf a) { return _mm512_reduce_add_ps(a); }
+
+/* The values of iq4 nearest to x, upper ones of equals, for |x| < 139. A cell
+ * is 9 wide, so that at most one border of two values lies in it. */
+WN_VEC vf vf_iq4_value(vf x) {
+  static const float border[32] = {
+      200, 200, 200,  -115.5f, 200,   200,   -93.5f, 200, -74, 200, -57,
+      -42, 200, -28.5f, -16,   -4.5f, -4.5f, 7,      19,  31.5f, 31.5f, 45.5f,
+      200, 61,  200,  79,      200,   101,   200,    200, 200, 200};
+  static const float low[32] = {
+      -127, -127, -127, -127, -104, -104, -104,  -83,
+       -83,  -65,  -65,  -49,  -35,  -35,  -22,  -10,
+       -10,    1,   13,   25,   25,   38,   53,   53,
+        69,   69,   89,   89,  113,  113,  113,  113};
+  static const float high[32] = {
+      -127, -127, -127, -104, -104, -104,  -83,  -83,
+       -65,  -65,  -49,  -35,  -35,  -22,  -10,    1,
+         1,   13,   25,   38,   38,   53,   53,   69,
+        69,   89,   89,  113,  113,  113,  113,  113};
+  vi cell = vf_bits(vf_fma(x, vf_set(1 / 9.f), vf_set(12582912.f + 16)));
+  vf b = _mm512_permutex2var_ps(vf_load(border), cell, vf_load(border + 16));
+  vf lo = _mm512_permutex2var_ps(vf_load(low), cell, vf_load(low + 16));
+  vf hi = _mm512_permutex2var_ps(vf_load(high), cell, vf_load(high + 16));
+  return vf_pick(vf_nlt(x, b), hi, lo);
+}
+
+/* Indices of the values nearest to any x; NaN: 15. Four halvings of the
+ * borders. */
+WN_VEC vi vf_iq4_index(vf x) {
+  const vf border = _mm512_setr_ps(-115.5f, -93.5f, -74, -57, -42, -28.5f, -16,
+                                   -4.5f, 7, 19, 31.5f, 45.5f, 61, 79, 101, 0);
+  vi i = vi_set(0);
+  WN_UNROLL
+  for (int step = 8; step > 0; step /= 2) {
+    vf b = _mm512_permutexvar_ps(vi_add(i, vi_set(step - 1)), border);
+    i = _mm512_mask_add_epi32(i, vf_nlt(x, b), i, vi_set(step));
+  }
+  return i;
+}
+/* clang-format on */
+WN_TARGET_END
+
+#endif

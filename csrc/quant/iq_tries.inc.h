@@ -1,0 +1,86 @@
+/* iq_tries.inc.h - template: choosing among scales that were tried at once.
+ *
+ * The reference tries scales one after another and keeps one when
+ *   qq > 0 and qx * qx > best * qq,   then  best = (qx / qq) * qx
+ * with qx = sum w q x and qq = sum w q^2. Here all tries stand in lanes. */
+#include <string.h>
+
+WN_TARGET_BEGIN(WN_VEC_TARGET)
+
+/* Tries stand in order through the lanes of a few vectors. */
+enum { MAX_TRIES = 32, TRY_VECTORS = MAX_TRIES / LANES };
+
+/* Bits of the lanes whose try would be kept after one with gain `best`. */
+WN_VEC unsigned better_tries(const vf *qx, const vf *qq, int n_vectors,
+                             float best) {
+  unsigned bits = 0;
+  for (int v = 0; v < n_vectors; v++) {
+    vm gain = vf_lt(vf_mul(vf_set(best), qq[v]), vf_mul(qx[v], qx[v]));
+    vm valid = vf_lt(vf_set(0), qq[v]);
+    bits |= vm_bits(vm_and(gain, valid)) << LANES * v;
+  }
+  return bits;
+}
+
+/* Runs the reference's loop over the first n tries. Returns the try kept, or
+ * -1; `scale` and `gain` take qx / qq and its gain of every try (garbage
+ * where qq is 0).
+ *
+ * The loop need not start at the first try. Let top be the largest gain and
+ * suppose that no gain lies between (1 - 2e-6) top and (1 - 1e-6) top. The
+ * first try f above that gap is kept whatever came before: all earlier gains
+ * are below the gap, which is far wider than the rounding errors of the test
+ * (four roundings, 2.4e-7). And after f nothing below the gap can be kept. So
+ * the loop may start at f. Gains near the ends of the float range, where
+ * rounding errors are larger, take the whole loop. */
+WN_VEC int keep_try(const vf *qx, const vf *qq, int n_vectors, int n,
+                    float *scale, float *gain) {
+  unsigned all = n == 32 ? ~0u : (1u << n) - 1, near = 0, gap = 0;
+  vf top = vf_set(0), g[TRY_VECTORS];
+  for (int v = 0; v < n_vectors; v++) {
+    vf s = vf_div(qx[v], qq[v]);
+    g[v] = vf_mul(s, qx[v]);
+    vf_store(scale + LANES * v, s);
+    vf_store(gain + LANES * v, g[v]);
+    vm valid = vf_lt(vf_set(0), qq[v]);
+    top = vf_max(vf_pick(valid, g[v], vf_set(0)), top);
+  }
+  float most = vf_most(top);
+  for (int v = 0; v < n_vectors; v++) {
+    vm valid = vf_lt(vf_set(0), qq[v]);
+    vm above = vf_lt(vf_set(most * (1 - 1e-6f)), g[v]);
+    vm below = vf_lt(vf_set(most * (1 - 2e-6f)), g[v]);
+    near |= vm_bits(vm_and(valid, above)) << LANES * v;
+    gap |= vm_bits(vm_and(valid, below)) << LANES * v;
+  }
+  int kept = -1;
+  unsigned rest = near & all;
+  if (!(most > 1e-25f && most < 1e25f) || near != gap || rest == 0)
+    rest = better_tries(qx, qq, n_vectors, 0) & all;
+  while (rest != 0) {
+    kept = __builtin_ctz(rest);
+    unsigned later = all & ~1u << kept;
+    rest = later & better_tries(qx, qq, n_vectors, gain[kept]);
+  }
+  return kept;
+}
+
+/* sums[i] = the squares of values i * len .. i * len + len - 1 added in
+ * order, for i < n <= LANES: lane i runs sum i. len is a multiple of LANES. */
+static void sum_squares(const float *x, size_t len, size_t n, float *sums) {
+  const float *row[LANES];
+  float turned[LANES * LANES];
+  vf sum = vf_set(0);
+  for (size_t i = 0; i < LANES; i++)
+    row[i] = x + len * (i < n ? i : n - 1);
+  for (size_t at = 0; at < len; at += LANES) {
+    vf_transpose(row, at, turned, LANES);
+    for (size_t i = 0; i < LANES; i++) {
+      vf v = vf_load(turned + LANES * i);
+      sum = vf_add(sum, vf_mul(v, v));
+    }
+  }
+  vf_store(sums, sum);
+}
+
+WN_TARGET_END
