@@ -204,12 +204,10 @@ static const wn_class_def hessian_class = {"wane.hessian", hessian_methods,
                                            NULL, hessian_unref};
 
 int wn_open_calib(lua_State *L) {
-  static const luaL_Reg funcs[] = {{"hessian", hessian_new},
-                                   {"rebuild", calib_rebuild},
-                                   {"supported", calib_supported},
-                                   {"cross", calib_cross},
-                                   {"zeros", calib_zeros},
-                                   {NULL, NULL}};
+  static const luaL_Reg funcs[] = {
+      {"hessian", hessian_new},       {"rebuild", calib_rebuild},
+      {"supported", calib_supported}, {"cross", calib_cross},
+      {"zeros", calib_zeros},         {NULL, NULL}};
   wn_class_register(L, &hessian_class);
   lua_newtable(L);
   wn_setfuncs(L, funcs);
