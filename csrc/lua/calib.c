@@ -8,6 +8,7 @@
  *   hessian:matrix()         -> buffer n x n (a copy)
  *   hessian:diagonal()       -> buffer 1 x n
  *   hessian:aim(cross, w [, strength]) -> buffer: rows to encode instead of w
+ * core.calib.zeros(rows, cols) -> buffer
  * core.calib.cross(sum, x, y)  sum += x^T y
  * core.calib.rebuild(type, w, hessian, { feedback, sweeps, threads,
  *                    importance }) -> bytes, error before, error after
@@ -94,6 +95,17 @@ static int calib_cross(lua_State *L) {
   wn_hessian_cross(c->data, x->cols, x->data, y->data, x->rows,
                    wn_pool_default_threads());
   return 0;
+}
+
+/* zeros(rows, cols) -> buffer */
+static int calib_zeros(lua_State *L) {
+  wn_err e = {0};
+  size_t rows = (size_t)wn_check_int(L, 1, 1, WN_MAX_WIDTH);
+  size_t cols = (size_t)wn_check_int(L, 2, 1, WN_MAX_WIDTH);
+  wn_buffer *b = wn_buffer_push(L, rows, cols, &e);
+  if (b == NULL) return wn_push_error(L, &e);
+  memset(b->data, 0, rows * cols * sizeof *b->data);
+  return 1;
 }
 
 static int hessian_merge(lua_State *L) {
@@ -192,11 +204,10 @@ static const wn_class_def hessian_class = {"wane.hessian", hessian_methods,
                                            NULL, hessian_unref};
 
 int wn_open_calib(lua_State *L) {
-  static const luaL_Reg funcs[] = {{"hessian", hessian_new},
-                                   {"rebuild", calib_rebuild},
-                                   {"supported", calib_supported},
-                                   {"cross", calib_cross},
-                                   {NULL, NULL}};
+  static const luaL_Reg funcs[] = {
+      {"hessian", hessian_new},       {"rebuild", calib_rebuild},
+      {"supported", calib_supported}, {"cross", calib_cross},
+      {"zeros", calib_zeros},         {NULL, NULL}};
   wn_class_register(L, &hessian_class);
   lua_newtable(L);
   wn_setfuncs(L, funcs);

@@ -107,6 +107,22 @@ function M.load(path, opts)
   return nil, m.named and m.msg or path .. ": " .. m.msg, m.code
 end
 
+--- The same model with other data for some tensors: a list of { tensor name,
+--- type, bytes }. Shares the file, the program and the tokenizer, so it is
+--- cheap; it must not outlive this model's close.
+---@param stand_ins table[]
+---@return wane.Model|nil model
+---@return string|nil message
+---@return string|nil code
+function Model:variant(stand_ins)
+  local o = self.opts
+  local handle, msg, code = core.model.load(self.gguf, self.prog,
+    { map = o.map ~= false, n_ctx = self.hp.context_length, stand_ins = stand_ins }, self.vocab and self.vocab.handle)
+  if not handle then return nil, msg, code end
+  return setmetatable({ handle = handle, gguf = self.gguf, prog = self.prog, hp = self.hp, opts = o,
+    unused = self.unused, vocab = self.vocab, shared = true }, Model)
+end
+
 --- Facts: what the file is, what it takes, whether it is mapped.
 ---@return table
 function Model:info()
@@ -174,6 +190,7 @@ end
 --- Closes the model; contexts made from it keep working.
 function Model:close()
   self.handle:close()
+  if self.shared then return true end
   self.prog:close()
   self.gguf:close()
   return true
