@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/cpu.h"
+#include "kern/grids.h"
 #include "kern/mm.h"
 #include "quant/blocks.h"
 #include "quant/fp4.h"
