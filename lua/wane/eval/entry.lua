@@ -9,7 +9,7 @@ local M = {}
 ---@class wane.Entry
 ---@field name string
 ---@field model wane.Model
----@field bytes integer       of its file, or of its tensors when it has none
+---@field bytes integer       of its file, or of the file it would be
 ---@field bpw number          bits per weight
 ---@field load_seconds number?
 ---@field in_memory boolean   made from the reference, without a file
@@ -40,7 +40,8 @@ local function describe(e)
   local bytes, values = sums_of(e.model.gguf)
   local plan = e.model.plan
   if plan then
-    e.bytes, e.bpw, e.in_memory = plan.bytes, plan.bpw, true
+    -- as a file with the same header would have
+    e.bytes, e.bpw, e.in_memory = plan.bytes + file_bytes(e.model.gguf) - bytes, plan.bpw, true
     for _, d in ipairs(plan.tensors) do
       if require("wane.recipe.types").find(d.to).class == "custom" then e.custom = true end
     end
