@@ -25,7 +25,7 @@ end
 
 local function integer(v, from, to, name)
   if type(v) ~= "number" or v ~= math.floor(v) or v < from or v > to then
-    error(("wane: fit: %s is %s, want an integer from %d to %d"):format(name, tostring(v), from, to), 4)
+    error(("wane: fit: %s is %s, want an integer from %d to %d"):format(name, tostring(v), from, to), 0)
   end
   return v
 end
@@ -71,7 +71,7 @@ function M.shape(given)
   end
   local params = given.params and count(given.params)
   if not params and not (given.layers and given.width and given.ff) then
-    error("wane: fit: a model needs params, or layers, width and ff", 3)
+    error("wane: fit: a model needs params, or layers, width and ff", 0)
   end
   local s = {
     experts = integer(given.experts or 0, 0, 4096, "experts"), tied = given.tied or false,
@@ -87,7 +87,7 @@ function M.shape(given)
   if not given.head_size and given.heads then s.head_size = math.floor(s.width / s.heads) end
   s.kv_heads = s.kv_heads or (s.heads % 8 == 0 and s.heads >= 16 and 8 or s.heads)
   if s.heads % s.kv_heads ~= 0 then
-    error(("wane: fit: %d heads are not a multiple of %d key/value heads"):format(s.heads, s.kv_heads), 3)
+    error(("wane: fit: %d heads are not a multiple of %d key/value heads"):format(s.heads, s.kv_heads), 0)
   end
   if given.ff then
     s.ff = integer(given.ff, 1, 1048576, "ff")
