@@ -204,6 +204,41 @@ local function fit(o)
   return self
 end
 
+-- Models that people run, by their size.
+local sizes = {
+  { params = "1B", layers = 16, width = 2048, heads = 32, kv_heads = 8, ff = 8192, vocab = 128256, tied = true },
+  { params = "3B", layers = 28, width = 3072, heads = 24, kv_heads = 8, ff = 8192, vocab = 128256, tied = true },
+  { params = "8B", layers = 32, width = 4096, heads = 32, kv_heads = 8, ff = 14336, vocab = 128256 },
+  { params = "14B", layers = 48, width = 5120, heads = 40, kv_heads = 8, ff = 13824, vocab = 152064 },
+  { params = "32B", layers = 64, width = 5120, heads = 40, kv_heads = 8, ff = 27648, vocab = 152064 },
+  { params = "70B", layers = 80, width = 8192, heads = 64, kv_heads = 8, ff = 28672, vocab = 128256 },
+}
+
+--- Which models of the usual sizes fit a machine, and at which level.
+---
+---     print(assert(wane.fit.survey { ram = "16G", task = "chat" }))
+---@param o { ram: string|number, context?: integer, kv?: string, task?: string, reserve?: string|number }
+---@return wane.Table|nil
+---@return string? message
+---@return string? code
+local function survey(o)
+  local t = report.table {
+    { key = "size", title = "model" }, { key = "name", title = "level for " .. (o.task or "chat") },
+    { key = "bpw", title = "bits/w", format = "%.2f" }, { key = "total", title = "needs", format = report.bytes, align = "right" },
+    { key = "context", title = "longest context", format = report.count, align = "right" }, { key = "note", title = "" },
+  }
+  for _, size in ipairs(sizes) do
+    local f, message, code = fit { model = size, ram = o.ram, context = o.context or 8192, kv = o.kv, task = o.task,
+      reserve = o.reserve }
+    if not f then return nil, message, code end
+    local pick = f.pick
+    t:add { size = size.params, name = pick and pick.name or "-", bpw = pick and pick.bpw, total = pick and pick.total,
+      context = pick and pick.max_context,
+      note = pick and levels.enough(pick.bpw, f.task, f.params) or not pick and "does not fit" or "" }
+  end
+  return t
+end
+
 -- ---- printing ------------------------------------------------------------------
 
 local function kv_name(kv) return type(kv) == "table" and kv.k .. "/" .. kv.v or kv end
@@ -298,4 +333,4 @@ function Fit:json()
   return report.json(o)
 end
 
-return setmetatable({ levels = levels }, { __call = function(_, o) return fit(o) end })
+return setmetatable({ levels = levels, survey = survey }, { __call = function(_, o) return fit(o) end })

@@ -66,6 +66,9 @@ end
 function M.normalise(x, what)
   if type(x) == "string" then
     if x:find "%.gguf$" or (x:find "[/\\]" and exists(x)) then return { path = x, name = short_name(x) } end
+    if not pcall(shrink.recipe, x) then
+      error(("wane: %s: '%s' is no file (a path or a name ending in .gguf), no mix, no type and no format"):format(what, x), 0)
+    end
     return { recipe = x, name = x }
   end
   if type(x) == "function" then return { recipe = x, name = "function" } end

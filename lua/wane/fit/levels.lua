@@ -48,6 +48,15 @@ local function size_note(params, bonus)
   if bonus < 0 then return ("a model this small needs %.1f bits more than one of 7 billion parameters"):format(-bonus) end
 end
 
+--- A word about a level: nothing when it is enough for the task.
+---@param bpw number
+---@param task string
+---@param params number
+---@return string
+function M.enough(bpw, task, params)
+  return bpw < M.tasks[task].least - M.size_bonus(params) and "fewer bits than it wants" or ""
+end
+
 --- Chooses among levels, and says why.
 ---@param levels table[]   { name, bpw, fits, requires_imatrix }, largest first
 ---@param task string
