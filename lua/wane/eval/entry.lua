@@ -73,8 +73,8 @@ function M.normalise(x, what)
   end
   if type(x) == "function" then return { recipe = x, name = "function" } end
   if type(x) ~= "table" then error(("wane: %s is a %s"):format(what, type(x)), 4) end
-  if x.handle and x.gguf then return { model = x, name = short_name(x:info().path) } end
   if require("wane.recipe").is(x) then return { recipe = x, name = x:describe() } end
+  if x.handle and x.gguf then return { model = x, name = short_name(x:info().path) } end
   local own = require("wane.quant.custom").find(x)
   if own then return { recipe = own, name = own.name } end
   for key in pairs(x) do
