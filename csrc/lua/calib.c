@@ -8,6 +8,8 @@
  *   hessian:matrix()         -> buffer n x n (a copy)
  *   hessian:diagonal()       -> buffer 1 x n
  *   hessian:aim(cross, w [, strength]) -> buffer: rows to encode instead of w
+ * core.calib.error(w [, q [, h]]) -> sum of (w - q)^T H (w - q); h: hessian,
+ *                                   diagonal, or nil for the identity
  * core.calib.zeros(rows, cols) -> buffer
  * core.calib.cross(sum, x, y)  sum += x^T y
  * core.calib.rebuild(type, w, hessian, { feedback, sweeps, threads,
@@ -95,6 +97,29 @@ static int calib_cross(lua_State *L) {
   wn_hessian_cross(c->data, x->cols, x->data, y->data, x->rows,
                    wn_pool_default_threads());
   return 0;
+}
+
+/* error(w [, q [, h]]): sum over rows of (w - q)^T H (w - q); q nil: 0; h a
+ * hessian, a buffer with its diagonal, or nil: the identity */
+static int calib_error(lua_State *L) {
+  const wn_buffer *w = wn_buffer_check(L, 1);
+  const wn_buffer *q = lua_isnoneornil(L, 2) ? NULL : wn_buffer_check(L, 2);
+  const wn_hessian *hs = NULL;
+  const wn_buffer *diagonal = NULL;
+  if (!lua_isnoneornil(L, 3)) {
+    hs = wn_handle_test(L, 3, &hessian_class);
+    if (hs == NULL) diagonal = wn_buffer_check(L, 3);
+  }
+  size_t n = w->cols;
+  luaL_argcheck(L, q == NULL || q->rows * q->cols == w->rows * n, 2,
+                "want the shape of the weights");
+  luaL_argcheck(L, hs == NULL || hs->n == n, 3, "want the same width");
+  luaL_argcheck(L, diagonal == NULL || diagonal->rows * diagonal->cols == n, 3,
+                "want one value per column");
+  lua_pushnumber(
+      L, wn_output_error(w->data, q != NULL ? q->data : NULL, w->rows, n, hs,
+                         diagonal != NULL ? diagonal->data : NULL));
+  return 1;
 }
 
 /* zeros(rows, cols) -> buffer */
@@ -204,10 +229,13 @@ static const wn_class_def hessian_class = {"wane.hessian", hessian_methods,
                                            NULL, hessian_unref};
 
 int wn_open_calib(lua_State *L) {
-  static const luaL_Reg funcs[] = {
-      {"hessian", hessian_new},       {"rebuild", calib_rebuild},
-      {"supported", calib_supported}, {"cross", calib_cross},
-      {"zeros", calib_zeros},         {NULL, NULL}};
+  static const luaL_Reg funcs[] = {{"hessian", hessian_new},
+                                   {"rebuild", calib_rebuild},
+                                   {"supported", calib_supported},
+                                   {"cross", calib_cross},
+                                   {"error", calib_error},
+                                   {"zeros", calib_zeros},
+                                   {NULL, NULL}};
   wn_class_register(L, &hessian_class);
   lua_newtable(L);
   wn_setfuncs(L, funcs);

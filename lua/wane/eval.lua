@@ -248,4 +248,7 @@ function M.divergence(reference, candidates, text, opts)
   return result
 end
 
+--- What quantizing each tensor alone costs; see wane.search.sensitivity.
+function M.sensitivity(...) return require("wane.search").sensitivity(...) end
+
 return M
