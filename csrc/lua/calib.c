@@ -10,11 +10,13 @@
  *   hessian:aim(cross, w [, strength]) -> buffer: rows to encode instead of w
  * core.calib.error(w [, q [, h]]) -> sum of (w - q)^T H (w - q); h: hessian,
  *                                   diagonal, or nil for the identity
- * core.calib.zeros(rows, cols) -> buffer
- * core.calib.cross(sum, x, y)  sum += x^T y
- * core.calib.rebuild(type, w, hessian, { feedback, sweeps, threads,
- *                    importance }) -> bytes, error before, error after
+ * core.calib.scaled(w, s [, inverse]), scaled_rows(w, s [, inverse]) -> buffer
+ * core.calib.clipped(w, ratio) -> buffer: rows limited to ratio of their
+ * largest core.calib.zeros(rows, cols) -> buffer core.calib.cross(sum, x, y)
+ * sum += x^T y core.calib.rebuild(type, w, hessian, { feedback, sweeps,
+ * threads, importance }) -> bytes, error before, error after
  * core.calib.supported(type) -> boolean */
+#include <math.h>
 #include <string.h>
 
 #include "base/limits.h"
@@ -119,6 +121,61 @@ static int calib_error(lua_State *L) {
   lua_pushnumber(
       L, wn_output_error(w->data, q != NULL ? q->data : NULL, w->rows, n, hs,
                          diagonal != NULL ? diagonal->data : NULL));
+  return 1;
+}
+
+/* A new buffer of the shape of the one at 1, which *w then is. */
+static wn_buffer *push_like(lua_State *L, const wn_buffer **w) {
+  wn_err e = {0};
+  *w = wn_buffer_check(L, 1);
+  wn_buffer *out = wn_buffer_push(L, (*w)->rows, (*w)->cols, &e);
+  if (out == NULL) luaL_error(L, "wane: %s", e.msg);
+  *w = wn_buffer_check(L, 1);
+  return out;
+}
+
+/* Factor k of the buffer at 2, or its inverse when argument 3 is true. */
+static float factor_at(const wn_buffer *s, size_t k, bool inverse) {
+  return inverse ? 1 / s->data[k] : s->data[k];
+}
+
+/* scaled(w, s [, inverse]): column c times (divided by) s[c] */
+static int calib_scaled(lua_State *L) {
+  const wn_buffer *w, *s = wn_buffer_check(L, 2);
+  bool inverse = lua_toboolean(L, 3);
+  wn_buffer *out = push_like(L, &w);
+  size_t n = w->cols;
+  luaL_argcheck(L, s->rows * s->cols == n, 2, "want one factor per column");
+  for (size_t i = 0; i < w->rows * n; i++)
+    out->data[i] = w->data[i] * factor_at(s, i % n, inverse);
+  return 1;
+}
+
+/* scaled_rows(w, s [, inverse]): row r times (divided by) s[r] */
+static int calib_scaled_rows(lua_State *L) {
+  const wn_buffer *w, *s = wn_buffer_check(L, 2);
+  bool inverse = lua_toboolean(L, 3);
+  wn_buffer *out = push_like(L, &w);
+  luaL_argcheck(L, s->rows * s->cols == w->rows, 2, "want one factor per row");
+  for (size_t i = 0; i < w->rows * w->cols; i++)
+    out->data[i] = w->data[i] * factor_at(s, i / w->cols, inverse);
+  return 1;
+}
+
+/* clipped(w, ratio): each row limited to ratio times its largest magnitude */
+static int calib_clipped(lua_State *L) {
+  const wn_buffer *w;
+  float ratio = (float)luaL_checknumber(L, 2);
+  wn_buffer *out = push_like(L, &w);
+  for (size_t r = 0; r < w->rows; r++) {
+    const float *x = w->data + r * w->cols;
+    float *y = out->data + r * w->cols, most = 0;
+    for (size_t i = 0; i < w->cols; i++)
+      most = fabsf(x[i]) > most ? fabsf(x[i]) : most;
+    most *= ratio;
+    for (size_t i = 0; i < w->cols; i++)
+      y[i] = x[i] > most ? most : x[i] < -most ? -most : x[i];
+  }
   return 1;
 }
 
@@ -234,6 +291,9 @@ int wn_open_calib(lua_State *L) {
                                    {"supported", calib_supported},
                                    {"cross", calib_cross},
                                    {"error", calib_error},
+                                   {"scaled", calib_scaled},
+                                   {"scaled_rows", calib_scaled_rows},
+                                   {"clipped", calib_clipped},
                                    {"zeros", calib_zeros},
                                    {NULL, NULL}};
   wn_class_register(L, &hessian_class);
