@@ -32,7 +32,8 @@ end
 -- Runs that llama.cpp really wrote, or really refused.
 local function is_real(run) return run.sha256 ~= nil or (run.rc ~= 0 and run.error ~= nil) end
 
-local small = { "llama-oddcols-3L", "bert-3L", "falcon-8L-mqa", "gemma2-5L-tied", "gpt-oss-3L-4x", "llama-4L-ffn-odd" }
+local small = { "llama-oddcols-3L", "bert-3L", "falcon-8L-mqa", "gemma2-5L-tied", "gpt-oss-3L-4x",
+  "llama-4L-ffn-odd" }
 
 describe("files as llama.cpp makes them", function()
   support.check_leaks()

@@ -42,7 +42,8 @@ describe("gguf", function()
     it("knows every scalar type at its extremes", function()
       local cases = {
         { "u8", "ff", 255 }, { "i8", "80", -128 }, { "u16", "ffff", 65535 }, { "i16", "8000", -32768 },
-        { "u32", "ffffffff", 4294967295 }, { "i32", "80000000", -2147483648 }, { "f32", "40490fdb", 3.1415927410125732 },
+        { "u32", "ffffffff", 4294967295 }, { "i32", "80000000", -2147483648 },
+        { "f32", "40490fdb", 3.1415927410125732 },
         { "bool", "01", true }, { "bool", "00", false }, { "f64", "400921fb54442d18", 3.141592653589793 },
         { "u64", "001fffffffffffff", 9007199254740991 }, { "i64", "ffffffffffffffff", -1 },
       }
@@ -76,7 +77,8 @@ describe("gguf", function()
         B.kv("empty", "string", B.str ""),
         B.kv("names", "array", B.array("string", 3, B.str "x" .. B.str "" .. B.str "\0")),
         B.kv("flags", "array", B.array("bool", 2, "\1\0")),
-        B.kv("nested", "array", B.array("array", 2, B.array("i8", 2, "\255\1") .. B.array("string", 1, B.str "q"))),
+        B.kv("nested", "array",
+          B.array("array", 2, B.array("i8", 2, "\255\1") .. B.array("string", 1, B.str "q"))),
         B.kv("none", "array", B.array("f32", 0, "")),
       } })
       assert.equal("a\0b\255", f.meta.s)
@@ -117,13 +119,17 @@ describe("gguf", function()
     end)
 
     it("computes bytes of every type as the type table says", function()
-      for _, x in ipairs { { 0, 4 }, { 1, 2 }, { 2, 144 }, { 3, 160 }, { 6, 176 }, { 7, 192 }, { 8, 272 }, { 9, 288 },
-        { 10, 84 }, { 11, 110 }, { 12, 144 }, { 13, 176 }, { 14, 210 }, { 15, 292 }, { 16, 66 }, { 17, 74 }, { 18, 98 },
-        { 19, 50 }, { 20, 144 }, { 21, 110 }, { 22, 82 }, { 23, 136 }, { 24, 1 }, { 25, 2 }, { 26, 4 }, { 27, 8 },
-        { 28, 8 }, { 29, 56 }, { 30, 2 }, { 34, 54 }, { 35, 66 }, { 39, 136 }, { 40, 144 }, { 41, 36 }, { 42, 72 } } do
+      for _, x in ipairs { { 0, 4 }, { 1, 2 }, { 2, 144 }, { 3, 160 }, { 6, 176 }, { 7, 192 }, { 8, 272 },
+        { 9, 288 }, { 10, 84 }, { 11, 110 }, { 12, 144 }, { 13, 176 }, { 14, 210 }, { 15, 292 },
+        { 16, 66 }, { 17, 74 },
+        { 18, 98 }, { 19, 50 }, { 20, 144 }, { 21, 110 }, { 22, 82 }, { 23, 136 }, { 24, 1 },
+        { 25, 2 }, { 26, 4 },
+        { 27, 8 }, { 28, 8 }, { 29, 56 }, { 30, 2 }, { 34, 54 }, { 35, 66 }, { 39, 136 }, { 40, 144 },
+        { 41, 36 }, { 42, 72 } } do
         local plain = x[1] < 2 or (x[1] >= 24 and x[1] <= 28) or x[1] == 30
         local want = plain and 256 * x[2] or x[2]
-        local f = open_bytes(B.file { tensors = { { name = "w", dims = { 256, 3 }, type = x[1] } }, data = ("\0"):rep(8192) })
+        local t = { name = "w", dims = { 256, 3 }, type = x[1] }
+        local f = open_bytes(B.file { tensors = { t }, data = ("\0"):rep(8192) })
         assert.equal(3 * want, f.tensors[1].bytes, "type " .. x[1])
         f:close()
       end
@@ -199,13 +205,15 @@ describe("gguf", function()
       }))
       f:close()
       local g = assert(gguf.open(to))
-      assert.same({ "general.architecture", "a.u8", "a.f32", "a.list", "a.names", "a.nested", "y.list", "z.new" }, g:keys())
+      assert.same({
+        "general.architecture", "a.u8", "a.f32", "a.list", "a.names", "a.nested", "y.list", "z.new",
+      }, g:keys())
       assert.equal(7, g.meta["a.u8"])
       assert.equal("u8", (g:type_of "a.u8"))
       assert.equal("gpt2", g.meta["general.architecture"])
       assert.equal(1.5, g.meta["z.new"])
       assert.same({ "p", "q" }, g.meta["y.list"])
-      assert.same({ { -1, elem = "i8" } }, { { g.meta["a.nested"][1][2], elem = g.meta["a.nested"][1].elem } })
+      assert.same({ { 1, -1, elem = "i8" } }, g.meta["a.nested"])
       assert.equal(("\2"):rep(34), g.tensors[2]:raw())
       g:close()
     end)
@@ -231,7 +239,8 @@ describe("gguf", function()
     it("writes every value type so that it reads back", function()
       local meta = {
         { "u8", "u8", 255 }, { "i8", "i8", -128 }, { "u16", "u16", 65535 }, { "i16", "i16", -1 },
-        { "u32", "u32", 4294967295 }, { "i32", "i32", -2147483648 }, { "f32", "f32", 0.5 }, { "f64", "f64", 1 / 3 },
+        { "u32", "u32", 4294967295 }, { "i32", "i32", -2147483648 }, { "f32", "f32", 0.5 },
+        { "f64", "f64", 1 / 3 },
         { "bool", "bool", true }, { "string", "string", "x\0y" }, { "u64", "u64", "18446744073709551615" },
         { "i64", "i64", "-9223372036854775808" }, { "a", "array", { 1, 2, 3 }, "i16" },
         { "n", "array", { { "x", elem = "string" }, { elem = "f64" } }, "array" },
@@ -256,7 +265,8 @@ describe("gguf", function()
         path = to,
         meta = {
           { "general.architecture", "string", "llama" }, { "a.u8", "u8", 200 }, { "a.bool", "bool", true },
-          { "a.f32", "f32", 1.5 }, { "a.list", "array", { 1, 2, 3 }, "u16" }, { "a.names", "array", { "x", "yz" }, "string" },
+          { "a.f32", "f32", 1.5 }, { "a.list", "array", { 1, 2, 3 }, "u16" },
+          { "a.names", "array", { "x", "yz" }, "string" },
           { "a.nested", "array", { { 1, -1, elem = "i8" } }, "array" },
         },
         tensors = {
@@ -300,7 +310,8 @@ describe("gguf", function()
         local f = assert(gguf.open(whole))
         local paths = assert(f:write(path "cut.gguf", { split = split, overwrite = true }))
         f:close()
-        assert.truthy(#paths > 1 and paths[1]:find("cut-00001-of-" .. ("%05d"):format(#paths) .. ".gguf", 1, true))
+        assert.equal(path(("cut-00001-of-%05d.gguf"):format(#paths)), paths[1])
+        assert.truthy(#paths > 1)
         -- whichever file is named, the model is found
         for _, p in ipairs { paths[1], paths[#paths] } do
           local g = assert(gguf.open(p))
@@ -325,7 +336,9 @@ describe("gguf", function()
     end)
 
     it("keeps the file sizes asked for", function()
-      local paths = assert(gguf.write { path = path "s.gguf", meta = meta, tensors = model(), split = { bytes = 320 } })
+      local paths = assert(gguf.write {
+        path = path "s.gguf", meta = meta, tensors = model(), split = { bytes = 320 },
+      })
       local seen = 0
       for k, p in ipairs(paths) do
         local one = assert(gguf.open(p, { one = true }))

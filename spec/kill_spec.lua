@@ -16,7 +16,8 @@ local function run(command)
 end
 
 local function child(out, extra)
-  return ("%s spec/support/quantize_once.lua %s %s Q4_K_M %s >%s.log 2>&1"):format(lua, from, out, extra or "", out)
+  return ("%s spec/support/quantize_once.lua %s %s Q4_K_M %s >%s.log 2>&1"):format(lua, from, out, extra
+    or "", out)
 end
 
 local function clean(out)
@@ -71,7 +72,8 @@ describe("a killed run", function()
     local resumed = 0
     for _, point in ipairs {
       { "write", 1 }, { "write", 2 }, { "write", 3 }, { "write", 10 }, { "write", 40 }, { "write", 90 },
-      { "fsync", 1 }, { "fsync", 2 }, { "rename", 1 }, { "ftruncate", 1 }, { "ftruncate", 2 }, { "unlink", 1 },
+      { "fsync", 1 }, { "fsync", 2 }, { "rename", 1 }, { "ftruncate", 1 }, { "ftruncate", 2 },
+        { "unlink", 1 },
     } do
       for _, when in ipairs { "before", "after" } do
         clean(out)

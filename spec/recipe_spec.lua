@@ -46,7 +46,8 @@ describe("mixes of llama.cpp", function()
       if not p.requires_imatrix then return "does not say that it needs an imatrix" end
     end
     if not p then return msg end
-    if run.requires_imatrix ~= nil and p.requires_imatrix ~= run.requires_imatrix then return "requires_imatrix" end
+    if run.requires_imatrix ~= nil
+      and p.requires_imatrix ~= run.requires_imatrix then return "requires_imatrix" end
     local fell = {}
     for i, want in ipairs(run.types or run.dry_run_types) do
       local d = p.tensors[i]
@@ -91,7 +92,8 @@ describe("mixes of llama.cpp", function()
         local opts = {}
         for k, v in pairs(given) do opts[k] = v end
         opts.imatrix = opts.with_imatrix and models.importance_widths(model) or nil
-        local p = assert(plan.make(models.describe(model, opts), recipe(name:match "^I?Q[%w_]+" or "F16"), opts))
+        local p = assert(plan.make(models.describe(model, opts), recipe(name:match "^I?Q[%w_]+"
+          or "F16"), opts))
         for i, want in ipairs(run.types) do assert.equal(want, p.tensors[i].to, name .. " " .. i) end
         for i, want in ipairs(run.order or expected.order) do assert.equal(want, p.tensors[i].name) end
       end
@@ -239,8 +241,10 @@ describe("tensor name patterns", function()
 
   it("explain what is wrong with them", function()
     for pattern, why in pairs {
-      ["("] = "never closed", ["[a"] = "never closed", ["*a"] = "nothing to repeat", ["\\1"] = "back references",
-      ["(?=a)"] = "look%-ahead", ["a{3,1}"] = "repeat count", ["x)"] = "unexpected", ["a\\"] = "ends the pattern",
+      ["("] = "never closed", ["[a"] = "never closed", ["*a"] = "nothing to repeat",
+        ["\\1"] = "back references",
+      ["(?=a)"] = "look%-ahead", ["a{3,1}"] = "repeat count", ["x)"] = "unexpected",
+        ["a\\"] = "ends the pattern",
     } do
       local f, msg = regex.compile(pattern)
       assert.is_nil(f)
@@ -258,13 +262,16 @@ describe("recipe files", function()
   local function run(text) return sandbox.run(text, "r.lua", recipe) end
 
   it("make recipes", function()
-    local r = assert(run [[return recipe "Q4_K_M":when("ffn_down", function(t) return t.layer == 0 and "q8_0" or nil end)]])
+    local r = assert(run [[
+      local function first(t) return t.layer == 0 and "q8_0" or nil end
+      return recipe "Q4_K_M":when("ffn_down", first)]])
     local p = assert(plan.make(dense(4, 256), r, {}))
     assert.equal("q8_0", type_of(p, "blk.0.ffn_down.weight"))
   end)
 
   it("see nothing of the world", function()
-    for _, name in ipairs { "os", "io", "require", "debug", "load", "loadstring", "getmetatable", "_G", "pcall", "rawset" } do
+    for _, name in ipairs { "os", "io", "require", "debug", "load", "loadstring", "getmetatable", "_G",
+      "pcall", "rawset" } do
       local r, msg = run("return " .. name .. ".x")
       assert.is_nil(r)
       assert.matches("nil value", msg)

@@ -9,7 +9,7 @@ local dir = S.tmp "write"
 assert(os.execute("mkdir -p " .. dir))
 local function path(name) return dir .. "/" .. name end
 
-local OLD, NEW = B.file {}, nil
+local OLD = B.file {}
 local tensors = {
   { name = "a", type = "f32", shape = { 100 }, data = ("a"):rep(400) },
   { name = "b", type = "q8_0", shape = { 64, 3 }, data = ("b"):rep(204) },
@@ -18,10 +18,12 @@ local function spec_of(to, overwrite)
   return { path = to, meta = { { "x", "u32", 1 } }, tensors = tensors, overwrite = overwrite }
 end
 assert(gguf.write(spec_of(path "ref.gguf")))
-NEW = S.slurp(path "ref.gguf")
+local NEW = S.slurp(path "ref.gguf")
 
-local CALLS = { "open", "close", "pread", "write", "fsync", "ftruncate", "fallocate", "flock", "fchmod", "stat", "fstat",
-  "statvfs", "rename", "unlink" }
+local CALLS = {
+  "open", "close", "pread", "write", "fsync", "ftruncate", "fallocate", "flock", "fchmod", "stat", "fstat",
+  "statvfs", "rename", "unlink",
+}
 
 --- How often each call is used by one run of fn.
 local function uses(fn)
@@ -44,7 +46,8 @@ local function child(script, prefix)
   local file = S.tmp "child.lua"
   S.spit(file, script)
   local lua = jit and "luajit" or "lua5.4"
-  local cmd = ("LUA_PATH='%s' LUA_CPATH='%s' exec %s %s %s 2>&1"):format(package.path, package.cpath, prefix or "", lua, file)
+  local cmd = ("LUA_PATH='%s' LUA_CPATH='%s' exec %s %s %s 2>&1"):format(
+    package.path, package.cpath, prefix or "", lua, file)
   local p = io.popen("exec 2>/dev/null; (" .. cmd .. ")") -- no "Killed" on our terminal
   local out = p:read "*a"
   p:close()
@@ -248,7 +251,9 @@ describe("writing", function()
       assert.falsy(S.exists(to .. ".part"))
     end
 
-    for _, call in ipairs { "open", "flock", "ftruncate", "fallocate", "write", "fchmod", "fsync", "rename", "close" } do
+    local deadly = { "open", "flock", "ftruncate", "fallocate", "write", "fchmod", "fsync", "rename",
+      "close" }
+    for _, call in ipairs(deadly) do
       it("before and after each " .. call, function()
         for _, old in ipairs { false, true } do
           os.remove(to)
@@ -258,8 +263,8 @@ describe("writing", function()
             for _, how in ipairs { "kill", "kill_after" } do
               os.remove(to)
               if old then S.spit(to, OLD) end
-              local out = child(CHILD .. ("core.gguf.fail_os(%q, %d, %q); save(%q, %s); print 'alive'"):format(
-                call, nth, how, to, tostring(old)))
+              local run = "core.gguf.fail_os(%q, %d, %q); save(%q, %s); print 'alive'"
+              local out = child(CHILD .. run:format(call, nth, how, to, tostring(old)))
               assert.falsy(out:find "alive", ("%s %d %s: %s"):format(call, nth, how, out))
               check(old, ("%s %d %s"):format(call, nth, how))
             end
@@ -274,7 +279,8 @@ describe("writing", function()
         os.remove(to)
         local old = i % 2 == 0
         if old then S.spit(to, OLD) end
-        child(CHILD .. ("while true do assert(save(%q, true)) end"):format(to), ("timeout -s KILL %.4f"):format(0.005 + 0.04 * (i * 7 % 12) / 12))
+        local after = ("timeout -s KILL %.4f"):format(0.005 + 0.04 * (i * 7 % 12) / 12)
+        child(CHILD .. ("while true do assert(save(%q, true)) end"):format(to), after)
         check(old, "random " .. i)
       end
     end)
@@ -363,7 +369,8 @@ describe("writing", function()
   end)
 
   it("W8 refuses at once what cannot fit on the disk", function()
-    local l = assert(core.gguf.layout(core.gguf.meta(), { { name = "w", type = "f64", shape = { 2 ^ 24, 2 ^ 23 } } }))
+    local big = { name = "w", type = "f64", shape = { 2 ^ 24, 2 ^ 23 } }
+    local l = assert(core.gguf.layout(core.gguf.meta(), { big }))
     local ok, msg, code = core.gguf.writer(l, 1, path "big.gguf")
     assert.is_nil(ok)
     assert.equal("ENOSPC", code, msg)
@@ -430,16 +437,16 @@ describe("writing", function()
 
   it("fails cleanly at every allocation", function()
     local to = path "oom.gguf"
-    local n, ok, code = 0, nil, nil
+    local n, ok = 0
     local f = assert(gguf.open(path "ref.gguf"))
     repeat
       n = n + 1
       core.fail_alloc(n)
       local ran, a, _, c = pcall(f.write, f, to, { overwrite = true })
       core.fail_alloc(0)
-      ok, code = ran and a, ran and c
+      ok = ran and a
       if not ok then
-        assert.truthy(code == "ENOMEM" or tostring(a):find "out of memory", tostring(a))
+        assert.truthy(c == "ENOMEM" or tostring(a):find "out of memory", tostring(a))
         assert.falsy(S.exists(to) or S.exists(to .. ".part"))
       end
     until ok

@@ -91,7 +91,8 @@ static int sampler_bias(lua_State *L) {
   wn_err e = {0};
   if (wn_sampler_bias(s, id, (float)luaL_checknumber(L, 3), &e) != WN_OK)
     return wn_push_error(L, &e);
-  return 0;
+  lua_pushboolean(L, 1);
+  return 1;
 }
 
 static const luaL_Reg sampler_methods[] = {{"pick", sampler_pick},

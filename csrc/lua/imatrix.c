@@ -155,8 +155,10 @@ static int imatrix_save(lua_State *L) {
   int rc = wn_save_open(path, &o, &out, &e);
   if (rc != WN_OK) return wn_push_error(L, &e);
   rc = wn_save_write(out, p, bytes, &e);
-  if (rc == WN_OK) rc = wn_save_commit(out, &e);
-  else wn_save_abort(out, false);
+  if (rc == WN_OK)
+    rc = wn_save_commit(out, &e);
+  else
+    wn_save_abort(out, false);
   if (rc != WN_OK) return wn_push_error(L, &e);
   lua_pushboolean(L, 1);
   return 1;

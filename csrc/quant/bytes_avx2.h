@@ -13,7 +13,9 @@ WN_TARGET_BEGIN(WN_T_AVX2)
 enum { NV = 32 / LANES };
 
 /* Towards zero; what does not fit becomes INT32_MIN. */
-WN_VEC vi vf_trunc(vf a) { return _mm256_cvttps_epi32(a); }
+WN_VEC vi vf_trunc(vf a) {
+  return _mm256_cvttps_epi32(a);
+}
 
 /* The magnitude of a (not negative) with the sign of b. */
 WN_VEC vf vf_copysign(vf a, vf b) {
@@ -25,7 +27,9 @@ WN_VEC vi vi_where(vm m, vi b) {
   return _mm256_and_si256(_mm256_castps_si256(m), b);
 }
 
-WN_VEC vi vi_max_unsigned(vi a, vi b) { return _mm256_max_epu32(a, b); }
+WN_VEC vi vi_max_unsigned(vi a, vi b) {
+  return _mm256_max_epu32(a, b);
+}
 
 /* The largest lane; no lane may be NaN. */
 WN_VEC float vf_highest(vf a) {

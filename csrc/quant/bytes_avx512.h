@@ -9,14 +9,24 @@ WN_TARGET_BEGIN(WN_T_AVX512)
 
 enum { NV = 32 / LANES };
 
-WN_VEC vi vf_trunc(vf a) { return _mm512_cvttps_epi32(a); }
+WN_VEC vi vf_trunc(vf a) {
+  return _mm512_cvttps_epi32(a);
+}
 WN_VEC vf vf_copysign(vf a, vf b) {
   return _mm512_or_ps(a, _mm512_and_ps(_mm512_set1_ps(-0.0f), b));
 }
-WN_VEC vi vi_where(vm m, vi b) { return _mm512_maskz_mov_epi32(m, b); }
-WN_VEC vi vi_max_unsigned(vi a, vi b) { return _mm512_max_epu32(a, b); }
-WN_VEC float vf_highest(vf a) { return _mm512_reduce_max_ps(a); }
-WN_VEC float vf_lowest(vf a) { return _mm512_reduce_min_ps(a); }
+WN_VEC vi vi_where(vm m, vi b) {
+  return _mm512_maskz_mov_epi32(m, b);
+}
+WN_VEC vi vi_max_unsigned(vi a, vi b) {
+  return _mm512_max_epu32(a, b);
+}
+WN_VEC float vf_highest(vf a) {
+  return _mm512_reduce_max_ps(a);
+}
+WN_VEC float vf_lowest(vf a) {
+  return _mm512_reduce_min_ps(a);
+}
 
 WN_VEC __m256i bytes_of_ints(const vi v[NV]) {
   return _mm256_set_m128i(_mm512_cvtepi32_epi8(v[1]),

@@ -251,8 +251,10 @@ int wn_importance_check(const wn_tensor *t, const float *values, size_t n,
     for (size_t i = 0; i < n_cols; i++) {
       float v = values[m * n_cols + i];
       if (!isfinite(v) || v < 0)
-        return wn_fail(e, WN_EFORMAT, "importance %zu is %g, want a finite "
-                       "number, at least 0", m * n_cols + i, (double)v);
+        return wn_fail(e, WN_EFORMAT,
+                       "importance %zu is %g, want a finite "
+                       "number, at least 0",
+                       m * n_cols + i, (double)v);
       any |= v > 0;
     }
     usable[m] = (uint8_t)any;
@@ -271,9 +273,8 @@ static void add_squares(const float *x, const float *y, size_t n, double *w,
   }
 }
 
-int wn_measure(wn_gguf *g, const wn_tensor *t, int to,
-               const wn_importance *imp, size_t max_rows, double *err,
-               wn_err *e) {
+int wn_measure(wn_gguf *g, const wn_tensor *t, int to, const wn_importance *imp,
+               size_t max_rows, double *err, wn_err *e) {
   size_t n = (size_t)t->ne[0];
   uint64_t out_row, rows = t->n_rows < max_rows ? t->n_rows : max_rows;
   double w = 0, d = 0;
@@ -297,8 +298,8 @@ int wn_measure(wn_gguf *g, const wn_tensor *t, int to,
   }
   for (uint64_t i = 0; i < rows && rc == WN_OK; i++) {
     uint64_t row = i * t->n_rows / rows; /* n_rows < 2^48, rows small */
-    size_t m = imp->n_matrices > 0
-                   ? (size_t)(row / t->ne[1] % imp->n_matrices) : 0;
+    size_t m =
+        imp->n_matrices > 0 ? (size_t)(row / t->ne[1] % imp->n_matrices) : 0;
     bool weighted = imp->values != NULL && imp->usable[m];
     if (f->needs_importance && !weighted)
       rc = wn_fail(e, WN_EDATA, "%s needs importance", wn_type(to)->name);

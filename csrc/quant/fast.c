@@ -20,12 +20,12 @@ static const wn_fast_entry *entry(int type, wn_isa isa) {
   return &t->type[type];
 }
 
-#define FAMILY(family)                                       \
-  wn_encode_fn wn_fast_##family(int type, wn_isa isa) {      \
-    return entry(type, isa)->encode;                         \
-  }                                                          \
+#define FAMILY(family)                                         \
+  wn_encode_fn wn_fast_##family(int type, wn_isa isa) {        \
+    return entry(type, isa)->encode;                           \
+  }                                                            \
   wn_decode_fn wn_fast_decode_##family(int type, wn_isa isa) { \
-    return entry(type, isa)->decode;                         \
+    return entry(type, isa)->decode;                           \
   }
 FAMILY(plain)
 FAMILY(legacy)

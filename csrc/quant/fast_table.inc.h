@@ -1,8 +1,11 @@
-/* fast_table.inc.h - all templates of the simple families, in order of
- * dependence, and the table they fill. The including file has the target in
- * force and defines FAST_TABLE, the name of its table. */
+/* fast_table.inc.h - all templates of the simple families, and the table they
+ * fill. The including file has the target in force and defines FAST_TABLE, the
+ * name of its table. */
 #include "quant/plain_fast.inc.h"
+
+/* the later ones use what legacy_fast.inc.h defines */
 #include "quant/legacy_fast.inc.h"
+
 #include "quant/fp4_fast.inc.h"
 #include "quant/ternary_fast.inc.h"
 

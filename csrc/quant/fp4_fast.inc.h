@@ -12,7 +12,8 @@ typedef struct e2m1_steps {
 
 WN_VEC e2m1_steps e2m1_times(float d) {
   e2m1_steps s;
-  for (int i = 0; i < 8; i++) s.at[i] = (float)wn_e2m1[i] * d;
+  for (int i = 0; i < 8; i++)
+    s.at[i] = (float)wn_e2m1[i] * d;
   return s;
 }
 
@@ -51,7 +52,8 @@ static void encode_mxfp4(const float *src, void *dst, size_t n,
     y->e = e8m0_of_max(highest_magnitude(&b));
     e2m1_steps s = e2m1_times(wn_half_of_e8m0(y->e));
     WN_UNROLL
-    for (int k = 0; k < NV; k++) q[k] = nearest_e2m1(b.v[k], &s);
+    for (int k = 0; k < NV; k++)
+      q[k] = nearest_e2m1(b.v[k], &s);
     store_nibbles(y->qs, bytes_of_ints(q));
   }
 }
@@ -63,7 +65,8 @@ WN_VEC void encode_nvfp4_pair(const float *x, uint8_t *d, uint8_t *qs) {
   vi q[NV];
   for (int g = 0; g < 2; g++) {
     vf m = vf_abs(b.v[g * HALF]);
-    for (int k = 1; k < HALF; k++) m = vf_max(m, vf_abs(b.v[g * HALF + k]));
+    for (int k = 1; k < HALF; k++)
+      m = vf_max(m, vf_abs(b.v[g * HALF + k]));
     d[g] = wn_e4m3_of_f32(vf_highest(m) / 6.0f);
     e2m1_steps s = e2m1_times(wn_half_of_e4m3(d[g]));
     for (int k = g * HALF; k < (g + 1) * HALF; k++)

@@ -8,12 +8,27 @@ static void symmetric_16(int top, group *g, float *scale, float *step) {
 
 /* ---- q3_K. -------------------------------------------------------------- */
 
+/* The levels of the search for sub-blocks whose scale became 0: from their
+ * steps, or, where a step of 0 says that rounds changed them, by doing it
+ * again. */
+static void keep_q3(const float *x, int n, batch *b) {
+  short again[BATCH * 16];
+  int n_again = 0;
+  for (int i = 0; i < n; i += 16)
+    for (unsigned z = zero_scales(b->d + i); z != 0; z &= z - 1) {
+      int j = i + __builtin_ctz(z);
+      if (b->step[j] == 0)
+        again[n_again++] = (short)j;
+      else
+        keep_symmetric(x + 16 * j, 4, b->step[j], b->L + 16 * j);
+    }
+  if (n_again > 0) rounds_keep(x, again, n_again, b->L);
+}
+
 /* The last stage; biased has 16 scales (plus 32) per super-block, scale their
- * scales. The levels of sub-blocks whose scale became 0 come from the search:
- * from its steps, or, without any, from doing it again. */
+ * scales. */
 static void finish_q3(const float *x, int n, const uint8_t *biased,
-                      const float *scale, const float *step, batch *b,
-                      wn_block_q3_K *y) {
+                      const float *scale, batch *b, wn_block_q3_K *y) {
   for (int i = 0; i < n; i++) {
     y[i].d = wn_f16_of_f32(scale[i]);
     wn_k_pack_scales3(biased + 16 * i, y[i].scales);
@@ -23,13 +38,7 @@ static void finish_q3(const float *x, int n, const uint8_t *biased,
       vf_store(b->d + j, vf_mul(d, vi_to_float(l)));
     }
   }
-  for (int j = 0; j < 16 * n; j++) {
-    if (b->d[j] != 0) continue;
-    if (step != NULL)
-      keep_symmetric(x + 16 * j, 4, step[j], b->L + 16 * j);
-    else
-      wn_k_fit_rounds(16, 4, x + 16 * j, b->L + 16 * j);
-  }
+  keep_q3(x, 16 * n, b);
   round_values(x, 16 * n, 16, b->d, NULL, -4, 3, 4, b->L);
   for (int i = 0; i < n; i++) {
     pack_2_bits(b->L + i * WN_QK, y[i].qs);
@@ -55,14 +64,13 @@ static float round_scales_q3(const float *v, uint8_t biased[16]) {
 }
 
 static void encode_q3_plain(const float *x, wn_block_q3_K *y, int n) {
-  rounds_state rounds;
   batch b;
   float scale[BATCH];
   uint8_t biased[BATCH * 16];
-  rounds_search(x, n, &rounds, b.scale);
+  rounds_search(x, 16 * n, (rounds_fit){b.scale, b.step});
   for (int i = 0; i < n; i++)
     scale[i] = round_scales_q3(b.scale + 16 * i, biased + 16 * i);
-  finish_q3(x, n, biased, scale, NULL, &b, y);
+  finish_q3(x, n, biased, scale, &b, y);
 }
 
 /* Scales of a batch's scales: super-block i in lane i. */
@@ -96,7 +104,7 @@ static void encode_q3_weighed(const float *x, wn_block_q3_K *y, int n,
   fit_scales_q3(&b, n, &g, scale, step);
   for (int i = 0; i < n; i++)
     keep_symmetric(b.scale + 16 * i, 32, step[i], biased + 16 * i);
-  finish_q3(x, n, biased, scale, b.step, &b, y);
+  finish_q3(x, n, biased, scale, &b, y);
 }
 
 static void encode_q3(const float *x, wn_block_q3_K *y, int n,
@@ -156,4 +164,47 @@ static void encode_q6(const float *x, wn_block_q6_K *y, int n,
   round_values(x, 16 * n, 16, b.d, NULL, -32, 31, 32, b.L);
   for (int i = 0; i < n; i++)
     if (!zero[i]) pack_q6(b.L + i * WN_QK, &y[i]);
+}
+
+/* ---- q8_K. -------------------------------------------------------------- */
+
+/* The value of the largest magnitude with its sign, or NaN where values of
+ * both signs have it: then the first one counts. */
+WN_VEC float extreme_of(const float *x) {
+  vf high = vf_load(x), low = high;
+  for (int i = LANES; i < WN_QK; i += LANES) {
+    high = vf_max(high, vf_load(x + i));
+    low = vf_min(low, vf_load(x + i));
+  }
+  float top = vf_largest(high), bottom = -vf_largest(vf_neg(low));
+  if (top == -bottom && top != 0) return NAN;
+  return top > -bottom ? top : bottom;
+}
+
+static void encode_q8_block(const float *x, wn_block_q8_K *y) {
+  float max = extreme_of(x);
+  if (max != max || max == 0) { /* ties and zeros: as the reference */
+    wn_fmt_q8_K.encode(x, y, WN_QK, NULL);
+    return;
+  }
+  float iscale = -127.f / max;
+  for (int i = 0; i < WN_QK; i += LANES) {
+    vf l = vf_nearest(vf_mul(vf_set(iscale), vf_load(x + i)));
+    l = vf_add(vf_min(l, vf_set(127)), vf_set(WN_K_MAGIC));
+    vi_store_bytes(y->qs + i, vf_bits(l));
+  }
+  for (int s = 0; s < 16; s++) {
+    int sum = 0;
+    for (int i = 16 * s; i < 16 * s + 16; i++)
+      sum += y->qs[i];
+    y->bsums[s] = (int16_t)sum;
+  }
+  y->d = 1 / iscale;
+}
+
+static void encode_q8(const float *x, wn_block_q8_K *y, int n,
+                      const float *importance) {
+  (void)importance;
+  for (int i = 0; i < n; i++)
+    encode_q8_block(x + i * WN_QK, &y[i]);
 }

@@ -1,28 +1,30 @@
 /* kfit_rounds.inc.h - template: wn_k_fit_rounds on all sub-blocks of a batch.
  *
- * One round per sub-block is needed always, a second by about a fifth of
- * them, a third by a twentieth. So all lanes do one round; then the lanes
- * that changed are packed together and go on, until none is left or five
- * rounds are over. Layout: value k of lane i at [k * ROUNDS_LANES + i]. */
+ * Four of five sub-blocks change no level in the first round and are done; a
+ * twentieth needs a third round. So all lanes do one round; then the few that
+ * changed are gathered into full registers, begin again, which is cheaper
+ * than moving their state, and do all rounds. Value k of lane i of a quad
+ * lies at [k * QUAD + i]. */
 
-enum {
-  ROUNDS_LANES = BATCH * 16,          /* sub-blocks of a batch */
-  ROUNDS_STRIDE = ROUNDS_LANES + QUAD /* the last quad may reach over */
-};
+/* Four registers of sub-blocks at work. */
+typedef struct rounds_quad {
+  float x[16 * QUAD], l[16 * QUAD];  /* values and levels */
+  float w[16 * QUAD], wx[16 * QUAD]; /* x^2 and x^3 */
+  float sum_xl[QUAD], sum_l2[QUAD], step[QUAD];
+} rounds_quad;
 
-typedef struct rounds_state {
-  float x[16 * ROUNDS_STRIDE], l[16 * ROUNDS_STRIDE];
-  float sum_xl[ROUNDS_STRIDE], sum_l2[ROUNDS_STRIDE];
-  float floor[ROUNDS_STRIDE];              /* see rounds_want */
-  float id[ROUNDS_STRIDE];                 /* which sub-block a lane holds */
-  unsigned changed[ROUNDS_STRIDE / LANES]; /* lanes changed by a round */
-} rounds_state;
+/* What the search found per sub-block: its scale, and the step of the first
+ * levels where no round changes them (NaN: all values count as zero), else
+ * 0. */
+typedef struct rounds_fit {
+  float *scale, *step;
+} rounds_fit;
 
 /* The first value of the largest magnitude among 16, and that magnitude. The
  * largest and the smallest value give it, but for ties of opposite signs. */
 WN_VEC qf rounds_extreme(const float *x, qf *magnitude) {
   qf high = qf_load(x), low = high;
-  for (int i = ROUNDS_STRIDE; i < 16 * ROUNDS_STRIDE; i += ROUNDS_STRIDE) {
+  for (int i = QUAD; i < 16 * QUAD; i += QUAD) {
     high = qf_max(high, qf_load(x + i));
     low = qf_min(low, qf_load(x + i));
   }
@@ -30,7 +32,7 @@ WN_VEC qf rounds_extreme(const float *x, qf *magnitude) {
   qf max = qf_pick(qf_lt(high, down), low, high);
   if (qm_any(qm_not_and(qf_ne(high, down), qf_lt(qf_set(0), amax)))) {
     max = amax = qf_set(0);
-    for (int i = 0; i < 16 * ROUNDS_STRIDE; i += ROUNDS_STRIDE) {
+    for (int i = 0; i < 16 * QUAD; i += QUAD) {
       qf xi = qf_load(x + i), a = qf_abs(xi);
       qm larger = qf_lt(amax, a);
       amax = qf_pick(larger, a, amax);
@@ -41,118 +43,164 @@ WN_VEC qf rounds_extreme(const float *x, qf *magnitude) {
   return max;
 }
 
-/* The first levels, -4 .. 3, and their sums, of the QUAD lanes at x and l. */
-WN_VEC void rounds_begin(const float *x, float *l, float *sum_xl,
-                         float *sum_l2) {
+WN_VEC uint64_t quad_bits(qm m) {
+  uint64_t low = vm_bits(m.a.a) | (uint64_t)vm_bits(m.a.b) << LANES;
+  uint64_t high = vm_bits(m.b.a) | (uint64_t)vm_bits(m.b.b) << LANES;
+  return low | high << WIDE;
+}
+
+/* The first levels, -4 .. 3, and their sums. Returns whether a round could
+ * change something in any lane.
+ *
+ * Where the extreme value is positive, step is negative and no x l is
+ * positive. Sums of numbers of one sign are, rounded, no smaller in magnitude
+ * than each of them, so `others_xl` of ksearch.c is never positive. */
+WN_VEC bool rounds_begin(rounds_quad *q) {
   const qf zero = qf_set(0), magic = qf_set(WN_K_MAGIC);
-  qf amax, max = rounds_extreme(x, &amax);
+  qf amax, max = rounds_extreme(q->x, &amax);
   qf iscale = qf_div(qf_set(-4), max), xl = zero, l2 = zero;
-  for (int i = 0; i < 16 * ROUNDS_STRIDE; i += ROUNDS_STRIDE) {
-    qf xi = qf_load(x + i), w = qf_mul(xi, xi);
+  for (int i = 0; i < 16 * QUAD; i += QUAD) {
+    qf xi = qf_load(q->x + i), w = qf_mul(xi, xi), wx = qf_mul(w, xi);
     qf v = qf_min(qf_mul(iscale, xi), qf_set(3)); /* >= -4, rounded */
     qf li = qf_sub(qf_add(v, magic), magic);
-    qf_store(l + i, li);
-    xl = qf_add(xl, qf_mul(qf_mul(w, xi), li));
+    xl = qf_add(xl, qf_mul(wx, li));
     l2 = qf_add(l2, qf_mul(qf_mul(w, li), li));
+    qf_store(q->l + i, li);
+    qf_store(q->w + i, w);
+    qf_store(q->wx + i, wx);
   }
-  qm dead = qf_lt(amax, qf_set(WN_K_EPS));
-  qf_store(sum_xl, qf_pick(dead, qf_set(NAN), xl)); /* never changes */
-  qf_store(sum_l2, qf_pick(dead, zero, l2));
+  qm dead = qf_lt(amax, qf_set(WN_K_EPS)), negative = qf_lt(max, zero);
+  qf_store(q->sum_xl, qf_pick(dead, qf_set(NAN), xl)); /* never changes */
+  qf_store(q->sum_l2, qf_pick(dead, zero, l2));
+  iscale = qf_pick(negative, zero, iscale);
+  qf_store(q->step, qf_pick(dead, qf_set(NAN), iscale));
+  return qm_any(qm_not_and(dead, negative));
 }
 
 /* Value x gets the level that suits the others best, if that lowers the
  * error. Which lanes changed. */
-WN_VEC wm rounds_step(const float *x, float *l, wf *sum_xl, wf *sum_l2) {
-  const wf zero = wf_set(0);
-  wf xi = wf_load(x), was = wf_load(l);
-  wf w = wf_mul(xi, xi), wx = wf_mul(w, xi);
-  wf xl = wf_sub(*sum_xl, wf_mul(wx, was));
-  wf l2 = wf_sub(*sum_l2, wf_mul(wf_mul(w, was), was));
-  wm ok = wf_lt(zero, xl);
-  wf want = wf_nearest(wf_div(wf_mul(xi, l2), xl));
-  want = wf_max(wf_min(want, wf_set(3)), wf_set(-4));
-  ok = wf_ne_where(ok, want, was);
-  xl = wf_add(xl, wf_mul(wx, want));
-  l2 = wf_add(l2, wf_mul(wf_mul(w, want), want));
-  ok = wf_lt_where(ok, zero, l2);
-  ok = wf_lt_where(ok, wf_mul(wf_mul(*sum_xl, *sum_xl), l2),
-                   wf_mul(wf_mul(xl, xl), *sum_l2));
-  wf_store(l, wf_pick(ok, want, was));
-  *sum_xl = wf_pick(ok, xl, *sum_xl);
-  *sum_l2 = wf_pick(ok, l2, *sum_l2);
+WN_VEC vm rounds_step(rounds_quad *q, int at, vf *sum_xl, vf *sum_l2) {
+  const vf zero = vf_set(0);
+  vf xi = vf_load(q->x + at), was = vf_load(q->l + at);
+  vf w = vf_load(q->w + at), wx = vf_load(q->wx + at);
+  vf xl = vf_sub(*sum_xl, vf_mul(wx, was));
+  vf l2 = vf_sub(*sum_l2, vf_mul(vf_mul(w, was), was));
+  vm ok = vf_lt(zero, xl);
+  vf want = vf_nearest(vf_div(vf_mul(xi, l2), xl));
+  want = vf_max(vf_min(want, vf_set(3)), vf_set(-4));
+  ok = vf_ne_where(ok, want, was);
+  xl = vf_add(xl, vf_mul(wx, want));
+  l2 = vf_add(l2, vf_mul(vf_mul(w, want), want));
+  ok = vf_lt_where(ok, zero, l2);
+  ok = vf_lt_where(ok, vf_mul(vf_mul(*sum_xl, *sum_xl), l2),
+                   vf_mul(vf_mul(xl, xl), *sum_l2));
+  vf_store(q->l + at, vf_pick(ok, want, was));
+  *sum_xl = vf_pick(ok, xl, *sum_xl);
+  *sum_l2 = vf_pick(ok, l2, *sum_l2);
   return ok;
 }
 
-/* A round for lanes i .. i + QUAD - 1. Steps of one lane wait for each other:
- * two chains of two registers fill the waiting time. */
-WN_VEC void rounds_quad(rounds_state *s, int i) {
-  float *xl = s->sum_xl + i, *l2 = s->sum_l2 + i;
-  wf xl_a = wf_load(xl), xl_b = wf_load(xl + WIDE);
-  wf l2_a = wf_load(l2), l2_b = wf_load(l2 + WIDE);
-  wm changed_a = wf_lt(xl_a, xl_a), changed_b = changed_a; /* none */
-  for (int k = i; k < 16 * ROUNDS_STRIDE; k += ROUNDS_STRIDE) {
-    float *x = s->x + k, *l = s->l + k;
-    changed_a = wm_or(changed_a, rounds_step(x, l, &xl_a, &l2_a));
-    x += WIDE;
-    l += WIDE;
-    changed_b = wm_or(changed_b, rounds_step(x, l, &xl_b, &l2_b));
+/* One round; the set of lanes that changed, lane 0 lowest. */
+WN_VEC uint64_t rounds_round(rounds_quad *q) {
+  vf xl[4], l2[4];
+  vm c[4];
+  WN_UNROLL
+  for (int r = 0; r < 4; r++) {
+    xl[r] = vf_load(q->sum_xl + r * LANES);
+    l2[r] = vf_load(q->sum_l2 + r * LANES);
+    c[r] = vf_lt(xl[r], xl[r]);
   }
-  wf_store(xl, xl_a);
-  wf_store(xl + WIDE, xl_b);
-  wf_store(l2, l2_a);
-  wf_store(l2 + WIDE, l2_b);
-  unsigned *c = s->changed + i / LANES;
-  c[0] = vm_bits(changed_a.a);
-  c[1] = vm_bits(changed_a.b);
-  c[2] = vm_bits(changed_b.a);
-  c[3] = vm_bits(changed_b.b);
-}
-
-/* Packs the changed ones among n lanes to the front and returns how many
- * they are. The lanes up to a full quad get sums that never change. */
-static int rounds_pack(rounds_state *s, int n) {
-  int kept = 0;
-  for (int i = 0; i < n; i += LANES) {
-    unsigned bits = s->changed[i / LANES];
-    if (bits == 0) continue;
-    v_plan p = vm_plan(vm_of_bits(bits));
+  for (int k = 0; k < 16 * QUAD; k += QUAD) {
     WN_UNROLL
-    for (int k = 0; k < 16; k++) {
-      float *x = s->x + k * ROUNDS_STRIDE, *l = s->l + k * ROUNDS_STRIDE;
-      vf_store(x + kept, vf_pack(p, vf_load(x + i)));
-      vf_store(l + kept, vf_pack(p, vf_load(l + i)));
-    }
-    vf_store(s->sum_xl + kept, vf_pack(p, vf_load(s->sum_xl + i)));
-    vf_store(s->sum_l2 + kept, vf_pack(p, vf_load(s->sum_l2 + i)));
-    vf_store(s->id + kept, vf_pack(p, vf_load(s->id + i)));
-    kept += __builtin_popcount(bits);
+    for (int r = 0; r < 4; r++)
+      c[r] = vm_or(c[r], rounds_step(q, k + r * LANES, &xl[r], &l2[r]));
   }
-  qf_store(s->sum_xl + kept, qf_set(NAN));
-  return kept;
+  uint64_t all = 0;
+  WN_UNROLL
+  for (int r = 0; r < 4; r++) {
+    vf_store(q->sum_xl + r * LANES, xl[r]);
+    vf_store(q->sum_l2 + r * LANES, l2[r]);
+    all |= (uint64_t)vm_bits(c[r]) << (r * LANES);
+  }
+  return all;
 }
 
-/* Scales of the 16 n_super sub-blocks at x. */
-static void rounds_search(const float *x, int n_super, rounds_state *s,
-                          float *scale) {
-  int n = 16 * n_super;
-  for (int i = 0; i < (n + QUAD - 1) / QUAD * QUAD; i += LANES)
-    fetch_lanes(x, i, n, 16, s->x + i, ROUNDS_STRIDE);
-  for (int i = 0; i < n; i += QUAD) {
-    rounds_begin(s->x + i, s->l + i, s->sum_xl + i, s->sum_l2 + i);
-    rounds_quad(s, i);
-  }
-  for (int i = 0; i < n; i += LANES) {
-    vf xl = vf_load(s->sum_xl + i), l2 = vf_load(s->sum_l2 + i);
-    vf_store(scale + i,
+/* Loads the sub-blocks id[0 .. n - 1] (at most QUAD) of x. */
+static void rounds_load(const float *x, const short *id, int n,
+                        rounds_quad *q) {
+  const float *row[QUAD];
+  for (int i = 0; i < QUAD; i++)
+    row[i] = i < n ? x + 16 * id[i] : no_values;
+  for (size_t i = 0; i < QUAD; i += LANES)
+    for (size_t off = 0; off < 16; off += LANES)
+      vf_transpose(row + i, off, q->x + off * QUAD + i, QUAD);
+}
+
+/* Scales of all lanes to q->sum_xl. */
+WN_VEC void rounds_scales(rounds_quad *q) {
+  for (int i = 0; i < QUAD; i += LANES) {
+    vf xl = vf_load(q->sum_xl + i), l2 = vf_load(q->sum_l2 + i);
+    vf_store(q->sum_xl + i,
              vf_pick(vf_lt(vf_set(0), l2), vf_div(xl, l2), vf_set(0)));
   }
-  for (int i = 0; i < n; i++)
-    s->id[i] = (float)i;
-  for (int round = 1; round < 5; round++) {
-    n = rounds_pack(s, n);
-    for (int i = 0; i < n; i += QUAD)
-      rounds_quad(s, i);
-    for (int i = 0; i < n; i++)
-      scale[(int)s->id[i]] = s->sum_l2[i] > 0 ? s->sum_xl[i] / s->sum_l2[i] : 0;
+}
+
+static int rounds_some(int i, int n) {
+  return n - i < QUAD ? n - i : QUAD;
+}
+
+/* Scales and steps of the n sub-blocks at x after the first round. Lists
+ * those that changed. */
+static int rounds_first(const float *x, int n, rounds_fit fit, short *list) {
+  int n_list = 0;
+  rounds_quad q;
+  for (int i = 0; i < n; i += QUAD) {
+    short id[QUAD];
+    int some = rounds_some(i, n);
+    for (int k = 0; k < QUAD; k++)
+      id[k] = (short)(i + k);
+    rounds_load(x, id, some, &q);
+    uint64_t changed = rounds_begin(&q) ? rounds_round(&q) : 0;
+    rounds_scales(&q);
+    memcpy(fit.scale + i, q.sum_xl, (size_t)some * sizeof(float));
+    memcpy(fit.step + i, q.step, (size_t)some * sizeof(float));
+    for (; changed != 0; changed &= changed - 1)
+      list[n_list++] = (short)(i + __builtin_ctzll(changed));
+  }
+  return n_list;
+}
+
+/* All rounds of some sub-blocks of x. */
+static void rounds_all(const float *x, const short *id, int some,
+                       rounds_quad *q) {
+  rounds_load(x, id, some, q);
+  rounds_begin(q);
+  for (int r = 0; r < 5; r++)
+    if (rounds_round(q) == 0) break;
+}
+
+/* Scales and steps of n sub-blocks at x, at most BATCH * 16. */
+static void rounds_search(const float *x, int n, rounds_fit fit) {
+  short list[BATCH * 16];
+  rounds_quad q;
+  int n_list = rounds_first(x, n, fit, list);
+  for (int i = 0; i < n_list; i += QUAD) {
+    int some = rounds_some(i, n_list);
+    rounds_all(x, list + i, some, &q);
+    rounds_scales(&q);
+    for (int k = 0; k < some; k++)
+      fit.scale[list[i + k]] = q.sum_xl[k];
+  }
+}
+
+/* The levels 0 .. 7 of the n sub-blocks id[...] after all their rounds. */
+static void rounds_keep(const float *x, const short *id, int n, uint8_t *L) {
+  rounds_quad q;
+  for (int i = 0; i < n; i += QUAD) {
+    int some = rounds_some(i, n);
+    rounds_all(x, id + i, some, &q);
+    for (int k = 0; k < some; k++)
+      for (int v = 0; v < 16; v++)
+        L[16 * id[i + k] + v] = (uint8_t)(q.l[v * QUAD + k] + 4);
   }
 }

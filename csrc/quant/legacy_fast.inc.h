@@ -13,28 +13,32 @@ typedef struct block32 {
 WN_VEC block32 load32(const float *x) {
   block32 b;
   WN_UNROLL
-  for (int k = 0; k < NV; k++) b.v[k] = vf_load(x + k * LANES);
+  for (int k = 0; k < NV; k++)
+    b.v[k] = vf_load(x + k * LANES);
   return b;
 }
 
 WN_VEC float highest_magnitude(const block32 *b) {
   vf m = vf_abs(b->v[0]);
   WN_UNROLL
-  for (int k = 1; k < NV; k++) m = vf_max(m, vf_abs(b->v[k]));
+  for (int k = 1; k < NV; k++)
+    m = vf_max(m, vf_abs(b->v[k]));
   return vf_highest(m);
 }
 
 WN_VEC float lowest32(const block32 *b) {
   vf m = b->v[0];
   WN_UNROLL
-  for (int k = 1; k < NV; k++) m = vf_min(m, b->v[k]);
+  for (int k = 1; k < NV; k++)
+    m = vf_min(m, b->v[k]);
   return vf_lowest(m);
 }
 
 WN_VEC float highest32(const block32 *b) {
   vf m = b->v[0];
   WN_UNROLL
-  for (int k = 1; k < NV; k++) m = vf_max(m, b->v[k]);
+  for (int k = 1; k < NV; k++)
+    m = vf_max(m, b->v[k]);
   return vf_highest(m);
 }
 
@@ -210,9 +214,9 @@ WN_VEC bool block_q8_1(const float *x, wn_block_q8_1 *y) {
 WN_VEC void store_crumbs(uint8_t *qs, __m256i q) {
   __m256i pairs = _mm256_maddubs_epi16(q, _mm256_set1_epi16(0x0401));
   __m256i fours = _mm256_madd_epi16(pairs, _mm256_set1_epi32(0x00100001));
-  const __m256i low = _mm256_setr_epi8(
-      0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 4, 8, 12,
-      -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
+  const __m256i low = _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1,
+                                       -1, -1, -1, -1, -1, 0, 4, 8, 12, -1, -1,
+                                       -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
   fours = _mm256_shuffle_epi8(fours, low);
   _mm_storel_epi64((__m128i *)(void *)qs,
                    _mm_unpacklo_epi32(_mm256_castsi256_si128(fours),
@@ -247,20 +251,20 @@ WN_VEC bool block_q2_0(const float *x, wn_block_q2_0 *y) {
 
 /* encode_<name> over block_<name>, rare blocks by the reference. `SEARCH`: what
  * to do first with an importance vector. */
-#define FAST_ENCODE(name, ID, SEARCH)                               \
-  static void encode_##name(const float *src, void *dst, size_t n,  \
-                            const float *importance) {              \
-    wn_block_##name *y = dst;                                       \
-    SEARCH(name)                                                    \
-    for (size_t i = 0; i < n; i += WN_VALUES_##ID, y++)             \
-      if (!block_##name(src + i, y))                                \
-        wn_fmt_##name.encode(src + i, y, WN_VALUES_##ID, NULL);     \
+#define FAST_ENCODE(name, ID, SEARCH)                              \
+  static void encode_##name(const float *src, void *dst, size_t n, \
+                            const float *importance) {             \
+    wn_block_##name *y = dst;                                      \
+    SEARCH(name)                                                   \
+    for (size_t i = 0; i < n; i += WN_VALUES_##ID, y++)            \
+      if (!block_##name(src + i, y))                               \
+        wn_fmt_##name.encode(src + i, y, WN_VALUES_##ID, NULL);    \
   }
 #define NO_SEARCH(name) (void)importance;
-#define BY_SEARCH(name)               \
-  if (importance != NULL) {           \
+#define BY_SEARCH(name)                   \
+  if (importance != NULL) {               \
     search_##name(src, y, n, importance); \
-    return;                           \
+    return;                               \
   }
 
 FAST_ENCODE(q4_0, Q4_0, BY_SEARCH)
@@ -313,9 +317,8 @@ WN_VEC __m256i load_nibbles(const uint8_t *qs) {
 WN_VEC __m256i load_fifth_bits(const uint8_t *qh) {
   int32_t bits;
   memcpy(&bits, qh, sizeof bits);
-  const __m256i which = _mm256_setr_epi64x(0, 0x0101010101010101,
-                                           0x0202020202020202,
-                                           0x0303030303030303);
+  const __m256i which = _mm256_setr_epi64x(
+      0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
   const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201u);
   __m256i b = _mm256_shuffle_epi8(_mm256_set1_epi32(bits), which);
   b = _mm256_cmpeq_epi8(_mm256_and_si256(b, bit), bit);
@@ -333,13 +336,13 @@ WN_VEC void store_values(float *out, __m256i q, float d, float m, bool affine) {
   }
 }
 
-#define FAST_DECODE(name, ID)                                         \
-  WN_VEC void unpack_##name(const wn_block_##name *y, float *out);    \
-  static void decode_##name(const void *src, float *dst, size_t n) {  \
-    const wn_block_##name *y = src;                                   \
-    for (size_t i = 0; i < n; i += WN_VALUES_##ID)                    \
-      unpack_##name(y++, dst + i);                                    \
-  }                                                                   \
+#define FAST_DECODE(name, ID)                                        \
+  WN_VEC void unpack_##name(const wn_block_##name *y, float *out);   \
+  static void decode_##name(const void *src, float *dst, size_t n) { \
+    const wn_block_##name *y = src;                                  \
+    for (size_t i = 0; i < n; i += WN_VALUES_##ID)                   \
+      unpack_##name(y++, dst + i);                                   \
+  }                                                                  \
   WN_VEC void unpack_##name(const wn_block_##name *y, float *out)
 
 FAST_DECODE(q4_0, Q4_0) {
@@ -384,9 +387,9 @@ FAST_DECODE(q1_0, Q1_0) {
 
 /* Byte j of the 8 spread to bytes 4j .. 4j + 3, two bits each. */
 WN_VEC __m256i load_crumbs(const uint8_t *qs) {
-  const __m256i which = _mm256_setr_epi32(0, 0x01010101, 0x02020202, 0x03030303,
-                                          0x04040404, 0x05050505, 0x06060606,
-                                          0x07070707);
+  const __m256i which =
+      _mm256_setr_epi32(0, 0x01010101, 0x02020202, 0x03030303, 0x04040404,
+                        0x05050505, 0x06060606, 0x07070707);
   __m128i b = _mm_loadl_epi64((const __m128i *)(const void *)qs);
   __m256i x = _mm256_shuffle_epi8(_mm256_set_m128i(b, b), which);
   /* multiply each byte so that its two bits arrive in bits 6..7 */
@@ -405,6 +408,6 @@ FAST_DECODE(q2_0, Q2_0) {
   const __m256i one = _mm256_set1_epi8(1);
   float d = _cvtsh_ss(y->d);
   for (int h = 0; h < 2; h++)
-    store_values(out + 32 * h,
-                 _mm256_sub_epi8(load_crumbs(y->qs + 8 * h), one), d, 0, false);
+    store_values(out + 32 * h, _mm256_sub_epi8(load_crumbs(y->qs + 8 * h), one),
+                 d, 0, false);
 }

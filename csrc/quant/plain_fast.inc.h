@@ -3,34 +3,34 @@
  * integer arithmetic. */
 
 /* A last, partial vector goes through a buffer of LANES values. */
-#define FAST_ENCODE_WORDS(name, STORE)                                \
-  static void encode_##name(const float *src, void *dst, size_t n,    \
-                            const float *importance) {                \
-    (void)importance;                                                 \
-    uint8_t *out = dst;                                               \
-    size_t i = 0;                                                     \
-    for (; i + LANES <= n; i += LANES)                                \
-      STORE(out + 2 * i, vf_load(src + i));                           \
-    if (i == n) return;                                               \
-    float last[LANES] = {0};                                          \
-    uint8_t words[2 * LANES];                                         \
-    memcpy(last, src + i, (n - i) * sizeof *last);                    \
-    STORE(words, vf_load(last));                                      \
-    memcpy(out + 2 * i, words, 2 * (n - i));                          \
+#define FAST_ENCODE_WORDS(name, STORE)                             \
+  static void encode_##name(const float *src, void *dst, size_t n, \
+                            const float *importance) {             \
+    (void)importance;                                              \
+    uint8_t *out = dst;                                            \
+    size_t i = 0;                                                  \
+    for (; i + LANES <= n; i += LANES)                             \
+      STORE(out + 2 * i, vf_load(src + i));                        \
+    if (i == n) return;                                            \
+    float last[LANES] = {0};                                       \
+    uint8_t words[2 * LANES];                                      \
+    memcpy(last, src + i, (n - i) * sizeof *last);                 \
+    STORE(words, vf_load(last));                                   \
+    memcpy(out + 2 * i, words, 2 * (n - i));                       \
   }
 
-#define FAST_DECODE_WORDS(name, LOAD)                                 \
-  static void decode_##name(const void *src, float *dst, size_t n) {  \
-    const uint8_t *in = src;                                          \
-    size_t i = 0;                                                     \
-    for (; i + LANES <= n; i += LANES)                                \
-      vf_store(dst + i, LOAD(in + 2 * i));                            \
-    if (i == n) return;                                               \
-    float last[LANES];                                                \
-    uint8_t words[2 * LANES] = {0};                                   \
-    memcpy(words, in + 2 * i, 2 * (n - i));                           \
-    vf_store(last, LOAD(words));                                      \
-    memcpy(dst + i, last, (n - i) * sizeof *last);                    \
+#define FAST_DECODE_WORDS(name, LOAD)                                \
+  static void decode_##name(const void *src, float *dst, size_t n) { \
+    const uint8_t *in = src;                                         \
+    size_t i = 0;                                                    \
+    for (; i + LANES <= n; i += LANES)                               \
+      vf_store(dst + i, LOAD(in + 2 * i));                           \
+    if (i == n) return;                                              \
+    float last[LANES];                                               \
+    uint8_t words[2 * LANES] = {0};                                  \
+    memcpy(words, in + 2 * i, 2 * (n - i));                          \
+    vf_store(last, LOAD(words));                                     \
+    memcpy(dst + i, last, (n - i) * sizeof *last);                   \
   }
 
 /* Round to nearest even by adding just under a half of the last bit kept; a
@@ -60,7 +60,8 @@ static uint32_t worst(const float *x, size_t n) {
   for (; i + LANES <= n; i += LANES)
     most = vi_max_unsigned(most, vf_bits(vf_abs(vf_load(x + i))));
   vi_store(lane, most);
-  for (int k = 0; k < LANES; k++) w = lane[k] > w ? lane[k] : w;
+  for (int k = 0; k < LANES; k++)
+    w = lane[k] > w ? lane[k] : w;
   for (; i < n; i++) {
     uint32_t m = wn_bits_of_f32(x[i]) & 0x7fffffffu;
     w = m > w ? m : w;

@@ -38,8 +38,12 @@ static void load_lanes(lanes32 *s, const float *src, const float *importance,
   }
 }
 
-WN_VEC vf value(const lanes32 *s, int i) { return vf_load(s->x + i * LANES); }
-WN_VEC vf weight(const lanes32 *s, int i) { return vf_load(s->w + i * LANES); }
+WN_VEC vf value(const lanes32 *s, int i) {
+  return vf_load(s->x + i * LANES);
+}
+WN_VEC vf weight(const lanes32 *s, int i) {
+  return vf_load(s->w + i * LANES);
+}
 
 /* wn_nearest_i32, as floats, for |v| < 2^22. */
 WN_VEC vf nearest(vf v) {
@@ -47,20 +51,93 @@ WN_VEC vf nearest(vf v) {
   return vf_sub(vf_add(v, magic), magic);
 }
 
-/* a where it is greater, else b; b when equal (like `if (a > b) b = a`). */
-WN_VEC vf clamp(vf v, vf lo, vf hi) { return vf_min(vf_max(v, lo), hi); }
+WN_VEC vf clamp(vf v, vf lo, vf hi) {
+  return vf_min(vf_max(v, lo), hi);
+}
+
+/* What a search found: scales, minima, and the levels as they lie in blocks,
+ * byte j of all lanes together. */
+typedef struct found {
+  float d[LANES], m[LANES];
+  uint32_t fifth[LANES];       /* bit i: bit 4 of level i */
+  uint8_t nibbles[16 * LANES]; /* byte j of lane l at j * LANES + l */
+  uint8_t qs[LANES][16];       /* the same, by lane */
+} found;
+
+/* Levels i and i + 16 of every lane. */
+WN_VEC void keep_levels(found *f, int i, const vi q[2], vi *fifth) {
+  vi low = vi_and(q[0], vi_set(15)), high = vi_and(q[1], vi_set(15));
+  vi_store_bytes(f->nibbles + i * LANES, vi_or(low, vi_left(high, 4)));
+  vi bit0 = vi_and(vi_right(q[0], 4), vi_set(1));
+  vi bit1 = vi_and(vi_right(q[1], 4), vi_set(1));
+  vi both = vi_or(vi_left(bit0, 15), vi_left(bit1, 31));
+  *fifth = vi_or(vi_right(*fifth, 1), both); /* moves to i and i + 16 */
+}
+
+/* nibbles to qs: 16 x 8 bytes turned by four rounds of interleaving rows 8,
+ * 4, 2 and 1 apart. */
+WN_VEC void turn_nibbles(found *f) {
+  for (int part = 0; part < LANES; part += 8) {
+    __m128i a[16], b[8];
+    for (int j = 0; j < 16; j++)
+      a[j] = _mm_loadl_epi64(
+          (const __m128i *)(const void *)(f->nibbles + j * LANES + part));
+    for (int j = 0; j < 8; j++)
+      b[j] = _mm_unpacklo_epi8(a[j], a[j + 8]);
+    for (int j = 0; j < 4; j++) {
+      a[2 * j] = _mm_unpacklo_epi8(b[j], b[j + 4]);
+      a[2 * j + 1] = _mm_unpackhi_epi8(b[j], b[j + 4]);
+    }
+    for (int j = 0; j < 4; j++) { /* j = 2 * row + half */
+      b[2 * j] = _mm_unpacklo_epi8(a[j], a[j + 4]);
+      b[2 * j + 1] = _mm_unpackhi_epi8(a[j], a[j + 4]);
+    }
+    for (int j = 0; j < 4; j++) {
+      __m128i lo = _mm_unpacklo_epi8(b[j], b[j + 4]);
+      __m128i hi = _mm_unpackhi_epi8(b[j], b[j + 4]);
+      _mm_storeu_si128((__m128i *)(void *)f->qs[part + 2 * j], lo);
+      _mm_storeu_si128((__m128i *)(void *)f->qs[part + 2 * j + 1], hi);
+    }
+  }
+}
 
 /* -- symmetric ------------------------------------------------------------ */
 
-/* wn_try_scale without levels. */
-WN_VEC void try_scale(const lanes32 *s, int top, vf iscale, vf *lx, vf *l2) {
+/* Candidates tried side by side: their sums are independent chains, and they
+ * share the loads. 18 = 3 * 6 = 2 * 9 candidates; AVX2 has registers for 2. */
+enum { TRIES = LANES == 16 ? 3 : 2 };
+
+typedef struct tries {
+  vf iscale[TRIES], lx[TRIES], l2[TRIES];
+} tries;
+
+/* wn_try_scale without levels, for all of t->iscale. Without `clamp_low` no
+ * level may come out below -top. */
+WN_VEC void try_scales(const lanes32 *s, int top, tries *t, bool clamp_low) {
   vf lo = vf_set((float)-top), hi = vf_set((float)(top - 1));
-  *lx = *l2 = vf_set(0);
+  WN_UNROLL
+  for (int k = 0; k < TRIES; k++)
+    t->lx[k] = t->l2[k] = vf_set(0);
   for (int i = 0; i < SB; i++) {
-    vf x = value(s, i), w = weight(s, i);
-    vf l = clamp(nearest(vf_mul(iscale, x)), lo, hi);
-    *lx = vf_add(*lx, vf_mul(vf_mul(w, x), l));
-    *l2 = vf_add(*l2, vf_mul(vf_mul(w, l), l));
+    vf x = value(s, i), w = weight(s, i), wx = vf_mul(w, x);
+    WN_UNROLL
+    for (int k = 0; k < TRIES; k++) {
+      vf l = nearest(vf_mul(t->iscale[k], x));
+      if (clamp_low) l = vf_max(l, lo);
+      l = vf_min(l, hi);
+      t->lx[k] = vf_add(t->lx[k], vf_mul(wx, l));
+      t->l2[k] = vf_add(t->l2[k], vf_mul(vf_mul(w, l), l));
+    }
+  }
+}
+
+/* The next TRIES of -9 .. -1, 1 .. 9 from *step on, as inverse scales. */
+WN_VEC void next_tries(int *step, int top, vf max, tries *t) {
+  WN_UNROLL
+  for (int k = 0; k < TRIES; k++) {
+    float wide = -((float)top + 0.1f * (float)*step);
+    t->iscale[k] = vf_div(vf_set(wide), max);
+    *step += *step == -1 ? 2 : 1;
   }
 }
 
@@ -77,31 +154,46 @@ WN_VEC vf signed_max(const lanes32 *s, vf *amax) {
   return max;
 }
 
-/* wn_search_scale: scales to d, levels (0..2 top - 1) to q[i * LANES + l]. */
-static void search_scale(const lanes32 *s, int top, float *d, uint8_t *q) {
-  vf amax, lx, l2, max = signed_max(s, &amax), zero = vf_set(0);
+/* wn_search_scale of every lane. */
+static void search_scale(const lanes32 *s, int top, found *f) {
+  vf amax, max = signed_max(s, &amax), zero = vf_set(0);
   vm tiny = vf_lt(amax, vf_set(WN_TINY_BLOCK));
+  tries t;
   vf best_iscale = vf_div(vf_set((float)-top), max);
-  try_scale(s, top, best_iscale, &lx, &l2);
-  vf scale = vf_pick(vf_ne(l2, zero), vf_div(lx, l2), zero);
-  vf best = vf_mul(scale, lx);
-  for (int step = -9; step <= 9; step++) {
-    if (step == 0) continue;
-    vf iscale = vf_div(vf_set(-((float)top + 0.1f * (float)step)), max);
-    try_scale(s, top, iscale, &lx, &l2);
-    vm better = vm_and(vf_lt(zero, l2),
-                       vf_lt(vf_mul(best, l2), vf_mul(lx, lx)));
-    best_iscale = vf_pick(better, iscale, best_iscale);
-    scale = vf_pick(better, vf_div(lx, l2), scale);
-    best = vf_pick(better, vf_mul(scale, lx), best);
+  WN_UNROLL
+  for (int k = 0; k < TRIES; k++)
+    t.iscale[k] = best_iscale;
+  try_scales(s, top, &t, false);
+  vf scale = vf_pick(vf_ne(t.l2[0], zero), vf_div(t.lx[0], t.l2[0]), zero);
+  vf best = vf_mul(scale, t.lx[0]);
+  for (int step = -9; step <= 9;) {
+    next_tries(&step, top, max, &t);
+    if (step <= 5) /* magnitudes up to top + 0.4: none rounds beyond top */
+      try_scales(s, top, &t, false);
+    else
+      try_scales(s, top, &t, true);
+    WN_UNROLL
+    for (int k = 0; k < TRIES; k++) {
+      vf lx = t.lx[k], l2 = t.l2[k];
+      vm better =
+          vm_and(vf_lt(zero, l2), vf_lt(vf_mul(best, l2), vf_mul(lx, lx)));
+      best_iscale = vf_pick(better, t.iscale[k], best_iscale);
+      scale = vf_pick(better, vf_div(lx, l2), scale);
+      best = vf_pick(better, vf_mul(scale, lx), best);
+    }
   }
-  vf_store(d, vf_pick(tiny, zero, scale));
+  vf_store(f->d, vf_pick(tiny, zero, scale));
   vf lo = vf_set((float)-top), hi = vf_set((float)(top - 1));
-  for (int i = 0; i < SB; i++) {
-    vf l = clamp(nearest(vf_mul(best_iscale, value(s, i))), lo, hi);
-    l = vf_pick(tiny, zero, vf_add(l, vf_set((float)top)));
-    vi_store_bytes(q + i * LANES, vf_trunc(l));
+  vi q[2], fifth = vi_set(0);
+  for (int i = 0; i < SB / 2; i++) {
+    for (int h = 0; h < 2; h++) {
+      vf x = value(s, i + h * SB / 2);
+      vf l = clamp(nearest(vf_mul(best_iscale, x)), lo, hi);
+      q[h] = vf_trunc(vf_pick(tiny, zero, vf_add(l, vf_set((float)top))));
+    }
+    keep_levels(f, i, q, &fifth);
   }
+  vi_store(f->fifth, fifth);
 }
 
 /* -- affine --------------------------------------------------------------- */
@@ -171,10 +263,9 @@ WN_VEC vm in_range(vf iscale, vf from, vf lo, vf hi) {
   return vm_and(vf_lt(a, limit), vf_lt(b, limit));
 }
 
-/* wn_search_affine: scales to d, minima to m, levels 0..top to q[i * LANES +
- * l]. Returns the bits of the lanes that only the reference can do. */
-static unsigned search_affine(const lanes32 *s, int top_level, float *d,
-                              float *m, uint8_t *q) {
+/* wn_search_affine of every lane. Returns the bits of the lanes that only the
+ * reference can do. */
+static unsigned search_affine(const lanes32 *s, int top_level, found *f) {
   float l[SB * LANES];
   affine_lanes a = affine_of(s);
   vf zero = vf_set(0), top = vf_set((float)top_level);
@@ -199,81 +290,76 @@ static unsigned search_affine(const lanes32 *s, int top_level, float *d,
     scale = vf_pick(better, try_scale_, scale);
     from = vf_pick(better, try_min, from);
   }
-  vf_store(d, vf_pick(flat, zero, scale));
-  vf_store(m, vf_pick(flat, a.min, from));
-  for (int i = 0; i < SB; i++) {
-    vf v = affine_level(value(s, i), best_iscale, best_from, top);
-    vi_store_bytes(q + i * LANES, vf_trunc(vf_pick(flat, zero, v)));
+  vf_store(f->d, vf_pick(flat, zero, scale));
+  vf_store(f->m, vf_pick(flat, a.min, from));
+  vi q[2], fifth = vi_set(0);
+  for (int i = 0; i < SB / 2; i++) {
+    for (int h = 0; h < 2; h++) {
+      vf x = value(s, i + h * SB / 2);
+      vf best_l = affine_level(x, best_iscale, best_from, top);
+      q[h] = vf_trunc(vf_pick(flat, zero, best_l));
+    }
+    keep_levels(f, i, q, &fifth);
   }
+  vi_store(f->fifth, fifth);
   return ~vm_bits(vm_or(good, flat));
 }
 
 /* -- rows ----------------------------------------------------------------- */
 
-/* The 32 levels of lane k. */
-WN_VEC __m256i lane_levels(const uint8_t *q, size_t k) {
-  uint8_t level[SB];
-  for (int i = 0; i < SB; i++) level[i] = q[(size_t)i * LANES + k];
-  return _mm256_loadu_si256((const __m256i *)(const void *)level);
-}
-
-/* A row of blocks by `search_scale`; `fifth` writes what a format has besides
- * d and nibbles. */
-#define SEARCH_SCALE(name, top, fifth)                                      \
-  static void search_##name(const float *src, wn_block_##name *y, size_t n, \
-                            const float *importance) {                      \
-    float sigma2 = wn_row_sigma2(src, n);                                   \
-    for (size_t i = 0; i < n; i += SB * LANES, y += LANES) {                \
-      size_t left = (n - i) / SB, blocks = left < LANES ? left : LANES;     \
-      lanes32 s;                                                            \
-      float d[LANES];                                                       \
-      uint8_t q[SB * LANES];                                                \
-      load_lanes(&s, src + i, importance + i, blocks, sigma2);              \
-      search_scale(&s, top, d, q);                                          \
-      for (size_t k = 0; k < blocks; k++) {                                 \
-        __m256i level = lane_levels(q, k);                                  \
-        y[k].d = wn_f16_of_f32(d[k]);                                       \
-        store_nibbles(y[k].qs, level);                                      \
-        fifth;                                                              \
-      }                                                                     \
-    }                                                                       \
-  }
-
-/* Lanes that left the range of the vector code: the reference, in place. */
+/* Lane k left the range of the vector code: the reference's answer instead. */
 static void search_again(const float *x, const float *importance, float sigma2,
-                         int top, size_t k, float *d, float *m, uint8_t *q) {
+                         int top, size_t k, found *f) {
   float w[SB];
-  uint8_t level[SB];
+  uint8_t q[SB];
   wn_search_weights(x, importance, sigma2, w);
-  d[k] = wn_search_affine(x, w, top, level, &m[k]);
-  for (size_t i = 0; i < SB; i++) q[i * LANES + k] = level[i];
+  f->d[k] = wn_search_affine(x, w, top, q, &f->m[k]);
+  f->fifth[k] = 0;
+  for (int i = 0; i < SB; i++)
+    f->fifth[k] |= (uint32_t)(q[i] >> 4 & 1) << i;
+  for (int i = 0; i < 16; i++)
+    f->qs[k][i] = (uint8_t)((q[i] & 15) | (q[i + 16] & 15) << 4);
 }
 
-#define SEARCH_AFFINE(name, top, fifth)                                     \
-  static void search_##name(const float *src, wn_block_##name *y, size_t n, \
-                            const float *importance) {                      \
-    float sigma2 = wn_row_sigma2(src, n);                                   \
-    for (size_t i = 0; i < n; i += SB * LANES, y += LANES) {                \
-      size_t left = (n - i) / SB, blocks = left < LANES ? left : LANES;     \
-      lanes32 s;                                                            \
-      float d[LANES], m[LANES];                                             \
-      uint8_t q[SB * LANES];                                                \
-      load_lanes(&s, src + i, importance + i, blocks, sigma2);              \
-      unsigned rare = search_affine(&s, top, d, m, q);                      \
-      for (size_t k = 0; k < blocks; k++) {                                 \
-        if (rare >> k & 1)                                                  \
-          search_again(src + i + SB * k, importance + i + SB * k, sigma2,   \
-                       top, k, d, m, q);                                    \
-        __m256i level = lane_levels(q, k);                                  \
-        y[k].d = wn_f16_of_f32(d[k]);                                       \
-        y[k].m = wn_f16_of_f32(m[k]);                                       \
-        store_nibbles(y[k].qs, level);                                      \
-        fifth;                                                              \
-      }                                                                     \
-    }                                                                       \
-  }
+/* Blocks src .. src + 32 * blocks by the symmetric (`affine`: the affine)
+ * search with levels up to 2 top - 1 (top). */
+static void search_blocks(const float *src, const float *importance,
+                          size_t blocks, float sigma2, int top, bool affine,
+                          found *f) {
+  lanes32 s;
+  unsigned rare = 0;
+  load_lanes(&s, src, importance, blocks, sigma2);
+  if (affine)
+    rare = search_affine(&s, top, f);
+  else
+    search_scale(&s, top, f);
+  turn_nibbles(f);
+  for (size_t k = 0; k < blocks; k++)
+    if (rare >> k & 1)
+      search_again(src + SB * k, importance + SB * k, sigma2, top, k, f);
+}
 
-SEARCH_SCALE(q4_0, 8, (void)0)
-SEARCH_SCALE(q5_0, 16, store_fifth_bits(y[k].qh, level))
-SEARCH_AFFINE(q4_1, 15, (void)0)
-SEARCH_AFFINE(q5_1, 31, store_fifth_bits(y[k].qh, level))
+/* search_<name>: a row, LANES blocks at a time; `rest` stores what a format
+ * has besides d and nibbles. */
+#define SEARCH_ROW(name, top, affine, rest)                                    \
+  static void search_##name(const float *src, wn_block_##name *y, size_t n,    \
+                            const float *importance) {                         \
+    float sigma2 = wn_row_sigma2(src, n);                                      \
+    found f;                                                                   \
+    for (size_t i = 0; i < n; i += SB * LANES) {                               \
+      size_t left = (n - i) / SB, blocks = left < LANES ? left : LANES;        \
+      search_blocks(src + i, importance + i, blocks, sigma2, top, affine, &f); \
+      for (size_t k = 0; k < blocks; k++, y++) {                               \
+        y->d = wn_f16_of_f32(f.d[k]);                                          \
+        memcpy(y->qs, f.qs[k], sizeof y->qs);                                  \
+        rest;                                                                  \
+      }                                                                        \
+    }                                                                          \
+  }
+#define STORE_MIN y->m = wn_f16_of_f32(f.m[k])
+#define STORE_FIFTH memcpy(y->qh, &f.fifth[k], sizeof y->qh)
+
+SEARCH_ROW(q4_0, 8, false, (void)0)
+SEARCH_ROW(q5_0, 16, false, STORE_FIFTH)
+SEARCH_ROW(q4_1, 15, true, STORE_MIN)
+SEARCH_ROW(q5_1, 31, true, STORE_MIN; STORE_FIFTH)

@@ -6,7 +6,8 @@
 WN_VEC bool round_ternary(const float *x, float *d, __m256i q[8]) {
   vf m = vf_set(0);
   bool rare;
-  for (int i = 0; i < WN_QK; i += LANES) m = vf_max(m, vf_abs(vf_load(x + i)));
+  for (int i = 0; i < WN_QK; i += LANES)
+    m = vf_max(m, vf_abs(vf_load(x + i)));
   *d = vf_highest(m);
   float id = fast_inverse(*d, &rare);
   for (int k = 0; k < 8; k++) {
@@ -77,8 +78,8 @@ WN_VEC void pack_tail(const __m256i q[8], wn_block_tq1_0 *y) {
     const uint8_t *p = level + 80 + m;
     last[m] = (uint8_t)(81 * p[0] + 27 * p[4] + 9 * p[8] + 3 * p[12]);
   }
-  __m128i four = digits_to_fraction(
-      _mm_loadu_si128((const __m128i *)(const void *)last));
+  __m128i four =
+      digits_to_fraction(_mm_loadu_si128((const __m128i *)(const void *)last));
   int bytes = _mm_cvtsi128_si32(four);
   memcpy(y->qh, &bytes, sizeof y->qh);
 }
@@ -95,7 +96,8 @@ static void encode_tq1_0(const float *src, void *dst, size_t n,
       continue;
     }
     y->d = half_of(d);
-    for (int k = 0; k < 5; k++) number = append_digit(number, q[k]);
+    for (int k = 0; k < 5; k++)
+      number = append_digit(number, q[k]);
     store_fractions(y->qs, number);
     pack_tail(q, y);
   }
@@ -118,10 +120,9 @@ FAST_DECODE(tq2_0, TQ2_0) {
 /* The leading digit of each fraction, minus 1: (byte * 3) >> 8 is 1 from 86 on
  * and 2 from 171 on. */
 WN_VEC __m256i leading_digit(__m256i f) {
-  __m256i a = _mm256_cmpeq_epi8(
-      _mm256_max_epu8(f, _mm256_set1_epi8(86)), f);
-  __m256i b = _mm256_cmpeq_epi8(
-      _mm256_max_epu8(f, _mm256_set1_epi8((char)171)), f);
+  __m256i a = _mm256_cmpeq_epi8(_mm256_max_epu8(f, _mm256_set1_epi8(86)), f);
+  __m256i b =
+      _mm256_cmpeq_epi8(_mm256_max_epu8(f, _mm256_set1_epi8((char)171)), f);
   __m256i minus = _mm256_set1_epi8(-1);
   return _mm256_sub_epi8(_mm256_sub_epi8(minus, a), b);
 }
@@ -142,7 +143,8 @@ FAST_DECODE(tq1_0, TQ1_0) {
   for (int k = 0; k < 5; k++) {
     __m256i q = leading_digit(f);
     _mm256_storeu_si256((__m256i *)(void *)tail, q);
-    for (int m = 0; m < 16; m++) out[160 + 16 * k + m] = (float)tail[m] * d;
+    for (int m = 0; m < 16; m++)
+      out[160 + 16 * k + m] = (float)tail[m] * d;
     for (int m = 0; m < 4 && k < 4; m++)
       out[240 + 4 * k + m] = (float)tail[16 + m] * d;
     f = append_digit(f, _mm256_setzero_si256());

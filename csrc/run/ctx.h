@@ -43,6 +43,12 @@ uint32_t wn_ctx_regions(const wn_ctx *c);
 int wn_ctx_estimate(const wn_model *m, const wn_ctx_opts *o,
                     uint64_t *cache_bytes, uint64_t *buffer_bytes, wn_err *e);
 
+/* The same for a model that is not loaded: a finished program, the types that
+ * its weights would have, and the context the model was made for. */
+int wn_ctx_foresee(const wn_prog *p, const int *types, uint32_t n_ctx,
+                   const wn_ctx_opts *o, uint64_t *cache_bytes,
+                   uint64_t *buffer_bytes, wn_err *e);
+
 /* One step: n <= n_batch tokens, token i goes to the end of sequence seq[i]
  * (seq == NULL: all to sequence 0). want[i] asks for logits after token i
  * (want == NULL: only after the last). Tokens of one sequence must be in
@@ -62,6 +68,11 @@ const float *wn_ctx_logits(const wn_ctx *c, size_t i, size_t *n_rows);
 uint32_t wn_ctx_n_past(const wn_ctx *c, uint32_t seq);
 int wn_ctx_truncate(wn_ctx *c, uint32_t seq, uint32_t n, wn_err *e);
 int wn_ctx_copy(wn_ctx *c, uint32_t from, uint32_t to, uint32_t n, wn_err *e);
+
+/* Shows the inputs of matrices to a tap from now on; NULL: to nobody. Not
+ * counted: it must stay until another one, or the context's end. */
+void wn_ctx_set_tap(wn_ctx *c, const wn_tap *tap);
+const wn_tap *wn_ctx_tap(const wn_ctx *c);
 
 /* The one-caller rule: begin gives false when somebody is inside. Whoever
  * calls step, truncate or copy, or reads logits, is between begin and end. */

@@ -96,7 +96,7 @@ static const wn_pre PRES[] = {
     {"bailingmoe2", QWEN2, KEEP},
     {"llada-moe", QWEN2, KEEP},
     {"laguna", {WN_ST_LINES, WN_ST_MODERN}, M_QWEN2, KEEP},
-    {"ufakzeka", {WN_ST_MODERN}, WN_M_L | WN_M_N1 | WN_M_CRLF, 0},
+    {"ufakzeka", {WN_ST_MODERN}, WN_M_L | WN_M_N1 | WN_M_CRLF, KEEP},
     {"qwen35",
      {WN_ST_MODERN},
      WN_M_LEAD | WN_M_LM | WN_M_N1 | WN_M_PUNCT_NO_M | WN_M_CRLF,

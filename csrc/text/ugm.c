@@ -23,36 +23,67 @@ static uint32_t base_of(uint32_t u) {
   return (u >> 10) << ((u & 512) >> 6);
 }
 
-/* Walks over all units from the root; each may be reached once. */
+/* What the check of the units knows: per unit the length of the longest path
+ * from it (UNSEEN, or ON_PATH while it is being looked at), and the path. */
+enum { MAX_DEPTH = 256, UNSEEN = 0xFFFF, ON_PATH = 0xFFFE };
+
+typedef struct check {
+  const wn_ugm *m;
+  uint16_t *longest;
+  uint32_t path[MAX_DEPTH + 1], next[MAX_DEPTH + 1]; /* unit, next label */
+  unsigned n;
+} check;
+
+/* Enters unit i: what is wrong with it, or NULL. */
+static const char *enter(check *k, uint32_t i) {
+  const wn_ugm *m = k->m;
+  uint32_t u = m->xcda[i], b = i ^ base_of(u);
+  if (k->n > MAX_DEPTH) return "a prefix is longer than 256 bytes";
+  if ((b | 255) >= m->n_xcda) return "a unit leads outside";
+  if ((u >> 8 & 1) != 0 && (m->xcda[b] & 0x7FFFFFFF) >= m->n_repl)
+    return "a replacement lies outside";
+  k->longest[i] = ON_PATH;
+  k->path[k->n] = i;
+  k->next[k->n++] = 1;
+  return NULL;
+}
+
+/* Goes to the next child of the unit at the end of the path, or leaves it.
+ * Several units may share a child, but none may lead back to itself. */
+static const char *advance(check *k, uint16_t *best) {
+  uint32_t i = k->path[k->n - 1], b = i ^ base_of(k->m->xcda[i]);
+  uint32_t c = k->next[k->n - 1]++, child = b ^ c;
+  if (c == 256) {
+    k->longest[i] = best[k->n - 1];
+    k->n--;
+    if (k->n > 0 && best[k->n - 1] < k->longest[i] + 1)
+      best[k->n - 1] = (uint16_t)(k->longest[i] + 1);
+    return best[k->n > 0 ? k->n - 1 : 0] > MAX_DEPTH
+               ? "a prefix is longer than 256 bytes"
+               : NULL;
+  }
+  if ((k->m->xcda[child] & 0x800000FF) != c) return NULL;
+  if (k->longest[child] == ON_PATH) return "the units form a cycle";
+  if (k->longest[child] == UNSEEN) {
+    best[k->n] = 0;
+    return enter(k, child);
+  }
+  if (best[k->n - 1] < k->longest[child] + 1)
+    best[k->n - 1] = (uint16_t)(k->longest[child] + 1);
+  return NULL;
+}
+
+/* Walks over all units that can be reached from the root. */
 static int check_units(const wn_ugm *m, wn_err *e) {
-  size_t n = m->n_xcda, n_todo = 0;
-  uint32_t *todo = wn_alloc(WN_MEM_TEXT, n * sizeof *todo);
-  uint8_t *known = wn_calloc(WN_MEM_TEXT, n, 1);
-  const char *bad = NULL;
-  if (todo == NULL || known == NULL) {
-    wn_free(todo);
-    wn_free(known);
-    return wn_oom(e);
-  }
-  todo[n_todo++] = 0;
-  known[0] = 1;
-  while (bad == NULL && n_todo > 0) {
-    uint32_t i = todo[--n_todo], u = m->xcda[i];
-    uint32_t b = i ^ base_of(u);
-    if ((b | 255) >= n) bad = "a unit leads outside";
-    if (bad == NULL && (u >> 8 & 1) != 0 &&
-        (m->xcda[b] & 0x7FFFFFFF) >= m->n_repl)
-      bad = "a replacement lies outside";
-    for (uint32_t c = 1; bad == NULL && c < 256; c++) {
-      uint32_t k = b ^ c;
-      if ((m->xcda[k] & 0x800000FF) != c) continue;
-      if (known[k]) bad = "a unit has two parents";
-      known[k] = 1;
-      todo[n_todo++] = k;
-    }
-  }
-  wn_free(todo);
-  wn_free(known);
+  uint16_t best[MAX_DEPTH + 2] = {0};
+  check k = {.m = m};
+  k.longest = wn_alloc(WN_MEM_TEXT, m->n_xcda * sizeof *k.longest);
+  if (k.longest == NULL) return wn_oom(e);
+  memset(k.longest, 0xFF, m->n_xcda * sizeof *k.longest);
+  const char *bad = enter(&k, 0);
+  while (bad == NULL && k.n > 0)
+    bad = advance(&k, best);
+  wn_free(k.longest);
   return bad == NULL ? WN_OK : wn_key_fail(e, WN_EFORMAT, K_MAP, "%s", bad);
 }
 

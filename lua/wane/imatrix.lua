@@ -44,7 +44,9 @@ local function make(fields)
 end
 
 -- Names go into messages with control characters escaped.
-local function shown(name) return (name:gsub("[^\32-\126]", function(c) return ("\\x%02x"):format(c:byte()) end)) end
+local function shown(name)
+  return (name:gsub("[^\32-\126]", function(c) return ("\\x%02x"):format(c:byte()) end))
+end
 
 -- GGUF -----------------------------------------------------------------------
 
@@ -98,10 +100,14 @@ local function from_gguf(g, path)
   end
   if #names == 0 then return nil, path .. ": holds no importance data", "EFORMAT" end
   for base in pairs(counts) do
-    if not sums[base] then return nil, ("%s: entry %s has counts but no sums"):format(path, shown(base)), "EFORMAT" end
+    if not sums[base] then
+      return nil, ("%s: entry %s has counts but no sums"):format(path, shown(base)), "EFORMAT"
+    end
   end
   for _, base in ipairs(names) do
-    if not counts[base] then return nil, ("%s: entry %s has sums but no counts"):format(path, shown(base)), "EFORMAT" end
+    if not counts[base] then
+      return nil, ("%s: entry %s has sums but no counts"):format(path, shown(base)), "EFORMAT"
+    end
     local ok, msg, code = add_gguf_entry(im, g, base, sums[base], counts[base])
     if not ok then return nil, code and msg or path .. ": " .. msg, code or "EFORMAT" end
   end
@@ -138,22 +144,26 @@ local function read_legacy_entry(f, im, path, file_bytes, k)
   local len = read_i32(f)
   if not len then return nil, where .. "the file ends early", "ETRUNC" end
   if len < 1 or len > MAX_NAME then return nil, where .. ("name of %d bytes"):format(len), "ELIMIT" end
-  local name, calls, n = f:read(len), read_i32(f), nil
-  n = calls and read_i32(f)
-  if not n or #name ~= len then return nil, where .. "the file ends early", "ETRUNC" end
+  local name, calls = f:read(len), read_i32(f)
+  local n = calls and read_i32(f)
+  if not n or not name or #name ~= len then return nil, where .. "the file ends early", "ETRUNC" end
   name = name:match "^[^%z]*"
   if n < 1 then return nil, where .. ("%d values"):format(n), "EFORMAT" end
   local off = f:seek()
-  if n * 4 > file_bytes - off then return nil, where .. ("%d values, but the file ends early"):format(n), "ETRUNC" end
+  if n * 4 > file_bytes - off then
+    return nil, where .. ("%d values, but the file ends early"):format(n), "ETRUNC"
+  end
   if im.entries[name] then return nil, where .. shown(name) .. " appears twice", "EFORMAT" end
   f:seek("cur", n * 4)
-  im.entries[name] = { n = n, matrices = 1, counts = calls, sums = slice_reader(path, off, n * 4), legacy = true }
+  im.entries[name] = { n = n, matrices = 1, counts = calls, sums = slice_reader(path, off, n * 4),
+    legacy = true }
   im.order[#im.order + 1] = name
   return true
 end
 
 local function read_legacy(f, path)
-  local im = { format = "dat", path = path, entries = {}, order = {}, datasets = {}, chunks = 0, chunk_size = 0 }
+  local im = { format = "dat", path = path, entries = {}, order = {}, datasets = {}, chunks = 0,
+    chunk_size = 0 }
   local file_bytes = f:seek "end"
   f:seek "set"
   local n = read_i32(f)
@@ -222,7 +232,9 @@ function M.new(entries, info)
     else
       sums, counts = packed(e, name), core.imatrix.pack { 1 }
     end
-    if (#sums / #counts) % 1 ~= 0 then error(("wane: imatrix: %s: sums do not divide by counts"):format(name), 2) end
+    if (#sums / #counts) % 1 ~= 0 then
+      error(("wane: imatrix: %s: sums do not divide by counts"):format(name), 2)
+    end
     im.entries[name] = {
       n = #sums / 4, matrices = #counts / 4, counts = counts,
       sums = function() return sums end,
@@ -267,6 +279,16 @@ function Imatrix:values(name)
   return core.imatrix.mean(sums, e.counts)
 end
 
+--- Rows (tokens) that each matrix of an entry has seen: one number, or one per
+-- expert. Legacy files say how many chunks, in which the tokens are unknown.
+---@param name string
+---@return integer[]?
+function Imatrix:counts(name)
+  local e = self.entries[name]
+  if not e then return nil end
+  return type(e.counts) == "number" and { e.counts } or core.imatrix.floats(e.counts)
+end
+
 --- Minimum, maximum, mean, zeros of a tensor's importance.
 ---@param name string
 ---@return wane.ImportanceStats?
@@ -308,7 +330,8 @@ end
 local function check_counts(self, name, e, unused)
   for m, count in ipairs(count_list(e)) do
     if count ~= count or count < 0 or count == math.huge then
-      return nil, ("%s: entry %s: count %d is %s"):format(self.path or "imatrix", shown(name), m, tostring(count)), "EFORMAT"
+      return nil, ("%s: entry %s: count %d is %s"):format(self.path or "imatrix", shown(name), m,
+        tostring(count)), "EFORMAT"
     end
     if count == 0 then unused[name] = (unused[name] or 0) + 1 end
   end
@@ -388,7 +411,8 @@ end
 
 local function le32(v)
   v = v % 4294967296
-  return string.char(v % 256, math.floor(v / 256) % 256, math.floor(v / 65536) % 256, math.floor(v / 16777216))
+  return string.char(v % 256, math.floor(v / 256) % 256, math.floor(v / 65536) % 256,
+    math.floor(v / 16777216))
 end
 
 local function legacy_bytes(self)
@@ -410,21 +434,31 @@ local function legacy_bytes(self)
 end
 
 local function write_gguf(self, path, overwrite)
-  local meta, list = assert(core.gguf.meta()), {}
-  assert(meta:set("general.type", "string", "imatrix"))
-  assert(meta:set("imatrix.datasets", "array", self.datasets, "string"))
-  assert(meta:set("imatrix.chunk_count", "u32", self.chunks))
-  assert(meta:set("imatrix.chunk_size", "u32", self.chunk_size))
+  local list = {}
+  local meta, msg, code = core.gguf.meta()
+  if not meta then return nil, msg, code end
+  for _, e in ipairs {
+    { "general.type", "string", "imatrix" }, { "imatrix.datasets", "array", self.datasets, "string" },
+    { "imatrix.chunk_count", "u32", self.chunks }, { "imatrix.chunk_size", "u32", self.chunk_size },
+  } do
+    local ok
+    ok, msg, code = meta:set(e[1], e[2], e[3], e[4])
+    if not ok then return nil, msg, code end
+  end
   local function shape(a, b) return b > 1 and { a, b } or { a } end
   for _, name in ipairs(self.order) do
     local e = self.entries[name]
     list[#list + 1] = { name = name .. ".in_sum2", type = "f32", shape = shape(e.n / e.matrices, e.matrices) }
     list[#list + 1] = { name = name .. ".counts", type = "f32", shape = shape(1, e.matrices) }
   end
-  local layout, msg, code = core.gguf.layout(meta, list)
+  local layout
+  layout, msg, code = core.gguf.layout(meta, list)
+  meta:close()
   if not layout then return nil, msg, code end
   local w
-  w, msg, code = core.gguf.writer(layout, 1, path, { overwrite = overwrite, inputs = self._g and { self._g } or nil })
+  local inputs = self._g and { self._g } or nil
+  w, msg, code = core.gguf.writer(layout, 1, path, { overwrite = overwrite, inputs = inputs })
+  layout:close()
   if not w then return nil, msg, code end
   for _, name in ipairs(self.order) do
     local sums, counts, kind = raw(self.entries[name], self.chunk_size > 0 and self.chunk_size or 1)
@@ -452,7 +486,9 @@ end
 function Imatrix:save(path, opts)
   opts = opts or {}
   for key in pairs(opts) do
-    if key ~= "format" and key ~= "overwrite" then error("wane: imatrix: unknown option '" .. tostring(key) .. "'", 2) end
+    if key ~= "format" and key ~= "overwrite" then
+      error(("wane: imatrix: unknown option '%s'"):format(tostring(key)), 2)
+    end
   end
   local format = opts.format or (path:find "%.dat$" and "dat" or "gguf")
   if format == "gguf" then return write_gguf(self, path, opts.overwrite) end

@@ -9,9 +9,11 @@ local core = require "wane.core"
 local arch = require "wane.arch"
 local graph = require "wane.arch.graph"
 local hparams = require "wane.arch.hparams"
+local vocabs = require "wane.vocab"
 
 ---@class wane.Model
 ---@field hp table hyper-parameters of the file
+---@field vocab wane.Vocab|nil its tokenizer; nil: vocab_error says why
 local Model = {}
 Model.__index = Model
 
@@ -21,6 +23,7 @@ Context.__index = Context
 
 local LOAD = {
   context = true, threads = true, batch = true, kv = true, map = true, max_bytes = true, fuse = true,
+  replace = true,
 }
 local CONTEXT = {
   context = true, threads = true, batch = true, kv = true, sequences = true, outputs = true, max_bytes = true,
@@ -44,6 +47,24 @@ local function unused(g, used)
   return list
 end
 
+-- The vocabulary, when the file has one. A kind that wane does not know leaves
+-- the model usable with token ids; a broken one is an error.
+local function vocab_of(g)
+  if not g:find_kv "tokenizer.ggml.model" then return nil end
+  local v, msg, code = vocabs.of(g)
+  if v or code == "EUNSUP" then return v, msg end
+  error({ code = code, msg = msg, named = true }, 0)
+end
+
+-- What contexts may want to know later: the options without their data.
+local function kept(opts)
+  local o = {}
+  for key, value in pairs(opts) do
+    if key ~= "replace" then o[key] = value end
+  end
+  return o
+end
+
 -- Reads, builds and binds; raises hparams.fail tables about the file.
 local function load(g, opts)
   local name = hparams.architecture(g)
@@ -51,19 +72,27 @@ local function load(g, opts)
   if not describe then hparams.fail("EUNSUP", "unknown architecture %q", name:sub(1, 64)) end
   local hp = hparams.read(g)
   local prog, used = graph.build(g, describe, hp)
+  local vocab, vocab_error = vocab_of(g)
   local fuse = opts.fuse
   if fuse == nil then fuse = os.getenv "WANE_FUSE" ~= "0" end
   local handle, msg, code = core.model.load(g, prog,
-    { map = opts.map ~= false, fuse = fuse, max_bytes = opts.max_bytes, n_ctx = hp.context_length })
+    { map = opts.map ~= false, fuse = fuse, max_bytes = opts.max_bytes, n_ctx = hp.context_length,
+      replace = opts.replace },
+    vocab and vocab.handle)
   if not handle then error({ code = code, msg = msg, named = true }, 0) end
-  return { handle = handle, gguf = g, prog = prog, hp = hp, opts = opts, unused = unused(g, used) }
+  return {
+    handle = handle, gguf = g, prog = prog, hp = hp, opts = kept(opts), vocab = vocab, vocab_error = vocab_error,
+    unused = unused(g, used),
+  }
 end
 
 --- Loads a model.
 ---@param path string a GGUF file, or any file of a split one
 ---@param opts table|nil context, threads, batch, kv: defaults for contexts;
 --- map = false: read weights into memory instead of mapping the file;
---- max_bytes: refuse larger weights; fuse = false: one operation a stage
+--- max_bytes: refuse larger weights; fuse = false: one operation a stage;
+--- replace = { [tensor name] = buffer or blocks }: data to use instead of the
+--- file's (core.quant buffers and blocks; copied)
 ---@return wane.Model|nil model
 ---@return string|nil message
 ---@return string|nil code
@@ -76,6 +105,22 @@ function M.load(path, opts)
   g:close()
   if type(m) ~= "table" then error(m, 0) end
   return nil, m.named and m.msg or path .. ": " .. m.msg, m.code
+end
+
+--- The same model with other data for some tensors: a list of { tensor name,
+--- type, bytes }. Shares the file, the program and the tokenizer, so it is
+--- cheap; it must not outlive this model's close.
+---@param stand_ins table[]
+---@return wane.Model|nil model
+---@return string|nil message
+---@return string|nil code
+function Model:variant(stand_ins)
+  local o = self.opts
+  local handle, msg, code = core.model.load(self.gguf, self.prog,
+    { map = o.map ~= false, n_ctx = self.hp.context_length, stand_ins = stand_ins }, self.vocab and self.vocab.handle)
+  if not handle then return nil, msg, code end
+  return setmetatable({ handle = handle, gguf = self.gguf, prog = self.prog, hp = self.hp, opts = o,
+    unused = self.unused, vocab = self.vocab, shared = true }, Model)
 end
 
 --- Facts: what the file is, what it takes, whether it is mapped.
@@ -114,7 +159,10 @@ function Model:context(opts)
   local handle, msg, code = self.handle:context(core_options(self, opts))
   if not handle then return nil, msg, code end
   local info = handle:info()
-  return setmetatable({ handle = handle, model = self, n_batch = info.n_batch, n_out = info.n_out }, Context)
+  return setmetatable({
+    handle = handle, model = self, n_batch = info.n_batch, n_out = info.n_out,
+    n_vocab = self.handle:info().n_vocab,
+  }, Context)
 end
 
 --- What such a context would take: { cache, buffers } in bytes.
@@ -123,9 +171,27 @@ function Model:estimate(opts)
   return self.handle:estimate(core_options(self, opts))
 end
 
+--- Generates text piece by piece: wane.generate.stream.
+function Model:generate(prompt, opts) return require("wane.generate").stream(self, prompt, opts) end
+
+--- Generates text in the background: wane.generate.start.
+function Model:start(prompt, opts) return require("wane.generate").start(self, prompt, opts) end
+
+--- A conversation: wane.chat.
+function Model:chat(opts) return require("wane.chat").new(self, opts) end
+
+--- The value of a metadata key of the file, or nil.
+---@param key string
+function Model:meta(key)
+  local i = self.gguf:find_kv(key)
+  return i and (select(3, self.gguf:kv(i)))
+end
+
 --- Closes the model; contexts made from it keep working.
 function Model:close()
   self.handle:close()
+  if self.shared then return true end
+  self.prog:close()
   self.gguf:close()
   return true
 end
@@ -155,8 +221,7 @@ function Context:eval(tokens, opts)
   opts = check_options(opts, { all = true, seq = true }, "ctx:eval")
   if #tokens == 0 then error("ctx:eval: no tokens", 2) end
   local h, out, row = self.handle, nil, 1
-  local info = self.model.handle
-  if opts.all then out = core.quant.buffer(#tokens, info:info().n_vocab) end
+  if opts.all then out = core.quant.buffer(#tokens, self.n_vocab) end
   local n = opts.all and math.min(self.n_batch, self.n_out) or self.n_batch
   local ok, msg, code = slices(tokens, n, function(part, is_last)
     local want = opts.all and "all" or is_last and "last" or "none"

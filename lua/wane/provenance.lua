@@ -166,4 +166,87 @@ function M.read(path)
   return p
 end
 
+-- Types of the tensors of a file by name, and digests of their data.
+local function contents(path)
+  local g, msg, code = core.gguf.open(path)
+  if not g then return nil, msg, code end
+  local list = {}
+  for i = 1, g:info().n_tensors do
+    local t = g:tensor(i)
+    local digest
+    digest, msg, code = tensor_digest(g, i, t.bytes)
+    if not digest then
+      g:close()
+      return nil, msg, code
+    end
+    list[t.name] = { type = t.type, digest = digest }
+    list[#list + 1] = t.name
+  end
+  g:close()
+  return list
+end
+
+-- The files that were used must have the hashes that were recorded.
+local function check_hash(path, want, what)
+  local sum, msg, code = M.file_sha256(path)
+  if not sum then return nil, msg, code end
+  if sum ~= want then
+    return nil, ("%s: is not the %s that was used (sha256 %s, want %s)"):format(path, what, sum,
+      tostring(want)), "ECHANGED"
+  end
+  return true
+end
+
+local function check_inputs(p, o)
+  local g, msg, code = core.gguf.open(o.from)
+  if not g then return nil, msg, code end
+  local shards = g:info().shards
+  g:close()
+  for i, path in ipairs(shards) do
+    local ok
+    ok, msg, code = check_hash(path, p.sources[i], "source")
+    if not ok then return nil, msg, code end
+  end
+  if p.imatrix and not o.imatrix then
+    return nil, "an imatrix was used: give it (imatrix = file)", "EFORMAT"
+  end
+  return not p.imatrix or check_hash(o.imatrix, p.imatrix, "imatrix")
+end
+
+--- Makes a file again from its source and compares every tensor.
+---@param path string  a file made with provenance
+---@param o { from: string, imatrix: string?, threads: integer?, progress: function? }
+---@return { tensors: integer, recipe: string }?  all is as recorded
+---@return string? message  what differs
+---@return string? code
+function M.verify(path, o)
+  if type(o) ~= "table" or not o.from then error("wane: verify wants { from = source }", 2) end
+  local p, msg, code = M.read(path)
+  if not p then return nil, msg, code end
+  local ok
+  ok, msg, code = check_inputs(p, o)
+  if not ok then return nil, msg, code end
+  local old
+  old, msg, code = contents(path)
+  if not old then return nil, msg, code end
+  local again = path .. ".verify"
+  local report
+  report, msg, code = require "wane.quantize" {
+    from = o.from, to = again, imatrix = o.imatrix, threads = o.threads, progress = o.progress,
+    overwrite = true, resume = false, allow_requantize = true,
+    recipe = function(t) return old[t.name] and old[t.name].type or "keep" end,
+  }
+  if not report then return nil, msg, code end
+  local new
+  new, msg, code = contents(again)
+  os.remove(again)
+  if not new then return nil, msg, code end
+  for _, name in ipairs(new) do
+    if not old[name] or old[name].digest ~= new[name].digest then
+      return nil, ("%s: tensor %s is not what its source gives"):format(path, name), "EDATA"
+    end
+  end
+  return { tensors = #new, recipe = p.recipe }
+end
+
 return M

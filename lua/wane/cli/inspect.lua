@@ -32,21 +32,25 @@ local function show_key(f, key, out, printable)
     out.print(printable(tostring(value)))
     return true
   end
-  for _, v in ipairs(value) do out.print(type(v) == "table" and shown(v, printable) or printable(tostring(v))) end
+  for _, v in ipairs(value) do
+    out.print(type(v) == "table" and shown(v, printable) or printable(tostring(v)))
+  end
   return true
 end
 
 local function show_meta(f, out, printable)
   for _, key in ipairs(f:keys()) do
     local kind, elem = f:type_of(key)
-    out.print(("%-8s %s = %s"):format(elem and elem .. "[]" or kind, printable(key), shown(f.meta[key], printable)))
+    local value = shown(f.meta[key], printable)
+    out.print(("%-8s %s = %s"):format(elem and elem .. "[]" or kind, printable(key), value))
   end
 end
 
 local function show_tensors(f, out, printable, human)
   local by_type, order, bytes, values = {}, {}, 0, 0
   for _, t in ipairs(f.tensors) do
-    out.print(("%-40s %-8s %-20s %10s"):format(printable(t.name), t.type, table.concat(t.shape, " x "), human(t.bytes)))
+    out.print(("%-40s %-8s %-20s %10s"):format(printable(t.name), t.type, table.concat(t.shape, " x "),
+      human(t.bytes)))
     if not by_type[t.type] then
       by_type[t.type] = 0
       order[#order + 1] = t.type
@@ -63,7 +67,8 @@ end
 local function as_json(f)
   local tensors, meta = {}, {}
   for i, t in ipairs(f.tensors) do
-    tensors[i] = { name = t.name, type = t.type, shape = t.shape, bytes = t.bytes, off = t.off, shard = t.shard }
+    tensors[i] = { name = t.name, type = t.type, shape = t.shape, bytes = t.bytes, off = t.off,
+      shard = t.shard }
   end
   for i, key in ipairs(f:keys()) do
     local kind, elem, count = f:type_of(key)
