@@ -110,7 +110,8 @@ function M.main(argv, out)
     done, message = nil, done
   end
   if not done then
-    out.note("wane: " .. require("wane.report").printable(message or "failed"))
+    local text = tostring(message or "failed"):gsub("^[^ ]+%.lua:%d+: ", ""):gsub("^wane: ", "")
+    out.note("wane: " .. require("wane.report").printable(text))
     return 1
   end
   return 0
