@@ -122,18 +122,22 @@ static int check_encode(const wn_format *f, const wn_type_info *t,
 
 /* The widest encoders work on so many super-blocks at a time. */
 enum { BATCH = 16, SUPER = 256 };
-/* Values encoded after being looked at: they are still in the cache. */
-enum { PIECE = 8192 };
+/* Values of one call of wn_encode_rows, at most: 128 KiB. */
+enum { PIECE = 32768 };
 
 size_t wn_rows_together(int type, size_t n_cols, bool weighted,
                         size_t max_values) {
-  size_t most = n_cols > 0 && n_cols < max_values ? max_values / n_cols : 1;
-  if (!weighted || !wn_format_of(type)->uses_importance) return most;
-  if (wn_type(type)->block != SUPER) return 1;
   size_t rows = 1, blocks = n_cols / SUPER;
-  while (rows < most && rows * blocks % BATCH != 0)
-    rows++;
-  return rows;
+  size_t most = n_cols > 0 && n_cols < max_values ? max_values / n_cols : 1;
+  weighted = weighted && wn_format_of(type)->uses_importance;
+  if (wn_type(type)->block == SUPER) {
+    while (rows < most && rows * blocks % BATCH != 0)
+      rows++;
+    return rows;
+  }
+  if (weighted || n_cols * 2 > BATCH * SUPER) return 1;
+  rows = BATCH * SUPER / (n_cols > 0 ? n_cols : 1);
+  return rows < most ? rows : most;
 }
 
 void wn_repeat(const float *v, size_t n, size_t times, float *dst) {
