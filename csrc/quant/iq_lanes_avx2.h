@@ -9,8 +9,9 @@
 /* clang-format off */
 WN_TARGET_BEGIN(WN_T_AVX2)
 
-/* a * b + c with one rounding; only where a * b is exact. */
+/* a * b + c and a * b - c with one rounding; only where a * b is exact. */
 WN_VEC vf vf_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
+WN_VEC vf vf_fms(vf a, vf b, vf c) { return _mm256_fmsub_ps(a, b, c); }
 /* a >= b, also when they are unordered. */
 WN_VEC vm vf_nlt(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_NLT_UQ); }
 
@@ -43,13 +44,6 @@ WN_VEC float vf_most(vf a) {
   m = _mm_max_ps(m, _mm_movehl_ps(m, m));
   return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
 }
-/* Their sum, in any order. */
-WN_VEC float vf_total(vf a) {
-  __m128 m = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
-  m = _mm_add_ps(m, _mm_movehl_ps(m, m));
-  return _mm_cvtss_f32(_mm_add_ss(m, _mm_movehdup_ps(m)));
-}
-
 /* Minus the indices of the iq4 values nearest to any x, upper ones of equals;
  * NaN: -15. Four halvings of the 15 borders: an index so far, negative since a
  * true mask is -1, looks up the next border; -k and 8 - k look up the same. */

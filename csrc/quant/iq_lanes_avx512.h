@@ -9,8 +9,9 @@
 /* clang-format off */
 WN_TARGET_BEGIN(WN_T_AVX512)
 
-/* a * b + c with one rounding; only where a * b is exact. */
+/* a * b + c and a * b - c with one rounding; only where a * b is exact. */
 WN_VEC vf vf_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+WN_VEC vf vf_fms(vf a, vf b, vf c) { return _mm512_fmsub_ps(a, b, c); }
 /* a >= b, also when they are unordered. */
 WN_VEC vm vf_nlt(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_NLT_UQ); }
 
@@ -36,9 +37,6 @@ WN_VEC void vi_store_u16(uint16_t *p, vi a) {
 /* The least and the largest of all lanes, none of them NaN. */
 WN_VEC float vf_least(vf a) { return _mm512_reduce_min_ps(a); }
 WN_VEC float vf_most(vf a) { return _mm512_reduce_max_ps(a); }
-/* Their sum, in any order. */
-WN_VEC float vf_total(vf a) { return _mm512_reduce_add_ps(a); }
-
 /* The values of iq4 nearest to x, upper ones of equals, for |x| < 139. A cell
  * is 9 wide, so that at most one border of two values lies in it. */
 WN_VEC vf vf_iq4_value(vf x) {

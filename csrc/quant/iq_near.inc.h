@@ -64,58 +64,48 @@ WN_VEC int position_of(int dims, int bits, const terms *t,
   return 0;
 }
 
-/* The nearest neighbour; *alone tells that all others are farther by more
- * than a ten thousandth of its distance plus `slack`. Distances are finite. */
-typedef struct nearest {
-  uint16_t key;
-  bool alone;
-} nearest;
-
-WN_VEC nearest find_nearest(int dims, int bits, const terms *t,
-                            const uint16_t *near, int n, float slack) {
-  vf far = vf_set(3e38f);
-  vf best = vf_pick(vm_of_bits(lanes_left(n, 0)),
-                    distances(dims, bits, t, vi_load_u16(near)), far);
-  if (n <= LANES) {
-    float least = vf_least(best);
-    unsigned hit = vm_bits(vf_eq(best, vf_set(least)));
-    unsigned close = vm_bits(vf_le(best, vf_set(least * 1.0001f + slack)));
-    return (nearest){near[__builtin_ctz(hit)], (close & (close - 1)) == 0};
-  }
-  vf second = far; /* the second best in each lane */
+/* The nearest of n neighbours, the first of equals; distances are finite. */
+WN_VEC uint16_t find_nearest(int dims, int bits, const terms *t,
+                             const uint16_t *near, int n) {
   vi key = vi_load_u16(near);
+  vf best = distances(dims, bits, t, key), far = vf_set(3e38f);
+  if (n <= LANES) { /* idle lanes repeat the first neighbour */
+    unsigned hit = vm_bits(vf_eq(best, vf_set(vf_least(best))));
+    return near[__builtin_ctz(hit)];
+  }
   for (int at = LANES; at < n; at += LANES) {
     vi k = vi_load_u16(near + at);
-    vf d = vf_pick(vm_of_bits(lanes_left(n, at)), distances(dims, bits, t, k),
-                   far);
+    vf d = distances(dims, bits, t, k);
+    d = vf_pick(vm_of_bits(lanes_left(n, at)), d, far);
     key = vi_pick(vf_lt(d, best), k, key);
-    second = vf_min(second, vf_max(d, best));
     best = vf_min(d, best);
   }
   float least = vf_least(best);
-  vf limit = vf_set(least * 1.0001f + slack);
   unsigned hit = vm_bits(vf_eq(best, vf_set(least)));
-  unsigned close = vm_bits(vf_le(best, limit));
-  unsigned close2 = vm_bits(vf_le(second, limit));
   if ((hit & (hit - 1)) != 0) /* equals in two lanes: the first in order */
-    return (nearest){near[position_of(dims, bits, t, near, n, least)], false};
+    return near[position_of(dims, bits, t, near, n, least)];
   int keys[LANES];
   vi_store(keys, key);
-  return (nearest){(uint16_t)keys[__builtin_ctz(hit)],
-                   close2 == 0 && (close & (close - 1)) == 0};
+  return (uint16_t)keys[__builtin_ctz(hit)];
 }
 
-/* The nearest of n neighbours to a group of x at one scale; see find_nearest.
- * Functions of their own: they are called from several places. */
-#define NEAR_POINT(dims, bits)                                              \
-  static __attribute__((noinline)) nearest near_point_##dims(               \
-      const uint16_t *near, int n, const float *x, const float *weight,     \
-      float scale, float slack) {                                           \
-    terms t = make_terms(dims, odd_numbers(dims), x, weight, scale);        \
-    return find_nearest(dims, bits, &t, near, n, slack);                    \
-  }
-NEAR_POINT(4, 3)
-NEAR_POINT(8, 2)
-#undef NEAR_POINT
+/* The neighbour of a cell nearest to a group of x at one scale. The core is
+ * enough unless a value lies at the `edge` of its rounding interval.
+ *
+ * Why the core is enough. Let u be the level that x was rounded to, h and g
+ * levels with |h - u| < |g - u|. If h and g lie on one side of x / s, h is
+ * between: rounding is monotonic, so the computed |s q_h - x| is not larger
+ * than |s q_g - x|. Else they lie on both sides, and then s q_g is farther
+ * from x than s q_h by at least 4e-5 s, as x / s is more than 2e-5 (in q, 1e-5
+ * in levels) inside its interval; computing both takes errors below 1e-5 s,
+ * for q <= 15. So each term of the core's h is at most that of g, and as
+ * rounding is monotonic so are the sums: g never wins over the earlier h. */
+WN_VEC uint16_t near_point(int dims, int bits, const wn_iq_grid *grid,
+                           wn_iq_cell cell, bool edge, const float *x,
+                           const float *weight, float scale) {
+  terms t = make_terms(dims, odd_numbers(dims), x, weight, scale);
+  if (edge) return find_nearest(dims, bits, &t, grid->near + 16 * cell.at, cell.n);
+  return find_nearest(dims, bits, &t, grid->near + 16 * cell.core, cell.n_core);
+}
 
 WN_TARGET_END

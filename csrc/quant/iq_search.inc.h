@@ -4,8 +4,8 @@
  * A sub-block is searched for all its scales (tries) at once:
  *   1. round every value at all scales, a try per lane, which gives the keys
  *      of every group, in order of growing inverse scale;
- *   2. per group, find the neighbour where a key is no grid point. Successive
- *      tries mostly round to the same key: a run. See fill_run;
+ *   2. where a key is no grid point, find the nearest neighbour, many
+ *      neighbours at once (iq_near.inc.h);
  *   3. sum up all tries, a try per lane, and keep one (iq_tries.inc.h);
  *   4. round again with the scale found.
  *
@@ -27,131 +27,72 @@ typedef struct work {
   float weighted[32];           /* weight * size */
   float id[MAX_TRIES];          /* the tries, ascending */
   float scale[MAX_TRIES];       /* 1 / id */
-  float slack;                  /* see fill_run */
-  uint16_t key[8][2 * MAX_TRIES];   /* per group and try: as rounded */
-  uint16_t point[8][2 * MAX_TRIES]; /* ... and on the grid */
+  uint16_t key[9][MAX_TRIES];   /* per group and try: as rounded */
+  uint16_t point[9][MAX_TRIES]; /* ... and on the grid */
+  uint32_t edge[8]; /* per group: tries with a value at the edge of rounding */
 } work;
 
 /* --- 1. round ------------------------------------------------------------ */
 
-/* Levels of one value at LANES inverse scales, plus the bits of 1.5 * 2^23:
- * max_q is at most 8 and those bits end in zeros, so that they can be taken
- * off after packing. Exact: halving is, so the product may fuse. */
-WN_VEC vi biased_levels(vf id, float x, int max_q) {
+/* Keys of group k at LANES inverse scales.
+ *
+ * A level is taken from the low bits of v + 1.5 * 2^23. max_q is at most 8 and
+ * that number's bits end in zeros, so they can be taken off after packing.
+ * *off becomes the largest distance of a value from its level, up to 0.5.
+ * Halving is exact, so its product may fuse with the addition. */
+WN_VEC vi round_group(const shape sh, const float *size, vf id, vf *off) {
   const int bias = 0x4b400000;
-  vf v = vf_sub(vf_mul(id, vf_set(x)), vf_set(1));
-  vi l = vf_bits(vf_fma(v, vf_set(.5f), vf_set(12582912.f)));
-  return vi_min(vi_max(l, vi_set(bias)), vi_set(bias + max_q - 1));
+  unsigned excess = 0;
+  vi key = vi_set(0);
+  *off = vf_set(0);
+  WN_UNROLL
+  for (int i = 0; i < sh.dims; i++) {
+    vf t = vf_sub(vf_mul(id, vf_set(size[i])), vf_set(1));
+    vf r = vf_fma(t, vf_set(.5f), vf_set(12582912.f));
+    vf level = vf_sub(r, vf_set(12582912.f));
+    *off = vf_max(*off, vf_abs(vf_fms(t, vf_set(.5f), level)));
+    vi l = vi_min(vi_max(vf_bits(r), vi_set(bias)), vi_set(bias + sh.max_q - 1));
+    key = vi_add(key, vi_left(l, sh.bits * i));
+    excess += (unsigned)bias << sh.bits * i;
+  }
+  return vi_sub(key, vi_set((int)excess));
 }
 
+/* Sets w->key, w->point and w->edge. */
 WN_VEC void round_tries(const shape sh, work *w) {
   const int n_vectors = (2 * sh.tries + LANES) / LANES;
-  for (int k = 0; k < sh.n_groups; k++)
+  for (int k = 0; k < sh.n_groups; k++) {
+    w->edge[k] = 0;
     for (int v = 0; v < n_vectors; v++) {
-      vf id = vf_load(w->id + LANES * v);
-      vi key = vi_set(0);
-      unsigned bias = 0;
-      WN_UNROLL
-      for (int i = 0; i < sh.dims; i++) {
-        vi l = biased_levels(id, w->size[sh.dims * k + i], sh.max_q);
-        key = vi_add(key, vi_left(l, sh.bits * i));
-        bias += 0x4b400000u << sh.bits * i;
-      }
-      vi_store_u16(w->key[k] + LANES * v, vi_sub(key, vi_set((int)bias)));
+      vf off, id = vf_load(w->id + LANES * v);
+      vi key = round_group(sh, w->size + sh.dims * k, id, &off);
+      vi_store_u16(w->key[k] + LANES * v, key);
+      vi_store_u16(w->point[k] + LANES * v, key);
+      w->edge[k] |= vm_bits(vf_lt(vf_set(0.49999f), off)) << LANES * v;
     }
+  }
 }
 
 /* --- 2. find neighbours -------------------------------------------------- */
 
-/* The neighbour of a key in group k at one scale. */
-WN_VEC nearest at_scale(const shape sh, const work *w, int k, wn_iq_cell cell,
-                        float scale) {
-  const float *x = w->size + sh.dims * k, *root = w->root + sh.dims * k;
-  const uint16_t *near = w->grid->near + 16 * cell.at;
-  return sh.dims == 4 ? near_point_4(near, cell.n, x, root, scale, w->slack)
-                      : near_point_8(near, cell.n, x, root, scale, w->slack);
-}
-
-WN_VEC void copy_point(uint16_t *point, int a, int e, uint16_t key) {
-  for (int t = a; t <= e; t++) point[t] = key;
-}
-
-/* Sets the points of tries a + 1 .. e - 1 of a run, given those of a and e.
- *
- * Why the ends may decide. The distance of point g at scale s is
- *   D_g(s) = A_g s^2 - 2 B_g s + C,   C the same for all points,
- * so D_h - D_g = s * (a line in s): if g beats h at both ends of an interval
- * of positive s, it does so everywhere between. That is about exact numbers.
- * The computed distance d of a group is off by at most
- *   alpha D + beta,  alpha = 4.8e-6,  beta = 1e-9 s^2 (2 max_q - 1)^2 sum w
- * (a term w (s q - x)^2 has a relative error of 10 roundings, and s q - x an
- * absolute one of a rounding of s q; split 2 |s q - x| s q by the inequality
- * of the means at ratio 64). Take F = (1 - alpha) D_h - (1 + alpha) D_g:
- * F + 2 alpha C is again s times a line, and the scales of a run differ by at
- * most a third, so F > alpha C + 3 beta at both ends gives F > 2 beta inside,
- * that is d_h > d_g. At the ends, d_h > 1.0001 d_g + slack implies it when
- *   slack >= 1.1 (alpha C + 5.1 beta);
- * set_tries takes twice that, over the whole sub-block, and a slack that
- * nothing exceeds where numbers are so small that they lose bits. */
-WN_VEC void fill_between(const shape sh, work *w, int k, wn_iq_cell cell, int a,
-                         nearest at_a, int e, nearest at_e) {
-  struct interval { /* still to be filled, both ends known */
-    int a, e;
-    nearest at_a, at_e;
-  } todo[8] = {{a, e, at_a, at_e}};
-  uint16_t *point = w->point[k];
-  for (int n = 1; n > 0;) {
-    struct interval i = todo[--n];
-    if (i.at_a.alone && i.at_e.alone && i.at_a.key == i.at_e.key) {
-      copy_point(point, i.a + 1, i.e - 1, i.at_a.key);
-    } else if (i.e - i.a > 1) {
-      int mid = (i.a + i.e) / 2;
-      nearest at_mid = at_scale(sh, w, k, cell, w->scale[mid]);
-      point[mid] = at_mid.key;
-      todo[n++] = (struct interval){i.a, mid, i.at_a, at_mid};
-      todo[n++] = (struct interval){mid, i.e, at_mid, i.at_e};
-    }
-  }
-}
-
-/* Sets the points of tries a .. e of group k, which share a key. */
-WN_VEC void fill_run(const shape sh, work *w, int k, int a, int e) {
-  uint16_t *point = w->point[k], key = w->key[k][a];
-  wn_iq_cell cell = w->grid->cells[key];
-  if (cell.n == 0) {
-    copy_point(point, a, e, key);
-    return;
-  }
-  nearest at_a = at_scale(sh, w, k, cell, w->scale[a]);
-  point[a] = at_a.key;
-  if (a == e) return;
-  nearest at_e = at_scale(sh, w, k, cell, w->scale[e]);
-  point[e] = at_e.key;
-  fill_between(sh, w, k, cell, a, at_a, e, at_e);
-}
-
-/* Bit t: try t begins a run of equal keys. */
-WN_VEC unsigned run_starts(const uint16_t *key, int n_vectors) {
-  unsigned starts = 0;
-  for (int v = 0; v < n_vectors; v++) {
-    vi here = vi_load_u16(key + LANES * v);
-    vi next = vi_load_u16(key + LANES * v + 1);
-    starts |= vm_bits(vi_eq(here, next)) << LANES * v;
-  }
-  return ~starts << 1 | 1;
-}
-
+/* Replaces keys off the grid by their nearest neighbours in w->point. First
+ * lists the places, without a branch on what lies on the grid: such branches
+ * would often be guessed wrong. */
 WN_VEC void find_points(const shape sh, work *w) {
-  const int n_vectors = (2 * sh.tries + LANES) / LANES, n = LANES * n_vectors;
-  for (int k = 0; k < sh.n_groups; k++) {
-    unsigned starts = run_starts(w->key[k], n_vectors);
-    starts &= n == 32 ? ~0u : (1u << n) - 1;
-    while (starts != 0) {
-      int a = __builtin_ctz(starts);
-      starts &= starts - 1;
-      int e = starts != 0 ? __builtin_ctz(starts) - 1 : n - 1;
-      fill_run(sh, w, k, a, e);
+  const int n_tries = 2 * sh.tries + 1;
+  uint16_t todo[8 * MAX_TRIES];
+  int n = 0;
+  for (int k = 0; k < sh.n_groups; k++)
+    for (int t = 0; t < n_tries; t++) {
+      todo[n] = (uint16_t)(MAX_TRIES * k + t);
+      n += w->grid->cells[w->key[k][t]].n != 0;
     }
+  for (int i = 0; i < n; i++) {
+    int k = todo[i] / MAX_TRIES, t = todo[i] % MAX_TRIES;
+    const float *x = w->size + sh.dims * k, *root = w->root + sh.dims * k;
+    w->point[k][t] = near_point(sh.dims, sh.bits, w->grid,
+                                w->grid->cells[w->key[k][t]],
+                                w->edge[k] >> t & 1, x, root, w->scale[t]);
   }
 }
 
@@ -209,7 +150,10 @@ WN_VEC float redo_scale(const shape sh, const wn_iq_rule *rule, const work *w,
   for (int k = 0; k < sh.n_groups; k++) {
     if (rule->redo == WN_IQ_REDO_OFF_GRID && on_grid[k]) continue;
     wn_iq_cell cell = w->grid->cells[again[k]];
-    key[k] = cell.n == 0 ? again[k] : at_scale(sh, w, k, cell, scale).key;
+    const float *x = w->size + sh.dims * k, *root = w->root + sh.dims * k;
+    key[k] = cell.n == 0 ? again[k]
+                         : near_point(sh.dims, sh.bits, w->grid, cell, true, x,
+                                      root, scale);
   }
   float qx = 0, qq = 0;
   for (int k = 0; k < sh.n_groups; k++)
@@ -226,17 +170,16 @@ WN_VEC float redo_scale(const shape sh, const wn_iq_rule *rule, const work *w,
 
 /* What prepare() finds out about a sub-block. */
 typedef struct extent {
-  float max;       /* the largest size */
-  float far;       /* the largest magnitude: sizes may be negative */
-  float heavy;     /* the largest root, 1e9 for more than that */
-  float sum, sum2; /* of roots; of roots * size^2 */
+  float max;   /* the largest size */
+  float far;   /* the largest magnitude: sizes may be negative */
+  float heavy; /* the largest root, 1e9 for more than that */
 } extent;
 
 /* Sets weights and sizes, takes the signs off. */
 WN_VEC extent prepare(const shape sh, const wn_iq_rule *rule, const float *x,
                       const float *importance, float variance, work *w,
                       uint8_t *signs) {
-  vf far = vf_set(0), heavy = vf_set(0), sum = vf_set(0), sum2 = vf_set(0);
+  vf far = vf_set(0), heavy = vf_set(0);
   for (int i = 0; i < sh.sub; i += LANES) {
     vf v = vf_load(x + i), vv = vf_mul(v, v), weight = vv, size = vf_abs(v);
     if (importance)
@@ -253,8 +196,6 @@ WN_VEC extent prepare(const shape sh, const wn_iq_rule *rule, const float *x,
     vf_store(w->size + i, size);
     far = vf_max(far, size);
     heavy = vf_max(heavy, vf_pick(vf_lt(root, limit), root, limit));
-    sum = vf_add(sum, root);
-    sum2 = vf_add(sum2, vf_mul(root, vv));
   }
   if (rule->even_signs)
     for (int k = 0; k < sh.sub / 8; k++) {
@@ -269,11 +210,10 @@ WN_VEC extent prepare(const shape sh, const wn_iq_rule *rule, const float *x,
     max = vf_max(max, size);
     vf_store(w->weighted + i, vf_mul(vf_load(w->weight + i), size));
   }
-  return (extent){vf_most(max), vf_most(far), vf_most(heavy), vf_total(sum),
-                  vf_total(sum2)};
+  return (extent){vf_most(max), vf_most(far), vf_most(heavy)};
 }
 
-/* Sets ids and scales of the tries and the slack; `reach` is what the top
+/* Sets ids and scales of the tries; `reach` is what the top
  * level stands for. False when a rounded number would leave the range in
  * which rounding works. */
 WN_VEC bool set_tries(const shape sh, const float *top, float reach, extent x,
@@ -283,9 +223,6 @@ WN_VEC bool set_tries(const shape sh, const float *top, float reach, extent x,
     vf_store(w->id + t, id);
     vf_store(w->scale + t, vf_div(vf_set(1), id));
   }
-  float point = w->scale[0] * (float)(2 * sh.max_q - 1);
-  w->slack = 1.1e-5f * x.sum2 + 1.2e-8f * point * point * x.sum;
-  if (!(w->slack > 1e-24f)) w->slack = 3.2e38f;
   return x.far * w->id[MAX_TRIES - 1] < 4e6f;
 }
 
