@@ -33,6 +33,34 @@ WN_VEC void vi_store_u16(uint16_t *p, vi a) {
   _mm_storeu_si128((__m128i *)p, _mm256_castsi256_si128(both));
 }
 
+/* Lanes moved up by one; lane 0 takes the last lane of `before`. */
+WN_VEC vi vi_follow(vi before, vi a) {
+  __m256i middle = _mm256_permute2x128_si256(before, a, 0x21);
+  return _mm256_alignr_epi8(a, middle, 12);
+}
+/* 8 unsigned 16-bit numbers. */
+WN_VEC vi vi_load8_u16(const uint16_t *p) { return vi_load_u16(p); }
+/* p[0] in all lanes: these registers have one half only. */
+WN_VEC vf vf_set_halves(const float *p) { return _mm256_broadcast_ss(p); }
+/* In each lane the least of all. */
+WN_VEC vf vf_least8(vf a) {
+  a = _mm256_min_ps(a, _mm256_permute2f128_ps(a, a, 1));
+  a = _mm256_min_ps(a, _mm256_permute_ps(a, 0x4e));
+  return _mm256_min_ps(a, _mm256_permute_ps(a, 0xb1));
+}
+
+/* Numbers of the set bits of `bits` (of LANES), plus `base`; returns their
+ * count. p has room for LANES. */
+WN_VEC int v16_list_bits(uint16_t *p, unsigned bits, unsigned base) {
+  /* A nibble per bit; pext packs the numbers of the set ones. */
+  uint32_t chosen = _pdep_u32(bits, 0x11111111) * 15;
+  uint64_t packed = _pdep_u64(_pext_u32(0x76543210, chosen), 0x0f0f0f0f0f0f0f0f);
+  __m128i list = _mm_cvtepu8_epi16(_mm_cvtsi64_si128((long long)packed));
+  list = _mm_add_epi16(list, _mm_set1_epi16((short)base));
+  _mm_storeu_si128((__m128i *)p, list);
+  return __builtin_popcount(bits);
+}
+
 /* The least and the largest of all lanes, none of them NaN. */
 WN_VEC float vf_least(vf a) {
   __m128 m = _mm_min_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));

@@ -34,6 +34,35 @@ WN_VEC void vi_store_u16(uint16_t *p, vi a) {
   _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(a));
 }
 
+/* Lanes moved up by one; lane 0 takes the last lane of `before`. */
+WN_VEC vi vi_follow(vi before, vi a) { return _mm512_alignr_epi32(a, before, 15); }
+/* 8 unsigned 16-bit numbers, in each half. */
+WN_VEC vi vi_load8_u16(const uint16_t *p) {
+  __m256i eight = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p));
+  return _mm512_broadcast_i64x4(eight);
+}
+/* p[0] in the lower half, p[1] in the upper. */
+WN_VEC vf vf_set_halves(const float *p) {
+  return _mm512_mask_broadcastss_ps(_mm512_set1_ps(p[0]), 0xff00,
+                                    _mm_load_ss(p + 1));
+}
+/* In each lane the least of its half. */
+WN_VEC vf vf_least8(vf a) {
+  a = _mm512_min_ps(a, _mm512_shuffle_f32x4(a, a, 0xb1));
+  a = _mm512_min_ps(a, _mm512_permute_ps(a, 0x4e));
+  return _mm512_min_ps(a, _mm512_permute_ps(a, 0xb1));
+}
+
+/* Numbers of the set bits of `bits` (of LANES), plus `base`; returns their
+ * count. p has room for LANES. */
+WN_VEC int v16_list_bits(uint16_t *p, unsigned bits, unsigned base) {
+  const __m512i count = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11,
+                                          12, 13, 14, 15);
+  __m512i packed = _mm512_maskz_compress_epi32((__mmask16)bits, count);
+  vi_store_u16(p, _mm512_add_epi32(packed, _mm512_set1_epi32((int)base)));
+  return __builtin_popcount(bits);
+}
+
 /* The least and the largest of all lanes, none of them NaN. */
 WN_VEC float vf_least(vf a) { return _mm512_reduce_min_ps(a); }
 WN_VEC float vf_most(vf a) { return _mm512_reduce_max_ps(a); }

@@ -9,6 +9,23 @@
 
 WN_TARGET_BEGIN(WN_VEC_TARGET)
 
+/* Levels of a key, a byte each, and back. */
+WN_VEC void unpack_levels(int dims, uint16_t key, uint8_t *level) {
+  if (dims == 4) {
+    uint32_t bytes = _pdep_u32(key, 0x07070707);
+    memcpy(level, &bytes, sizeof bytes);
+  } else {
+    uint64_t bytes = _pdep_u64(key, 0x0303030303030303);
+    memcpy(level, &bytes, sizeof bytes);
+  }
+}
+WN_VEC uint16_t pack_levels(int dims, const uint8_t *level) {
+  uint64_t bytes = 0;
+  memcpy(&bytes, level, (size_t)dims);
+  uint64_t bits = dims == 4 ? 0x07070707 : 0x0303030303030303;
+  return (uint16_t)_pext_u64(bytes, bits);
+}
+
 /* Terms of all coordinates of a group, per level. */
 typedef struct terms {
   vf of[8];
@@ -36,7 +53,8 @@ WN_VEC terms make_terms(int dims, vf q, const float *x, const float *weight,
   return t;
 }
 
-/* Distances of LANES neighbours given by their keys. */
+/* Distances of LANES neighbours given by their keys, with a table lookup per
+ * coordinate. */
 WN_VEC vf distances(int dims, int bits, const terms *t, vi key) {
   vf sum = look_term(dims, t->of[0], key);
   WN_UNROLL
@@ -106,6 +124,27 @@ WN_VEC uint16_t near_point(int dims, int bits, const wn_iq_grid *grid,
   terms t = make_terms(dims, odd_numbers(dims), x, weight, scale);
   if (edge) return find_nearest(dims, bits, &t, grid->near + 16 * cell.at, cell.n);
   return find_nearest(dims, bits, &t, grid->near + 16 * cell.core, cell.n_core);
+}
+
+/* Where a list has at most 8 neighbours, a register takes it for TRIES_AT_ONCE
+ * scales, 8 lanes each. The terms are computed per lane, without tables.
+ * Writes the nearest keys at scales scale[0] and (AVX-512) scale[1] to point;
+ * the list and the group are the same for both. */
+WN_VEC void near_short(int dims, int bits, const uint16_t *near,
+                       const float *x, const float *weight, const float *scale,
+                       uint16_t *point) {
+  vi key = vi_load8_u16(near);
+  vf odd = odd_numbers(dims), s = vf_set_halves(scale), sum = vf_set(0);
+  WN_UNROLL
+  for (int i = 0; i < dims; i++) {
+    vf diff = vf_sub(vf_mul(s, look_term(dims, odd, key)), vf_set(x[i]));
+    vf term = vf_mul(vf_mul(vf_set(weight[i]), diff), diff);
+    sum = i == 0 ? term : vf_add(sum, term);
+    key = vi_right(key, bits);
+  }
+  unsigned hit = vm_bits(vf_eq(sum, vf_least8(sum)));
+  point[0] = near[__builtin_ctz(hit)];
+  if (LANES > 8) point[1] = near[__builtin_ctz(hit >> LANES / 2)];
 }
 
 WN_TARGET_END

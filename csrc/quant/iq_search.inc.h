@@ -1,16 +1,19 @@
 /* iq_search.inc.h - template: encoders of iq2_xxs, iq2_xs, iq2_s, iq3_xxs and
  * iq3_s. See iq_search.c for what is computed; here is how it is arranged.
  *
- * A sub-block is searched for all its scales (tries) at once:
- *   1. round every value at all scales, a try per lane, which gives the keys
- *      of every group, in order of growing inverse scale;
- *   2. where a key is no grid point, find the nearest neighbour, many
+ * A super-block goes through five stages, each stage for all its sub-blocks
+ * before the next: a stage is a long chain of dependent operations, but the
+ * chains of different sub-blocks overlap.
+ *   1. weigh: weights, sizes, signs; which scales to try;
+ *   2. round every value at all scales, a try per lane, which gives the keys
+ *      of every group;
+ *   3. where a key is no grid point, find the nearest neighbour, many
  *      neighbours at once (iq_near.inc.h);
- *   3. sum up all tries, a try per lane, and keep one (iq_tries.inc.h);
- *   4. round again with the scale found.
+ *   4. sum up all tries, a try per lane, and keep one (iq_tries.inc.h);
+ *   5. round again with the scale found.
  *
- * Sub-blocks with numbers near the ends of the float range (`tame` says no)
- * go to the reference, so that the rest need not think of overflow. */
+ * Sub-blocks with numbers near the ends of the float range go to the
+ * reference, so that the rest need not think of overflow. */
 
 WN_TARGET_BEGIN(WN_VEC_TARGET)
 
@@ -20,21 +23,130 @@ typedef struct shape {
   int sub, n_groups, max_q, tries;
 } shape;
 
-/* A sub-block while it is searched. */
+enum { MAX_SUBS = 16, MAX_GROUPS = 64 };
+
+/* Places to search, as MAX_TRIES * group + try: those with more than 8
+ * neighbours one by one, the others TRIES_AT_ONCE. */
+typedef struct todo {
+  int n_long, n_short;
+  uint16_t longs[MAX_GROUPS * MAX_TRIES + LANES];
+  uint16_t shorts[MAX_GROUPS * MAX_TRIES + LANES];
+} todo;
+
+/* A super-block while it is searched. Groups are counted through it. */
 typedef struct work {
   const wn_iq_grid *grid;
-  float weight[32], root[32], size[32];
-  float weighted[32];           /* weight * size */
-  float id[MAX_TRIES];          /* the tries, ascending */
-  float scale[MAX_TRIES];       /* 1 / id */
-  uint16_t key[9][MAX_TRIES];   /* per group and try: as rounded */
-  uint16_t point[9][MAX_TRIES]; /* ... and on the grid */
-  uint32_t edge[8]; /* per group: tries with a value at the edge of rounding */
+  float weight[WN_QK], root[WN_QK], size[WN_QK];
+  float weighted[WN_QK];                  /* weight * size */
+  int n_live, live[MAX_SUBS];             /* sub-blocks to be searched here */
+  float start[MAX_SUBS], reach[MAX_SUBS]; /* first scale; what top maps to */
+  float id[MAX_SUBS][MAX_TRIES];          /* the tries, ascending */
+  float scale[MAX_SUBS][MAX_TRIES];       /* 1 / id */
+  float qx[MAX_SUBS][MAX_TRIES], qq[MAX_SUBS][MAX_TRIES];
+  /* Per group: the keys as rounded; bits of the tries with a value at the
+   * edge of its rounding interval, that begin a run of equal keys, whose key
+   * is off the grid; for these the nearest points. */
+  uint16_t key[MAX_GROUPS + 1][MAX_TRIES];
+  uint32_t edge[MAX_GROUPS], starts[MAX_GROUPS], off[MAX_GROUPS];
+  uint16_t point[MAX_GROUPS + 1][MAX_TRIES];
+  todo todo;
 } work;
 
-/* --- 1. round ------------------------------------------------------------ */
+/* --- 1. weigh ------------------------------------------------------------ */
 
-/* Keys of group k at LANES inverse scales.
+/* Where the number of minus signs of 8 values is odd, the value of least cost
+ * w x^2 gets the wrong sign. `minus`: bits of LANES values; returns the bits
+ * that flip. */
+WN_VEC unsigned odd_ones_out(unsigned minus, vf cost) {
+  unsigned hit = vm_bits(vf_eq(cost, vf_least8(cost))), flips = 0;
+  for (int i = 0; i < LANES; i += 8) {
+    unsigned first = hit >> i & 255 & -(hit >> i & 255);
+    unsigned odd = (unsigned)__builtin_popcount(minus >> i & 255) & 1;
+    flips |= first * odd << i;
+  }
+  return flips;
+}
+
+/* What weigh() finds out about a sub-block. */
+typedef struct extent {
+  float max;   /* the largest size */
+  float far;   /* the largest magnitude: sizes may be negative */
+  float heavy; /* the largest root, 1e9 for more than that */
+} extent;
+
+/* Sets weights and sizes of the sub-block at `at`, takes its signs off. */
+WN_VEC extent weigh(const shape sh, const wn_iq_rule *rule, const float *x,
+                    const float *importance, float variance, work *w, int at,
+                    uint8_t *signs) {
+  vf far = vf_set(0), heavy = vf_set(0), max = vf_set(-1e38f);
+  for (int i = 0; i < sh.sub; i += LANES) {
+    vf v = vf_load(x + i), vv = vf_mul(v, v), weight = vv, size = vf_abs(v);
+    if (importance)
+      weight = vf_mul(vf_load(importance + i),
+                      vf_sqrt(vf_add(vf_set(variance), vv)));
+    else if (rule->type == WN_TYPE_IQ2_S)
+      weight = vf_add(vf_set(0.25f * variance), vv);
+    unsigned minus = vm_bits(vf_lt(v, vf_set(0)));
+    far = vf_max(far, size);
+    if (rule->even_signs) {
+      unsigned flips = odd_ones_out(minus, vf_mul(vf_mul(weight, v), v));
+      size = vf_pick(vm_of_bits(flips), vf_neg(size), size);
+      minus ^= flips;
+    }
+    for (int j = 0; j < LANES; j += 8)
+      signs[(i + j) / 8] = (uint8_t)(minus >> j);
+    vf root = vf_sqrt(weight), limit = vf_set(1e9f);
+    vf_store(w->weight + at + i, weight);
+    vf_store(w->root + at + i, root);
+    vf_store(w->size + at + i, size);
+    vf_store(w->weighted + at + i, vf_mul(weight, size));
+    max = vf_max(max, size);
+    heavy = vf_max(heavy, vf_pick(vf_lt(root, limit), root, limit));
+  }
+  return (extent){vf_most(max), vf_most(far), vf_most(heavy)};
+}
+
+/* Sets the tries of sub-block ib. False when a rounded number could leave the
+ * range in which rounding works. */
+WN_VEC bool set_tries(const float *top, float far, int ib, work *w) {
+  for (int t = 0; t < MAX_TRIES; t += LANES) {
+    vf id = vf_div(vf_load(top + t), vf_set(w->reach[ib]));
+    vf_store(w->id[ib] + t, id);
+    vf_store(w->scale[ib] + t, vf_div(vf_set(1), id));
+  }
+  return far * w->id[ib][MAX_TRIES - 1] < 4e6f;
+}
+
+/* Weighs sub-block ib and decides who searches it: nobody, when it is zero;
+ * the reference; or the stages that follow. */
+WN_VEC void begin_sub(const shape sh, const wn_iq_rule *rule, const float *top,
+                      const float *x, const float *importance, float variance,
+                      int ib, work *w, wn_iq_super *s) {
+  uint8_t *signs = s->signs + sh.sub / 8 * ib;
+  int at = sh.sub * ib;
+  extent e = weigh(sh, rule, x, importance, variance, w, at, signs);
+  bool nothing = rule->epsilon > 0 ? e.max < rule->epsilon : e.max == 0;
+  bool tame = e.far < 1e9f && e.heavy < 1e9f && e.max > 1e-30f;
+  w->reach[ib] = e.max;
+  w->start[ib] = e.max / (float)(2 * sh.max_q - 1);
+  if (rule->fits_start && tame && !nothing) {
+    w->start[ib] = wn_iq_fit_start(w->size + at, w->weight + at, e.max);
+    w->reach[ib] = w->start[ib] * (float)sh.max_q;
+    nothing = w->reach[ib] <= 0;
+  }
+  if (nothing) {
+    s->skipped[ib] = true;
+    memset(signs, 0, (size_t)sh.sub / 8);
+  } else if (tame && set_tries(top, e.far, ib, w)) {
+    w->live[w->n_live++] = ib;
+  } else {
+    wn_iq_search_sub(rule, w->grid, x, importance, variance, ib, s);
+  }
+}
+
+/* --- 2. round ------------------------------------------------------------ */
+
+/* Keys of a group at LANES inverse scales.
  *
  * A level is taken from the low bits of v + 1.5 * 2^23. max_q is at most 8 and
  * that number's bits end in zeros, so they can be taken off after packing.
@@ -51,221 +163,220 @@ WN_VEC vi round_group(const shape sh, const float *size, vf id, vf *off) {
     vf r = vf_fma(t, vf_set(.5f), vf_set(12582912.f));
     vf level = vf_sub(r, vf_set(12582912.f));
     *off = vf_max(*off, vf_abs(vf_fms(t, vf_set(.5f), level)));
-    vi l = vi_min(vi_max(vf_bits(r), vi_set(bias)), vi_set(bias + sh.max_q - 1));
+    vi l = vi_max(vf_bits(r), vi_set(bias));
+    l = vi_min(l, vi_set(bias + sh.max_q - 1));
     key = vi_add(key, vi_left(l, sh.bits * i));
     excess += (unsigned)bias << sh.bits * i;
   }
   return vi_sub(key, vi_set((int)excess));
 }
 
-/* Sets w->key, w->point and w->edge. */
-WN_VEC void round_tries(const shape sh, work *w) {
+/* Sets w->key, w->edge and w->starts of group g. */
+WN_VEC void round_tries(const shape sh, work *w, int g) {
   const int n_vectors = (2 * sh.tries + LANES) / LANES;
-  for (int k = 0; k < sh.n_groups; k++) {
-    w->edge[k] = 0;
-    for (int v = 0; v < n_vectors; v++) {
-      vf off, id = vf_load(w->id + LANES * v);
-      vi key = round_group(sh, w->size + sh.dims * k, id, &off);
-      vi_store_u16(w->key[k] + LANES * v, key);
-      vi_store_u16(w->point[k] + LANES * v, key);
-      w->edge[k] |= vm_bits(vf_lt(vf_set(0.49999f), off)) << LANES * v;
-    }
-  }
-}
-
-/* --- 2. find neighbours -------------------------------------------------- */
-
-/* Replaces keys off the grid by their nearest neighbours in w->point. First
- * lists the places, without a branch on what lies on the grid: such branches
- * would often be guessed wrong. */
-WN_VEC void find_points(const shape sh, work *w) {
-  const int n_tries = 2 * sh.tries + 1;
-  uint16_t todo[8 * MAX_TRIES];
-  int n = 0;
-  for (int k = 0; k < sh.n_groups; k++)
-    for (int t = 0; t < n_tries; t++) {
-      todo[n] = (uint16_t)(MAX_TRIES * k + t);
-      n += w->grid->cells[w->key[k][t]].n != 0;
-    }
-  for (int i = 0; i < n; i++) {
-    int k = todo[i] / MAX_TRIES, t = todo[i] % MAX_TRIES;
-    const float *x = w->size + sh.dims * k, *root = w->root + sh.dims * k;
-    w->point[k][t] = near_point(sh.dims, sh.bits, w->grid,
-                                w->grid->cells[w->key[k][t]],
-                                w->edge[k] >> t & 1, x, root, w->scale[t]);
-  }
-}
-
-/* --- 3. sum up ----------------------------------------------------------- */
-
-/* qx and qq of all tries; returns the try to keep or -1, and its scale. */
-WN_VEC int choose_try(const shape sh, const work *w, float *scale) {
-  const int n = 2 * sh.tries + 1, n_vectors = (n + LANES - 1) / LANES;
-  vf qx[TRY_VECTORS], qq[TRY_VECTORS], odd = odd_numbers(sh.dims);
-  float scales[MAX_TRIES], gains[MAX_TRIES];
+  const float *ids = w->id[g / sh.n_groups];
+  uint32_t edge = 0, starts = 0;
+  vi before = vi_set(-1);
   for (int v = 0; v < n_vectors; v++) {
-    qx[v] = qq[v] = vf_set(0);
-    for (int k = 0; k < sh.n_groups; k++) {
-      vi key = vi_load_u16(w->point[k] + LANES * v);
+    vf off, id = vf_load(ids + LANES * v);
+    vi key = round_group(sh, w->size + sh.dims * g, id, &off);
+    vi_store_u16(w->key[g] + LANES * v, key);
+    vm same = vi_eq(key, vi_follow(before, key));
+    starts |= (vm_bits(same) ^ ((1u << LANES) - 1)) << LANES * v;
+    edge |= vm_bits(vf_lt(vf_set(0.49999f), off)) << LANES * v;
+    before = key;
+  }
+  w->edge[g] = edge;
+  w->starts[g] = starts;
+}
+
+/* --- 3. find neighbours -------------------------------------------------- */
+
+enum { TRIES_AT_ONCE = LANES / 8 };
+
+/* Lists what to search in group g. A run with a value at the edge of rounding
+ * counts as edge everywhere. */
+WN_VEC void list_group(const shape sh, work *w, int g, todo *d) {
+  const int n_vectors = (2 * sh.tries + LANES) / LANES, n = 2 * sh.tries + 1;
+  uint32_t starts = w->starts[g] & ((2u << (n - 1)) - 1);
+  uint32_t off = 0, edge = 0, few = 0, pairs = 0;
+  while (starts != 0) {
+    int a = __builtin_ctz(starts);
+    starts &= starts - 1;
+    int end = starts != 0 ? __builtin_ctz(starts) : n;
+    uint32_t run = (2u << (end - 1)) - (1u << a);
+    wn_iq_cell cell = w->grid->cells[w->key[g][a]];
+    off |= cell.n != 0 ? run : 0;
+    edge |= (w->edge[g] & run) != 0 ? run : 0;
+    few |= cell.n_core <= 8 ? run : 0;
+    pairs |= run & 0x55555555u << a;
+  }
+  few &= TRIES_AT_ONCE == 2 ? off & ~edge : 0;
+  uint32_t many = off & ~few, firsts = few & pairs;
+  w->off[g] = off;
+  w->edge[g] = edge;
+  for (int v = 0; v < n_vectors; v++) {
+    const uint32_t all = (1u << LANES) - 1;
+    unsigned base = (unsigned)(MAX_TRIES * g + LANES * v);
+    d->n_long += v16_list_bits(d->longs + d->n_long, many & all, base);
+    d->n_short += v16_list_bits(d->shorts + d->n_short, firsts & all, base);
+    many = LANES < 32 ? many >> LANES : 0;
+    firsts = LANES < 32 ? firsts >> LANES : 0;
+  }
+}
+
+/* Searches what is listed. Of a pair the second try may belong to another run:
+ * then it is either off the list or searched later. */
+WN_VEC void find_points(const shape sh, work *w, const todo *d) {
+  for (int i = 0; i < d->n_short; i++) {
+    int g = d->shorts[i] / MAX_TRIES, t = d->shorts[i] % MAX_TRIES;
+    wn_iq_cell cell = w->grid->cells[w->key[g][t]];
+    near_short(sh.dims, sh.bits, w->grid->near + 16 * cell.core,
+               w->size + sh.dims * g, w->root + sh.dims * g,
+               w->scale[g / sh.n_groups] + t, w->point[g] + t);
+  }
+  for (int i = 0; i < d->n_long; i++) {
+    int g = d->longs[i] / MAX_TRIES, t = d->longs[i] % MAX_TRIES;
+    w->point[g][t] = near_point(
+        sh.dims, sh.bits, w->grid, w->grid->cells[w->key[g][t]],
+        w->edge[g] >> t & 1, w->size + sh.dims * g, w->root + sh.dims * g,
+        w->scale[g / sh.n_groups][t]);
+  }
+}
+
+/* --- 4. sum up ----------------------------------------------------------- */
+
+/* qx and qq of all tries of sub-block ib. */
+WN_VEC void sum_tries(const shape sh, work *w, int ib) {
+  const int n_vectors = (2 * sh.tries + LANES) / LANES;
+  const uint32_t all = (1u << LANES) - 1;
+  vf qx[TRY_VECTORS], qq[TRY_VECTORS], odd = odd_numbers(sh.dims);
+  for (int v = 0; v < n_vectors; v++) qx[v] = qq[v] = vf_set(0);
+  for (int g = sh.n_groups * ib; g < sh.n_groups * (ib + 1); g++)
+    for (int v = 0; v < n_vectors; v++) {
+      vm off = vm_of_bits(w->off[g] >> LANES * v & all);
+      vi key = vi_pick(off, vi_load_u16(w->point[g] + LANES * v),
+                       vi_load_u16(w->key[g] + LANES * v));
       WN_UNROLL
       for (int i = 0; i < sh.dims; i++) {
         vf q = look_term(sh.dims, odd, key);
         key = vi_right(key, sh.bits);
-        int at = sh.dims * k + i;
+        int at = sh.dims * g + i;
         qx[v] = vf_add(qx[v], vf_mul(vf_set(w->weighted[at]), q));
         qq[v] = vf_add(qq[v], vf_mul(vf_mul(vf_set(w->weight[at]), q), q));
       }
     }
+  for (int v = 0; v < n_vectors; v++) {
+    vf_store(w->qx[ib] + LANES * v, qx[v]);
+    vf_store(w->qq[ib] + LANES * v, qq[v]);
   }
-  int kept = keep_try(qx, qq, n_vectors, n, scales, gains);
-  if (kept >= 0) *scale = scales[kept];
-  return kept;
 }
 
-/* --- 4. round again ------------------------------------------------------ */
+/* Keeps a try of sub-block ib. Sets its scale and keys and returns the bits
+ * of its groups that are to be rounded again. */
+WN_VEC unsigned keep(const shape sh, const wn_iq_rule *rule, const work *w,
+                     int ib, wn_iq_super *s) {
+  const int n = 2 * sh.tries + 1, n_vectors = (n + LANES - 1) / LANES;
+  vf qx[TRY_VECTORS], qq[TRY_VECTORS];
+  float scales[MAX_TRIES], gains[MAX_TRIES];
+  for (int v = 0; v < n_vectors; v++) {
+    qx[v] = vf_load(w->qx[ib] + LANES * v);
+    qq[v] = vf_load(w->qq[ib] + LANES * v);
+  }
+  int kept = keep_try(qx, qq, n_vectors, n, scales, gains);
+  const unsigned all = (1u << sh.n_groups) - 1;
+  unsigned off = kept >= 0 || rule->starts_good ? 0 : all;
+  for (int k = 0; k < sh.n_groups; k++) {
+    int g = sh.n_groups * ib + k;
+    bool is_off = kept >= 0 && (w->off[g] >> kept & 1);
+    s->key[g] = kept < 0 ? 0 : is_off ? w->point[g][kept] : w->key[g][kept];
+    off |= (unsigned)is_off << k;
+  }
+  s->scale[ib] = kept < 0 ? w->start[ib] : scales[kept];
+  if (!(s->scale[ib] > 0)) return 0;
+  if (rule->redo == WN_IQ_REDO_ALL) return all;
+  return rule->redo == WN_IQ_REDO_OFF_GRID || off == 0 ? off : all;
+}
 
-/* Keys of all groups at one inverse scale. */
-WN_VEC void round_once(const shape sh, const work *w, float id, uint16_t *key) {
+/* --- 5. round again ------------------------------------------------------ */
+
+/* Rounds the groups whose bits are set at the scale of the sub-block. */
+WN_VEC void round_again(const shape sh, const work *w, int ib, unsigned again,
+                        wn_iq_super *s) {
+  const float *size = w->size + sh.sub * ib;
+  float scale = s->scale[ib], id = 1 / scale;
   uint8_t level[32];
   for (int i = 0; i < sh.sub; i += LANES) {
-    vf v = vf_sub(vf_mul(vf_set(id), vf_load(w->size + i)), vf_set(1));
+    vf v = vf_sub(vf_mul(vf_set(id), vf_load(size + i)), vf_set(1));
     vi l = vf_bits(vf_fma(v, vf_set(.5f), vf_set(12582912.f)));
     l = vi_sub(vi_and(l, vi_set(0x7fffff)), vi_set(0x400000));
     l = vi_min(vi_max(l, vi_set(0)), vi_set(sh.max_q - 1));
     vi_store_bytes(level + i, l);
   }
   for (int k = 0; k < sh.n_groups; k++) {
-    unsigned u = 0;
-    for (int i = 0; i < sh.dims; i++)
-      u |= (unsigned)level[sh.dims * k + i] << sh.bits * i;
-    key[k] = (uint16_t)u;
+    if (!(again >> k & 1)) continue;
+    int g = sh.n_groups * ib + k;
+    uint16_t key = pack_levels(sh.dims, level + sh.dims * k);
+    wn_iq_cell cell = w->grid->cells[key];
+    s->key[g] = cell.n == 0
+                    ? key
+                    : near_point(sh.dims, sh.bits, w->grid, cell, true,
+                                 w->size + sh.dims * g, w->root + sh.dims * g,
+                                 scale);
   }
 }
 
-/* The scale after rounding again; key[] holds the kept points. */
-WN_VEC float redo_scale(const shape sh, const wn_iq_rule *rule, const work *w,
-                        const bool *on_grid, float scale, uint16_t *key) {
-  uint16_t again[8];
-  round_once(sh, w, 1 / scale, again);
-  for (int k = 0; k < sh.n_groups; k++) {
-    if (rule->redo == WN_IQ_REDO_OFF_GRID && on_grid[k]) continue;
-    wn_iq_cell cell = w->grid->cells[again[k]];
-    const float *x = w->size + sh.dims * k, *root = w->root + sh.dims * k;
-    key[k] = cell.n == 0 ? again[k]
-                         : near_point(sh.dims, sh.bits, w->grid, cell, true, x,
-                                      root, scale);
-  }
-  float qx = 0, qq = 0;
+/* The scale that fits the keys of sub-block ib best: products in lanes, sums
+ * in order. */
+WN_VEC void refit(const shape sh, const work *w, int ib, wn_iq_super *s) {
+  uint8_t level[32];
+  float xq[32], qq[32], sum_xq = 0, sum_qq = 0;
   for (int k = 0; k < sh.n_groups; k++)
-    for (int i = 0; i < sh.dims; i++) {
-      int level = key[k] >> sh.bits * i & ((1 << sh.bits) - 1);
-      float q = (float)(2 * level + 1);
-      qx += w->weighted[sh.dims * k + i] * q;
-      qq += w->weight[sh.dims * k + i] * q * q;
-    }
-  return qq > 0 ? qx / qq : scale;
+    unpack_levels(sh.dims, s->key[sh.n_groups * ib + k], level + sh.dims * k);
+  for (int i = 0; i < sh.sub; i += LANES) {
+    vi l = vi_load_bytes(level + i);
+    vf q = vi_to_float(vi_add(vi_add(l, l), vi_set(1)));
+    vf_store(xq + i, vf_mul(vf_load(w->weighted + sh.sub * ib + i), q));
+    vf weight = vf_load(w->weight + sh.sub * ib + i);
+    vf_store(qq + i, vf_mul(vf_mul(weight, q), q));
+  }
+  for (int i = 0; i < sh.sub; i++) {
+    sum_xq += xq[i];
+    sum_qq += qq[i];
+  }
+  if (sum_qq > 0) s->scale[ib] = sum_xq / sum_qq;
 }
 
 /* --- all of it ----------------------------------------------------------- */
 
-/* What prepare() finds out about a sub-block. */
-typedef struct extent {
-  float max;   /* the largest size */
-  float far;   /* the largest magnitude: sizes may be negative */
-  float heavy; /* the largest root, 1e9 for more than that */
-} extent;
-
-/* Sets weights and sizes, takes the signs off. */
-WN_VEC extent prepare(const shape sh, const wn_iq_rule *rule, const float *x,
-                      const float *importance, float variance, work *w,
-                      uint8_t *signs) {
-  vf far = vf_set(0), heavy = vf_set(0);
-  for (int i = 0; i < sh.sub; i += LANES) {
-    vf v = vf_load(x + i), vv = vf_mul(v, v), weight = vv, size = vf_abs(v);
-    if (importance)
-      weight = vf_mul(vf_load(importance + i),
-                      vf_sqrt(vf_add(vf_set(variance), vv)));
-    else if (rule->type == WN_TYPE_IQ2_S)
-      weight = vf_add(vf_set(0.25f * variance), vv);
-    vf root = vf_sqrt(weight), limit = vf_set(1e9f);
-    unsigned minus = vm_bits(vf_lt(v, vf_set(0)));
-    for (int j = 0; j < LANES; j += 8)
-      signs[(i + j) / 8] = (uint8_t)(minus >> j);
-    vf_store(w->weight + i, weight);
-    vf_store(w->root + i, root);
-    vf_store(w->size + i, size);
-    far = vf_max(far, size);
-    heavy = vf_max(heavy, vf_pick(vf_lt(root, limit), root, limit));
+/* Searches a super-block: sets *s, which is all zero. */
+WN_VEC void search_super(const shape sh, const wn_iq_rule *rule,
+                         const float *top, const float *x,
+                         const float *importance, float variance, work *w,
+                         wn_iq_super *s) {
+  unsigned again[MAX_SUBS];
+  w->n_live = 0;
+  for (int ib = 0; ib < WN_QK / sh.sub; ib++) {
+    int at = sh.sub * ib;
+    begin_sub(sh, rule, top, x + at, importance ? importance + at : NULL,
+              variance, ib, w, s);
   }
-  if (rule->even_signs)
-    for (int k = 0; k < sh.sub / 8; k++) {
-      if (__builtin_popcount(signs[k]) % 2 == 0) continue;
-      int least = wn_iq_least_value(x + 8 * k, w->weight + 8 * k);
-      w->size[8 * k + least] = -w->size[8 * k + least];
-      signs[k] ^= (uint8_t)(1u << least);
-    }
-  vf max = vf_load(w->size);
-  for (int i = 0; i < sh.sub; i += LANES) {
-    vf size = vf_load(w->size + i);
-    max = vf_max(max, size);
-    vf_store(w->weighted + i, vf_mul(vf_load(w->weight + i), size));
-  }
-  return (extent){vf_most(max), vf_most(far), vf_most(heavy)};
-}
-
-/* Sets ids and scales of the tries; `reach` is what the top
- * level stands for. False when a rounded number would leave the range in
- * which rounding works. */
-WN_VEC bool set_tries(const shape sh, const float *top, float reach, extent x,
-                      work *w) {
-  for (int t = 0; t < MAX_TRIES; t += LANES) {
-    vf id = vf_div(vf_load(top + t), vf_set(reach));
-    vf_store(w->id + t, id);
-    vf_store(w->scale + t, vf_div(vf_set(1), id));
-  }
-  return x.far * w->id[MAX_TRIES - 1] < 4e6f;
-}
-
-/* Keys and scale of a sub-block whose tries are set. */
-WN_VEC void search_tries(const shape sh, const wn_iq_rule *rule, work *w,
-                         float *scale, uint16_t *key) {
-  round_tries(sh, w);
-  find_points(sh, w);
-  int kept = choose_try(sh, w, scale), n_off = 0;
-  bool on_grid[8];
-  for (int k = 0; k < sh.n_groups; k++) {
-    on_grid[k] = kept < 0 ? rule->starts_good
-                          : w->key[k][kept] == w->point[k][kept];
-    key[k] = kept < 0 ? 0 : w->point[k][kept];
-    n_off += !on_grid[k];
-  }
-  if (*scale > 0 && (n_off > 0 || rule->redo == WN_IQ_REDO_ALL))
-    *scale = redo_scale(sh, rule, w, on_grid, *scale, key);
-}
-
-WN_VEC void search_sub(const shape sh, const wn_iq_rule *rule,
-                       const float *top, const float *x,
-                       const float *importance, float variance, int ib,
-                       work *w, wn_iq_super *s) {
-  uint8_t *signs = s->signs + sh.sub / 8 * ib;
-  extent e = prepare(sh, rule, x, importance, variance, w, signs);
-  bool nothing = rule->epsilon > 0 ? e.max < rule->epsilon : e.max == 0;
-  bool tame = e.far < 1e9f && e.heavy < 1e9f && e.max > 1e-30f;
-  float reach = e.max, scale = e.max / (float)(2 * sh.max_q - 1);
-  if (rule->fits_start && tame && !nothing) {
-    scale = wn_iq_fit_start(w->size, w->weight, e.max);
-    reach = scale * (float)sh.max_q;
-    nothing = reach <= 0;
-  }
-  if (nothing) {
-    s->skipped[ib] = true;
-    memset(signs, 0, (size_t)sh.sub / 8);
-  } else if (tame && set_tries(sh, top, reach, e, w)) {
-    search_tries(sh, rule, w, &scale, s->key + sh.n_groups * ib);
-    s->scale[ib] = scale;
-    wn_iq_settle(rule, s, ib);
-  } else {
-    wn_iq_search_sub(rule, w->grid, x, importance, variance, ib, s);
+  for (int i = 0; i < w->n_live; i++)
+    for (int k = 0; k < sh.n_groups; k++)
+      round_tries(sh, w, sh.n_groups * w->live[i] + k);
+  w->todo.n_long = w->todo.n_short = 0;
+  for (int i = 0; i < w->n_live; i++)
+    for (int k = 0; k < sh.n_groups; k++)
+      list_group(sh, w, sh.n_groups * w->live[i] + k, &w->todo);
+  find_points(sh, w, &w->todo);
+  for (int i = 0; i < w->n_live; i++) sum_tries(sh, w, w->live[i]);
+  for (int i = 0; i < w->n_live; i++)
+    again[i] = keep(sh, rule, w, w->live[i], s);
+  for (int i = 0; i < w->n_live; i++)
+    if (again[i] != 0) round_again(sh, w, w->live[i], again[i], s);
+  for (int i = 0; i < w->n_live; i++) {
+    if (again[i] != 0) refit(sh, w, w->live[i], s);
+    wn_iq_settle(rule, s, w->live[i]);
   }
 }
 
@@ -284,22 +395,19 @@ WN_VEC void encode_row(const shape sh, int type, const float *src, void *dst,
   for (size_t i = 0; i < n; i += WN_QK) {
     wn_iq_super s = {.scale = {0}};
     size_t turn = i / WN_QK % LANES, left = (n - i) / WN_QK;
-    if (turn == 0) sum_squares(src + i, WN_QK, left < LANES ? left : LANES, sums);
-    float variance = rule->sigma * sums[turn] / WN_QK;
-    for (int ib = 0; ib < WN_QK / sh.sub; ib++) {
-      size_t at = i + (size_t)(sh.sub * ib);
-      search_sub(sh, rule, top, src + at, importance ? importance + at : NULL,
-                 variance, ib, &w, &s);
-    }
+    if (turn == 0)
+      sum_squares(src + i, WN_QK, left < LANES ? left : LANES, sums);
+    search_super(sh, rule, top, src + i, importance ? importance + i : NULL,
+                 rule->sigma * sums[turn] / WN_QK, &w, &s);
     wn_iq_pack(rule, &s, (uint8_t *)dst + i / WN_QK * bytes);
   }
 }
 
-#define ENCODER(ID, name, dims, bits, sub, max_q, tries)                  \
-  static void encode_##name(const float *src, void *dst, size_t n,        \
-                            const float *importance) {                    \
-    const shape sh = {dims, bits, sub, (sub) / (dims), max_q, tries};     \
-    encode_row(sh, WN_TYPE_##ID, src, dst, n, importance);                \
+#define ENCODER(ID, name, dims, bits, sub, max_q, tries)              \
+  static void encode_##name(const float *src, void *dst, size_t n,    \
+                            const float *importance) {                \
+    const shape sh = {dims, bits, sub, (sub) / (dims), max_q, tries}; \
+    encode_row(sh, WN_TYPE_##ID, src, dst, n, importance);            \
   }
 ENCODER(IQ2_XXS, iq2_xxs, 8, 2, 32, 3, 6)
 ENCODER(IQ2_XS, iq2_xs, 8, 2, 16, 3, 9)
