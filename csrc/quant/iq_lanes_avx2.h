@@ -33,6 +33,11 @@ WN_VEC void vi_store_u16(uint16_t *p, vi a) {
   _mm_storeu_si128((__m128i *)p, _mm256_castsi256_si128(both));
 }
 
+/* a > b, of signed numbers. */
+WN_VEC vm vi_gt(vi a, vi b) { return vi_as_float(_mm256_cmpgt_epi32(a, b)); }
+/* The 32-bit numbers at p + 8 * i bytes. */
+WN_VEC vi vi_gather8(const void *p, vi i) { return _mm256_i32gather_epi32(p, i, 8); }
+
 /* Lanes moved up by one; lane 0 takes the last lane of `before`. */
 WN_VEC vi vi_follow(vi before, vi a) {
   __m256i middle = _mm256_permute2x128_si256(before, a, 0x21);

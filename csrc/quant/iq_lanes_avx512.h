@@ -34,6 +34,11 @@ WN_VEC void vi_store_u16(uint16_t *p, vi a) {
   _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(a));
 }
 
+/* a > b, of signed numbers. */
+WN_VEC vm vi_gt(vi a, vi b) { return _mm512_cmpgt_epi32_mask(a, b); }
+/* The 32-bit numbers at p + 8 * i bytes. */
+WN_VEC vi vi_gather8(const void *p, vi i) { return _mm512_i32gather_epi32(i, p, 8); }
+
 /* Lanes moved up by one; lane 0 takes the last lane of `before`. */
 WN_VEC vi vi_follow(vi before, vi a) { return _mm512_alignr_epi32(a, before, 15); }
 /* 8 unsigned 16-bit numbers, in each half. */

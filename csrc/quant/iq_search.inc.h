@@ -44,10 +44,10 @@ typedef struct work {
   float scale[MAX_SUBS][MAX_TRIES];       /* 1 / id */
   float qx[MAX_SUBS][MAX_TRIES], qq[MAX_SUBS][MAX_TRIES];
   /* Per group: the keys as rounded; bits of the tries with a value at the
-   * edge of its rounding interval, that begin a run of equal keys, whose key
-   * is off the grid; for these the nearest points. */
+   * edge of its rounding interval, and whose key is off the grid; for these
+   * the nearest points. */
   uint16_t key[MAX_GROUPS + 1][MAX_TRIES];
-  uint32_t edge[MAX_GROUPS], starts[MAX_GROUPS], off[MAX_GROUPS];
+  uint32_t edge[MAX_GROUPS], off[MAX_GROUPS];
   uint16_t point[MAX_GROUPS + 1][MAX_TRIES];
   todo todo;
 } work;
@@ -171,57 +171,68 @@ WN_VEC vi round_group(const shape sh, const float *size, vf id, vf *off) {
   return vi_sub(key, vi_set((int)excess));
 }
 
-/* Sets w->key, w->edge and w->starts of group g. */
-WN_VEC void round_tries(const shape sh, work *w, int g) {
+/* What rounding says about the tries of a group, a bit per try. */
+typedef struct verdict {
+  uint32_t starts; /* begins a run of equal keys */
+  uint32_t off;    /* the key is off the grid */
+  uint32_t many;   /* ... with more neighbours in its core than 8 */
+  uint32_t edge;   /* a value lies at the edge of its rounding interval */
+} verdict;
+
+/* Sets w->key of group g. */
+WN_VEC verdict round_tries(const shape sh, work *w, int g) {
   const int n_vectors = (2 * sh.tries + LANES) / LANES;
   const float *ids = w->id[g / sh.n_groups];
-  uint32_t edge = 0, starts = 0;
+  verdict d = {0, 0, 0, 0};
   vi before = vi_set(-1);
   for (int v = 0; v < n_vectors; v++) {
     vf off, id = vf_load(ids + LANES * v);
     vi key = round_group(sh, w->size + sh.dims * g, id, &off);
     vi_store_u16(w->key[g] + LANES * v, key);
-    vm same = vi_eq(key, vi_follow(before, key));
-    starts |= (vm_bits(same) ^ ((1u << LANES) - 1)) << LANES * v;
-    edge |= vm_bits(vf_lt(vf_set(0.49999f), off)) << LANES * v;
+    /* Core and n_core of the cell; n_core is the upper half. */
+    vi cell = vi_gather8(&w->grid->cells[0].core, key);
+    const uint32_t all = (1u << LANES) - 1;
+    uint32_t same = vm_bits(vi_eq(key, vi_follow(before, key)));
+    d.starts |= (same ^ all) << LANES * v;
+    d.off |= vm_bits(vi_gt(cell, vi_set(0xffff))) << LANES * v;
+    d.many |= vm_bits(vi_gt(cell, vi_set(0x8ffff))) << LANES * v;
+    d.edge |= vm_bits(vf_lt(vf_set(0.49999f), off)) << LANES * v;
     before = key;
   }
-  w->edge[g] = edge;
-  w->starts[g] = starts;
+  return d;
 }
 
 /* --- 3. find neighbours -------------------------------------------------- */
 
 enum { TRIES_AT_ONCE = LANES / 8 };
 
-/* Lists what to search in group g. A run with a value at the edge of rounding
- * counts as edge everywhere. */
+/* Every second try of each run, its first included. A run that begins at an
+ * odd try takes the odd ones: an addition carries from its start to the next
+ * start at an even try. */
+WN_VEC uint32_t every_second(uint32_t starts) {
+  const uint32_t even = 0x55555555;
+  uint32_t odd_starts = starts & ~even, others = ~(starts & even);
+  uint32_t odd_runs = (((odd_starts + others) ^ others) | odd_starts) & others;
+  return even ^ odd_runs;
+}
+
+/* Rounds group g and lists what to search there. */
 WN_VEC void list_group(const shape sh, work *w, int g, todo *d) {
   const int n_vectors = (2 * sh.tries + LANES) / LANES, n = 2 * sh.tries + 1;
-  uint32_t starts = w->starts[g] & ((2u << (n - 1)) - 1);
-  uint32_t off = 0, edge = 0, few = 0, pairs = 0;
-  while (starts != 0) {
-    int a = __builtin_ctz(starts);
-    starts &= starts - 1;
-    int end = starts != 0 ? __builtin_ctz(starts) : n;
-    uint32_t run = (2u << (end - 1)) - (1u << a);
-    wn_iq_cell cell = w->grid->cells[w->key[g][a]];
-    off |= cell.n != 0 ? run : 0;
-    edge |= (w->edge[g] & run) != 0 ? run : 0;
-    few |= cell.n_core <= 8 ? run : 0;
-    pairs |= run & 0x55555555u << a;
-  }
-  few &= TRIES_AT_ONCE == 2 ? off & ~edge : 0;
-  uint32_t many = off & ~few, firsts = few & pairs;
+  const uint32_t all = (2u << (n - 1)) - 1, lanes = (1u << LANES) - 1;
+  verdict r = round_tries(sh, w, g);
+  uint32_t off = r.off & all, few = off & ~r.many;
+  if (TRIES_AT_ONCE == 1 || r.edge != 0) few = 0;
+  uint32_t longs = off & ~few, shorts = few & every_second(r.starts);
   w->off[g] = off;
-  w->edge[g] = edge;
+  w->edge[g] = r.edge;
   for (int v = 0; v < n_vectors; v++) {
-    const uint32_t all = (1u << LANES) - 1;
     unsigned base = (unsigned)(MAX_TRIES * g + LANES * v);
-    d->n_long += v16_list_bits(d->longs + d->n_long, many & all, base);
-    d->n_short += v16_list_bits(d->shorts + d->n_short, firsts & all, base);
-    many = LANES < 32 ? many >> LANES : 0;
-    firsts = LANES < 32 ? firsts >> LANES : 0;
+    d->n_long += v16_list_bits(d->longs + d->n_long,
+                               longs >> LANES * v & lanes, base);
+    if (TRIES_AT_ONCE == 1) continue;
+    d->n_short += v16_list_bits(d->shorts + d->n_short,
+                                shorts >> LANES * v & lanes, base);
   }
 }
 
@@ -361,9 +372,6 @@ WN_VEC void search_super(const shape sh, const wn_iq_rule *rule,
     begin_sub(sh, rule, top, x + at, importance ? importance + at : NULL,
               variance, ib, w, s);
   }
-  for (int i = 0; i < w->n_live; i++)
-    for (int k = 0; k < sh.n_groups; k++)
-      round_tries(sh, w, sh.n_groups * w->live[i] + k);
   w->todo.n_long = w->todo.n_short = 0;
   for (int i = 0; i < w->n_live; i++)
     for (int k = 0; k < sh.n_groups; k++)
