@@ -68,6 +68,7 @@ WN_VEC vf distances(int dims, int bits, const terms *t, vi key) {
 /* Lanes of the neighbours at `at` ... that exist; the list has n. */
 WN_VEC unsigned lanes_left(int n, int at) {
   int left = n - at;
+  if (left < 0) left = 0;
   return left >= LANES ? (1u << LANES) - 1 : (1u << left) - 1;
 }
 
@@ -102,7 +103,7 @@ WN_VEC uint16_t find_nearest(int dims, int bits, const terms *t,
   unsigned hit = vm_bits(vf_eq(best, vf_set(least)));
   if ((hit & (hit - 1)) != 0) /* equals in two lanes: the first in order */
     return near[position_of(dims, bits, t, near, n, least)];
-  int keys[LANES];
+  _Alignas(64) int keys[LANES];
   vi_store(keys, key);
   return (uint16_t)keys[__builtin_ctz(hit)];
 }
@@ -126,25 +127,62 @@ WN_VEC uint16_t near_point(int dims, int bits, const wn_iq_grid *grid,
   return find_nearest(dims, bits, &t, grid->near + 16 * cell.core, cell.n_core);
 }
 
-/* Where a list has at most 8 neighbours, a register takes it for TRIES_AT_ONCE
- * scales, 8 lanes each. The terms are computed per lane, without tables.
- * Writes the nearest keys at scales scale[0] and (AVX-512) scale[1] to point;
- * the list and the group are the same for both. */
-WN_VEC void near_short(int dims, int bits, const uint16_t *near,
-                       const float *x, const float *weight, const float *scale,
-                       uint16_t *point) {
-  vi key = vi_load8_u16(near);
-  vf odd = odd_numbers(dims), s = vf_set_halves(scale), sum = vf_set(0);
-  WN_UNROLL
-  for (int i = 0; i < dims; i++) {
-    vf diff = vf_sub(vf_mul(s, look_term(dims, odd, key)), vf_set(x[i]));
-    vf term = vf_mul(vf_mul(vf_set(weight[i]), diff), diff);
-    sum = i == 0 ? term : vf_add(sum, term);
-    key = vi_right(key, bits);
+/* The distance of point g from a group x is, as a function of the scale s,
+ *   D_g(s) = s * V_g(s) + C,   V_g(s) = A_g s - B_g,
+ *   A = sum w q^2,   B = 2 sum w q x,   C = sum w x^2, the same for all g.
+ * So the nearest point is the one with the lowest line V: two operations per
+ * point for all tries at once, where the reference needs forty. */
+typedef struct lines {
+  _Alignas(64) float a[16], b[16];
+} lines;
+
+/* Lines of the n <= 16 neighbours of a list; those after them, up to a
+ * multiple of LANES, are never lowest. Roundings may fuse: see lowest_line. */
+WN_VEC void make_lines(int dims, int bits, const uint16_t *near, int n,
+                       const float *x, const float *weight, lines *l) {
+  for (int at = 0; at < n; at += LANES) {
+    vi key = vi_load_u16(near + at);
+    vf a = vf_set(0), b = a, odd = odd_numbers(dims);
+    WN_UNROLL
+    for (int i = 0; i < dims; i++) {
+      vf q = look_term(dims, odd, key), wq = vf_mul(vf_set(weight[i]), q);
+      a = vf_fma(wq, q, a);
+      b = vf_fma(wq, vf_set(x[i]), b);
+      key = vi_right(key, bits);
+    }
+    vm listed = vm_of_bits(lanes_left(n, at));
+    vf_store(l->a + at, vf_pick(listed, a, vf_set(0)));
+    vf_store(l->b + at, vf_pick(listed, vf_add(b, b), vf_set(-3e38f)));
   }
-  unsigned hit = vm_bits(vf_eq(sum, vf_least8(sum)));
-  point[0] = near[__builtin_ctz(hit)];
-  if (LANES > 8) point[1] = near[__builtin_ctz(hit >> LANES / 2)];
+}
+
+/* The keys of the lowest of n lines at LANES scales. Bits of *sure: the point
+ * is also what the reference finds.
+ *
+ * Let h be any other point and d the computed distances. They are off by at
+ * most alpha D + beta with alpha = 4.8e-6 and beta = 1e-9 s^2 Q W, where Q is
+ * the largest q^2 and W = sum w: a term w (s q - x)^2 has a relative error of
+ * 10 roundings, and s q - x an absolute one of a rounding of s q (2 |s q - x|
+ * s q is split by the inequality of the means at ratio 64). The computed V are
+ * off by 11 roundings of A s + |B|, which is at most 2 s Q W + C / s. So
+ * d_h > d_g when
+ *   V_h - V_g > 1.1e-5 D_g / s + 2.7e-6 s Q W + 1.4e-6 C / s.
+ * `margin` has twice that without the part of V in D_g / s = V_g + C / s:
+ *   margin = 2.4e-5 C / s + 5.4e-6 s Q W. */
+WN_VEC vi lowest_line(const lines *l, const uint16_t *near, int n, vf scale,
+                      vf margin, vm *sure) {
+  vf best = vf_set(3e38f), second = best;
+  vi key = vi_set(0);
+  for (int j = 0; j < n; j += 4)
+    WN_UNROLL
+    for (int i = j; i < j + 4; i++) {
+      vf v = vf_fms(scale, vf_set(l->a[i]), vf_set(l->b[i]));
+      key = vi_pick(vf_lt(v, best), vi_set(near[i]), key);
+      second = vf_min(second, vf_max(v, best));
+      best = vf_min(v, best);
+    }
+  *sure = vf_lt(vf_fma(best, vf_set(1 + 2e-5f), margin), second);
+  return key;
 }
 
 WN_TARGET_END

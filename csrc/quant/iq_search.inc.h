@@ -24,32 +24,28 @@ typedef struct shape {
 } shape;
 
 enum { MAX_SUBS = 16, MAX_GROUPS = 64 };
-
-/* Places to search, as MAX_TRIES * group + try: those with more than 8
- * neighbours one by one, the others TRIES_AT_ONCE. */
-typedef struct todo {
-  int n_long, n_short;
-  uint16_t longs[MAX_GROUPS * MAX_TRIES + LANES];
-  uint16_t shorts[MAX_GROUPS * MAX_TRIES + LANES];
-} todo;
+#define ALL_LANES ((1u << LANES) - 1)
 
 /* A super-block while it is searched. Groups are counted through it. */
 typedef struct work {
   const wn_iq_grid *grid;
-  float weight[WN_QK], root[WN_QK], size[WN_QK];
-  float weighted[WN_QK];                  /* weight * size */
+  _Alignas(64) float weight[WN_QK], root[WN_QK], size[WN_QK];
+  _Alignas(64) float weighted[WN_QK];                  /* weight * size */
   int n_live, live[MAX_SUBS];             /* sub-blocks to be searched here */
   float start[MAX_SUBS], reach[MAX_SUBS]; /* first scale; what top maps to */
-  float id[MAX_SUBS][MAX_TRIES];          /* the tries, ascending */
-  float scale[MAX_SUBS][MAX_TRIES];       /* 1 / id */
-  float qx[MAX_SUBS][MAX_TRIES], qq[MAX_SUBS][MAX_TRIES];
-  /* Per group: the keys as rounded; bits of the tries with a value at the
-   * edge of its rounding interval, and whose key is off the grid; for these
-   * the nearest points. */
-  uint16_t key[MAX_GROUPS + 1][MAX_TRIES];
-  uint32_t edge[MAX_GROUPS], off[MAX_GROUPS];
-  uint16_t point[MAX_GROUPS + 1][MAX_TRIES];
-  todo todo;
+  _Alignas(64) float id[MAX_SUBS][MAX_TRIES];          /* the tries, ascending */
+  _Alignas(64) float scale[MAX_SUBS][MAX_TRIES];       /* 1 / id */
+  _Alignas(64) float qx[MAX_SUBS][MAX_TRIES], qq[MAX_SUBS][MAX_TRIES];
+  float margin[MAX_GROUPS][2]; /* factors of 1 / s and s, see lowest_line */
+  /* Per group: the keys as rounded; whether a value lies at the edge of its
+   * rounding interval in some try; bits of the tries whose key is off the
+   * grid, and the keys of the nearest points of these. */
+  _Alignas(64) uint16_t key[MAX_GROUPS][MAX_TRIES];
+  bool edge[MAX_GROUPS];
+  uint32_t off[MAX_GROUPS];
+  _Alignas(64) uint32_t point[MAX_GROUPS][MAX_TRIES];
+  /* First and last tries of runs off the grid; tries to search one by one. */
+  uint32_t first[MAX_GROUPS], last[MAX_GROUPS], alone[MAX_GROUPS];
 } work;
 
 /* --- 1. weigh ------------------------------------------------------------ */
@@ -65,6 +61,21 @@ WN_VEC unsigned odd_ones_out(unsigned minus, vf cost) {
     flips |= first * odd << i;
   }
   return flips;
+}
+
+/* Sets the margins of a sub-block's groups. */
+WN_VEC void set_margins(const shape sh, int ib, work *w) {
+  const float top = (float)(2 * sh.max_q - 1);
+  for (int g = sh.n_groups * ib; g < sh.n_groups * (ib + 1); g++) {
+    const float *x = w->size + sh.dims * g, *root = w->root + sh.dims * g;
+    float sum = 0, sum2 = 0;
+    for (int i = 0; i < sh.dims; i++) {
+      sum += root[i];
+      sum2 += root[i] * x[i] * x[i];
+    }
+    w->margin[g][0] = 2.4e-5f * sum2;
+    w->margin[g][1] = 5.4e-6f * top * top * sum;
+  }
 }
 
 /* What weigh() finds out about a sub-block. */
@@ -138,6 +149,7 @@ WN_VEC void begin_sub(const shape sh, const wn_iq_rule *rule, const float *top,
     s->skipped[ib] = true;
     memset(signs, 0, (size_t)sh.sub / 8);
   } else if (tame && set_tries(top, e.far, ib, w)) {
+    set_margins(sh, ib, w);
     w->live[w->n_live++] = ib;
   } else {
     wn_iq_search_sub(rule, w->grid, x, importance, variance, ib, s);
@@ -171,86 +183,71 @@ WN_VEC vi round_group(const shape sh, const float *size, vf id, vf *off) {
   return vi_sub(key, vi_set((int)excess));
 }
 
-/* What rounding says about the tries of a group, a bit per try. */
-typedef struct verdict {
-  uint32_t starts; /* begins a run of equal keys */
-  uint32_t off;    /* the key is off the grid */
-  uint32_t many;   /* ... with more neighbours in its core than 8 */
-  uint32_t edge;   /* a value lies at the edge of its rounding interval */
-} verdict;
-
-/* Sets w->key of group g. */
-WN_VEC verdict round_tries(const shape sh, work *w, int g) {
+/* Rounds group g: sets its keys and what they say. Tries in idle lanes repeat
+ * the last one. */
+WN_VEC void round_tries(const shape sh, work *w, int g) {
   const int n_vectors = (2 * sh.tries + LANES) / LANES;
   const float *ids = w->id[g / sh.n_groups];
-  verdict d = {0, 0, 0, 0};
-  vi before = vi_set(-1);
+  uint32_t starts = 0, edge = 0, off = 0, large = 0;
+  WN_UNROLL
   for (int v = 0; v < n_vectors; v++) {
-    vf off, id = vf_load(ids + LANES * v);
-    vi key = round_group(sh, w->size + sh.dims * g, id, &off);
+    vf rest, id = vf_load(ids + LANES * v);
+    vi key = round_group(sh, w->size + sh.dims * g, id, &rest);
     vi_store_u16(w->key[g] + LANES * v, key);
     /* Core and n_core of the cell; n_core is the upper half. */
     vi cell = vi_gather8(&w->grid->cells[0].core, key);
-    const uint32_t all = (1u << LANES) - 1;
-    uint32_t same = vm_bits(vi_eq(key, vi_follow(before, key)));
-    d.starts |= (same ^ all) << LANES * v;
-    d.off |= vm_bits(vi_gt(cell, vi_set(0xffff))) << LANES * v;
-    d.many |= vm_bits(vi_gt(cell, vi_set(0x8ffff))) << LANES * v;
-    d.edge |= vm_bits(vf_lt(vf_set(0.49999f), off)) << LANES * v;
-    before = key;
+    uint32_t same = vm_bits(vi_eq(key, vi_follow(vi_set(-1), key)));
+    starts |= (same ^ ALL_LANES) << LANES * v;
+    edge |= vm_bits(vf_lt(vf_set(0.49999f), rest)) << LANES * v;
+    off |= vm_bits(vi_gt(cell, vi_set(0xffff))) << LANES * v;
+    large |= vm_bits(vi_gt(cell, vi_set(0x10ffff))) << LANES * v;
   }
-  return d;
+  bool tiny = !(w->margin[g][0] > 1e-24f); /* sums may have lost bits */
+  uint32_t alone = tiny || edge != 0 ? off : large, runs = off & ~alone;
+  uint32_t ends = starts >> 1 | 1u << (n_vectors * LANES - 1);
+  w->off[g] = off;
+  w->edge[g] = edge != 0;
+  w->alone[g] = alone;
+  w->first[g] = starts & runs;
+  w->last[g] = ends & runs;
 }
 
 /* --- 3. find neighbours -------------------------------------------------- */
 
-enum { TRIES_AT_ONCE = LANES / 8 };
-
-/* Every second try of each run, its first included. A run that begins at an
- * odd try takes the odd ones: an addition carries from its start to the next
- * start at an even try. */
-WN_VEC uint32_t every_second(uint32_t starts) {
-  const uint32_t even = 0x55555555;
-  uint32_t odd_starts = starts & ~even, others = ~(starts & even);
-  uint32_t odd_runs = (((odd_starts + others) ^ others) | odd_starts) & others;
-  return even ^ odd_runs;
+/* Finds the points of tries a .. e of group g, a run within a vector. Returns
+ * the bits of tries where that is not sure. */
+WN_VEC uint32_t search_run(const shape sh, work *w, int g, int a, int e) {
+  const int ib = g / sh.n_groups, v = a & -LANES;
+  wn_iq_cell cell = w->grid->cells[w->key[g][a]];
+  const uint16_t *near = w->grid->near + 16 * cell.core;
+  lines l;
+  make_lines(sh.dims, sh.bits, near, cell.n_core, w->size + sh.dims * g,
+             w->root + sh.dims * g, &l);
+  vf scale = vf_load(w->scale[ib] + v), id = vf_load(w->id[ib] + v);
+  vf margin = vf_mul(scale, vf_set(w->margin[g][1]));
+  margin = vf_fma(id, vf_set(w->margin[g][0]), margin);
+  vm sure;
+  vi key = lowest_line(&l, near, cell.n_core, scale, margin, &sure);
+  uint32_t mine = (2u << (e - v)) - (1u << (a - v));
+  uint32_t *out = w->point[g] + v;
+  vi_store(out, vi_pick(vm_of_bits(mine), key, vi_load(out)));
+  return (mine & ~vm_bits(sure)) << v;
 }
 
-/* Rounds group g and lists what to search there. */
-WN_VEC void list_group(const shape sh, work *w, int g, todo *d) {
-  const int n_vectors = (2 * sh.tries + LANES) / LANES, n = 2 * sh.tries + 1;
-  const uint32_t all = (2u << (n - 1)) - 1, lanes = (1u << LANES) - 1;
-  verdict r = round_tries(sh, w, g);
-  uint32_t off = r.off & all, few = off & ~r.many;
-  if (TRIES_AT_ONCE == 1 || r.edge != 0) few = 0;
-  uint32_t longs = off & ~few, shorts = few & every_second(r.starts);
-  w->off[g] = off;
-  w->edge[g] = r.edge;
-  for (int v = 0; v < n_vectors; v++) {
-    unsigned base = (unsigned)(MAX_TRIES * g + LANES * v);
-    d->n_long += v16_list_bits(d->longs + d->n_long,
-                               longs >> LANES * v & lanes, base);
-    if (TRIES_AT_ONCE == 1) continue;
-    d->n_short += v16_list_bits(d->shorts + d->n_short,
-                                shorts >> LANES * v & lanes, base);
+/* Sets w->point where w->off says so; other points are garbage. */
+WN_VEC void find_points(const shape sh, work *w, int g) {
+  uint32_t first = w->first[g], last = w->last[g], alone = w->alone[g];
+  while (first != 0) {
+    alone |= search_run(sh, w, g, __builtin_ctz(first), __builtin_ctz(last));
+    first &= first - 1;
+    last &= last - 1;
   }
-}
-
-/* Searches what is listed. Of a pair the second try may belong to another run:
- * then it is either off the list or searched later. */
-WN_VEC void find_points(const shape sh, work *w, const todo *d) {
-  for (int i = 0; i < d->n_short; i++) {
-    int g = d->shorts[i] / MAX_TRIES, t = d->shorts[i] % MAX_TRIES;
-    wn_iq_cell cell = w->grid->cells[w->key[g][t]];
-    near_short(sh.dims, sh.bits, w->grid->near + 16 * cell.core,
-               w->size + sh.dims * g, w->root + sh.dims * g,
-               w->scale[g / sh.n_groups] + t, w->point[g] + t);
-  }
-  for (int i = 0; i < d->n_long; i++) {
-    int g = d->longs[i] / MAX_TRIES, t = d->longs[i] % MAX_TRIES;
+  while (alone != 0) {
+    int t = __builtin_ctz(alone);
+    alone &= alone - 1;
     w->point[g][t] = near_point(
-        sh.dims, sh.bits, w->grid, w->grid->cells[w->key[g][t]],
-        w->edge[g] >> t & 1, w->size + sh.dims * g, w->root + sh.dims * g,
+        sh.dims, sh.bits, w->grid, w->grid->cells[w->key[g][t]], w->edge[g],
+        w->size + sh.dims * g, w->root + sh.dims * g,
         w->scale[g / sh.n_groups][t]);
   }
 }
@@ -260,13 +257,12 @@ WN_VEC void find_points(const shape sh, work *w, const todo *d) {
 /* qx and qq of all tries of sub-block ib. */
 WN_VEC void sum_tries(const shape sh, work *w, int ib) {
   const int n_vectors = (2 * sh.tries + LANES) / LANES;
-  const uint32_t all = (1u << LANES) - 1;
   vf qx[TRY_VECTORS], qq[TRY_VECTORS], odd = odd_numbers(sh.dims);
   for (int v = 0; v < n_vectors; v++) qx[v] = qq[v] = vf_set(0);
   for (int g = sh.n_groups * ib; g < sh.n_groups * (ib + 1); g++)
     for (int v = 0; v < n_vectors; v++) {
-      vm off = vm_of_bits(w->off[g] >> LANES * v & all);
-      vi key = vi_pick(off, vi_load_u16(w->point[g] + LANES * v),
+      vm off = vm_of_bits(w->off[g] >> LANES * v & ALL_LANES);
+      vi key = vi_pick(off, vi_load(w->point[g] + LANES * v),
                        vi_load_u16(w->key[g] + LANES * v));
       WN_UNROLL
       for (int i = 0; i < sh.dims; i++) {
@@ -289,7 +285,7 @@ WN_VEC unsigned keep(const shape sh, const wn_iq_rule *rule, const work *w,
                      int ib, wn_iq_super *s) {
   const int n = 2 * sh.tries + 1, n_vectors = (n + LANES - 1) / LANES;
   vf qx[TRY_VECTORS], qq[TRY_VECTORS];
-  float scales[MAX_TRIES], gains[MAX_TRIES];
+  _Alignas(64) float scales[MAX_TRIES], gains[MAX_TRIES];
   for (int v = 0; v < n_vectors; v++) {
     qx[v] = vf_load(w->qx[ib] + LANES * v);
     qq[v] = vf_load(w->qq[ib] + LANES * v);
@@ -300,7 +296,9 @@ WN_VEC unsigned keep(const shape sh, const wn_iq_rule *rule, const work *w,
   for (int k = 0; k < sh.n_groups; k++) {
     int g = sh.n_groups * ib + k;
     bool is_off = kept >= 0 && (w->off[g] >> kept & 1);
-    s->key[g] = kept < 0 ? 0 : is_off ? w->point[g][kept] : w->key[g][kept];
+    s->key[g] = kept < 0 ? 0
+                : is_off ? (uint16_t)w->point[g][kept]
+                         : w->key[g][kept];
     off |= (unsigned)is_off << k;
   }
   s->scale[ib] = kept < 0 ? w->start[ib] : scales[kept];
@@ -316,7 +314,7 @@ WN_VEC void round_again(const shape sh, const work *w, int ib, unsigned again,
                         wn_iq_super *s) {
   const float *size = w->size + sh.sub * ib;
   float scale = s->scale[ib], id = 1 / scale;
-  uint8_t level[32];
+  _Alignas(64) uint8_t level[32];
   for (int i = 0; i < sh.sub; i += LANES) {
     vf v = vf_sub(vf_mul(vf_set(id), vf_load(size + i)), vf_set(1));
     vi l = vf_bits(vf_fma(v, vf_set(.5f), vf_set(12582912.f)));
@@ -340,8 +338,9 @@ WN_VEC void round_again(const shape sh, const work *w, int ib, unsigned again,
 /* The scale that fits the keys of sub-block ib best: products in lanes, sums
  * in order. */
 WN_VEC void refit(const shape sh, const work *w, int ib, wn_iq_super *s) {
-  uint8_t level[32];
-  float xq[32], qq[32], sum_xq = 0, sum_qq = 0;
+  _Alignas(64) uint8_t level[32];
+  _Alignas(64) float xq[32], qq[32];
+  float sum_xq = 0, sum_qq = 0;
   for (int k = 0; k < sh.n_groups; k++)
     unpack_levels(sh.dims, s->key[sh.n_groups * ib + k], level + sh.dims * k);
   for (int i = 0; i < sh.sub; i += LANES) {
@@ -372,11 +371,12 @@ WN_VEC void search_super(const shape sh, const wn_iq_rule *rule,
     begin_sub(sh, rule, top, x + at, importance ? importance + at : NULL,
               variance, ib, w, s);
   }
-  w->todo.n_long = w->todo.n_short = 0;
   for (int i = 0; i < w->n_live; i++)
     for (int k = 0; k < sh.n_groups; k++)
-      list_group(sh, w, sh.n_groups * w->live[i] + k, &w->todo);
-  find_points(sh, w, &w->todo);
+      round_tries(sh, w, sh.n_groups * w->live[i] + k);
+  for (int i = 0; i < w->n_live; i++)
+    for (int k = 0; k < sh.n_groups; k++)
+      find_points(sh, w, sh.n_groups * w->live[i] + k);
   for (int i = 0; i < w->n_live; i++) sum_tries(sh, w, w->live[i]);
   for (int i = 0; i < w->n_live; i++)
     again[i] = keep(sh, rule, w, w->live[i], s);
@@ -392,7 +392,7 @@ WN_VEC void encode_row(const shape sh, int type, const float *src, void *dst,
                        size_t n, const float *importance) {
   const wn_iq_rule *rule = wn_iq_rule_of(type);
   size_t bytes = wn_type(type)->bytes;
-  float sums[LANES] = {0}, top[MAX_TRIES];
+  _Alignas(64) float sums[LANES] = {0}, top[MAX_TRIES];
   work w;
   w.grid = wn_iq_grid_of(type);
   /* What the largest value maps to; the last try fills the idle lanes. */

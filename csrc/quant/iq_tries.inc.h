@@ -72,7 +72,7 @@ WN_VEC int keep_try(const vf *qx, const vf *qq, int n_vectors, int n,
  * order, for i < n <= LANES: lane i runs sum i. len is a multiple of LANES. */
 static void sum_squares(const float *x, size_t len, size_t n, float *sums) {
   const float *row[LANES];
-  float turned[LANES * LANES];
+  _Alignas(64) float turned[LANES * LANES];
   vf sum = vf_set(0);
   for (size_t i = 0; i < LANES; i++)
     row[i] = x + len * (i < n ? i : n - 1);
