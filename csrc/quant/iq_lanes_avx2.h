@@ -33,6 +33,17 @@ WN_VEC void vi_store_u16(uint16_t *p, vi a) {
   _mm_storeu_si128((__m128i *)p, _mm256_castsi256_si128(both));
 }
 
+/* The last 4 bits of each lane replaced by those of i, which has no others. */
+WN_VEC vf vf_with_low4(vf a, vi i) {
+  __m256i high = _mm256_andnot_si256(_mm256_set1_epi32(15), vf_bits(a));
+  return vi_as_float(_mm256_or_si256(high, i));
+}
+/* The number p[i & 15] for each lane. */
+WN_VEC vi vi_look16_u16(const uint16_t *p, vi i) {
+  vi low = _mm256_permutevar8x32_epi32(vi_load_u16(p), i);
+  vi high = _mm256_permutevar8x32_epi32(vi_load_u16(p + 8), i);
+  return vi_pick(vi_as_float(_mm256_slli_epi32(i, 28)), high, low);
+}
 /* a > b, of signed numbers. */
 WN_VEC vm vi_gt(vi a, vi b) { return vi_as_float(_mm256_cmpgt_epi32(a, b)); }
 /* The 32-bit numbers at p + 8 * i bytes. */

@@ -34,6 +34,14 @@ WN_VEC void vi_store_u16(uint16_t *p, vi a) {
   _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(a));
 }
 
+/* The last 4 bits of each lane replaced by those of i, which has no others. */
+WN_VEC vf vf_with_low4(vf a, vi i) {
+  return vi_as_float(_mm512_ternarylogic_epi32(vf_bits(a), vi_set(15), i, 0xba));
+}
+/* The number p[i & 15] for each lane. */
+WN_VEC vi vi_look16_u16(const uint16_t *p, vi i) {
+  return _mm512_permutexvar_epi32(i, vi_load_u16(p));
+}
 /* a > b, of signed numbers. */
 WN_VEC vm vi_gt(vi a, vi b) { return _mm512_cmpgt_epi32_mask(a, b); }
 /* The 32-bit numbers at p + 8 * i bytes. */

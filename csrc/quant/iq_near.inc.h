@@ -137,7 +137,7 @@ typedef struct lines {
 } lines;
 
 /* Lines of the n <= 16 neighbours of a list; those after them, up to a
- * multiple of LANES, are never lowest. Roundings may fuse: see lowest_line. */
+ * multiple of 8, are never lowest. Roundings may fuse: see lowest_line. */
 WN_VEC void make_lines(int dims, int bits, const uint16_t *near, int n,
                        const float *x, const float *weight, lines *l) {
   for (int at = 0; at < n; at += LANES) {
@@ -159,30 +159,33 @@ WN_VEC void make_lines(int dims, int bits, const uint16_t *near, int n,
 /* The keys of the lowest of n lines at LANES scales. Bits of *sure: the point
  * is also what the reference finds.
  *
- * Let h be any other point and d the computed distances. They are off by at
- * most alpha D + beta with alpha = 4.8e-6 and beta = 1e-9 s^2 Q W, where Q is
- * the largest q^2 and W = sum w: a term w (s q - x)^2 has a relative error of
- * 10 roundings, and s q - x an absolute one of a rounding of s q (2 |s q - x|
- * s q is split by the inequality of the means at ratio 64). The computed V are
- * off by 11 roundings of A s + |B|, which is at most 2 s Q W + C / s. So
- * d_h > d_g when
- *   V_h - V_g > 1.1e-5 D_g / s + 2.7e-6 s Q W + 1.4e-6 C / s.
- * `margin` has twice that without the part of V in D_g / s = V_g + C / s:
- *   margin = 2.4e-5 C / s + 5.4e-6 s Q W. */
+ * A line's number replaces the last 4 bits of V, so that the minimum brings
+ * it along. Let h be any other point than the lowest g, and d the computed
+ * distances. They are off by at most alpha D + beta with alpha = 4.8e-6 and
+ * beta = 1e-9 s^2 Q W, where Q is the largest q^2 and W = sum w: a term
+ * w (s q - x)^2 has a relative error of 10 roundings, and s q - x an absolute
+ * one of a rounding of s q (2 |s q - x| s q is split by the inequality of the
+ * means at ratio 64). V is off by 43 roundings of A s + |B|, 32 of them for
+ * the number, and A s + |B| is at most 2 s Q W + C / s. So d_h > d_g when
+ *   V_h - V_g > 1.1e-5 D_g / s + 1.1e-5 s Q W + 5.2e-6 C / s.
+ * `margin` has more than that without the part of V in D_g / s = V_g + C / s,
+ * which is twice what is needed:
+ *   margin = 2.7e-5 C / s + 1.4e-5 s Q W. */
 WN_VEC vi lowest_line(const lines *l, const uint16_t *near, int n, vf scale,
                       vf margin, vm *sure) {
+  static const int32_t number[16] = {0, 1, 2,  3,  4,  5,  6,  7,
+                                     8, 9, 10, 11, 12, 13, 14, 15};
   vf best = vf_set(3e38f), second = best;
-  vi key = vi_set(0);
   for (int j = 0; j < n; j += 4)
     WN_UNROLL
     for (int i = j; i < j + 4; i++) {
       vf v = vf_fms(scale, vf_set(l->a[i]), vf_set(l->b[i]));
-      key = vi_pick(vf_lt(v, best), vi_set(near[i]), key);
+      v = vf_with_low4(v, vi_set(number[i]));
       second = vf_min(second, vf_max(v, best));
       best = vf_min(v, best);
     }
   *sure = vf_lt(vf_fma(best, vf_set(1 + 2e-5f), margin), second);
-  return key;
+  return vi_look16_u16(near, vf_bits(best));
 }
 
 WN_TARGET_END

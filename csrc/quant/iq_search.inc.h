@@ -73,8 +73,8 @@ WN_VEC void set_margins(const shape sh, int ib, work *w) {
       sum += root[i];
       sum2 += root[i] * x[i] * x[i];
     }
-    w->margin[g][0] = 2.4e-5f * sum2;
-    w->margin[g][1] = 5.4e-6f * top * top * sum;
+    w->margin[g][0] = 2.7e-5f * sum2;
+    w->margin[g][1] = 1.4e-5f * top * top * sum;
   }
 }
 
@@ -279,29 +279,51 @@ WN_VEC void sum_tries(const shape sh, work *w, int ib) {
   }
 }
 
-/* Keeps a try of sub-block ib. Sets its scale and keys and returns the bits
- * of its groups that are to be rounded again. */
-WN_VEC unsigned keep(const shape sh, const wn_iq_rule *rule, const work *w,
-                     int ib, wn_iq_super *s) {
-  const int n = 2 * sh.tries + 1, n_vectors = (n + LANES - 1) / LANES;
-  vf qx[TRY_VECTORS], qq[TRY_VECTORS];
-  _Alignas(64) float scales[MAX_TRIES], gains[MAX_TRIES];
-  for (int v = 0; v < n_vectors; v++) {
-    qx[v] = vf_load(w->qx[ib] + LANES * v);
-    qq[v] = vf_load(w->qq[ib] + LANES * v);
+/* The tries kept of the sub-blocks live[from ...], one per lane: the loop of
+ * the reference. kept = -1: none. */
+WN_VEC void keep_tries(const shape sh, const work *w, int from, int *kept,
+                       float *scale) {
+  const int n = 2 * sh.tries + 1;
+  const float *qx_row[LANES], *qq_row[LANES];
+  _Alignas(64) float qx_of[MAX_TRIES * LANES], qq_of[MAX_TRIES * LANES];
+  for (int i = 0; i < LANES; i++) {
+    int ib = w->live[from + i < w->n_live ? from + i : w->n_live - 1];
+    qx_row[i] = w->qx[ib];
+    qq_row[i] = w->qq[ib];
   }
-  int kept = keep_try(qx, qq, n_vectors, n, scales, gains);
+  for (int t = 0; t < n; t += LANES) {
+    vf_transpose(qx_row, (size_t)t, qx_of + LANES * t, LANES);
+    vf_transpose(qq_row, (size_t)t, qq_of + LANES * t, LANES);
+  }
+  vf best = vf_set(0), s = vf_set(0);
+  vi which = vi_set(-1);
+  for (int t = 0; t < n; t++) {
+    vf qx = vf_load(qx_of + LANES * t), qq = vf_load(qq_of + LANES * t);
+    vm gains = vf_lt(vf_mul(best, qq), vf_mul(qx, qx));
+    gains = vm_and(gains, vf_lt(vf_set(0), qq));
+    vf fit = vf_div(qx, qq);
+    s = vf_pick(gains, fit, s);
+    best = vf_pick(gains, vf_mul(fit, qx), best);
+    which = vi_pick(gains, vi_set(t), which);
+  }
+  vf_store(scale, s);
+  vi_store(kept, which);
+}
+
+/* Takes over the keys and the scale of the try kept of sub-block ib; returns
+ * the bits of its groups that are to be rounded again. */
+WN_VEC unsigned take_try(const shape sh, const wn_iq_rule *rule, const work *w,
+                         int ib, int kept, float scale, wn_iq_super *s) {
   const unsigned all = (1u << sh.n_groups) - 1;
   unsigned off = kept >= 0 || rule->starts_good ? 0 : all;
-  for (int k = 0; k < sh.n_groups; k++) {
+  for (int k = 0; k < sh.n_groups && kept >= 0; k++) {
     int g = sh.n_groups * ib + k;
-    bool is_off = kept >= 0 && (w->off[g] >> kept & 1);
-    s->key[g] = kept < 0 ? 0
-                : is_off ? (uint16_t)w->point[g][kept]
-                         : w->key[g][kept];
-    off |= (unsigned)is_off << k;
+    unsigned is_off = w->off[g] >> kept & 1;
+    uint16_t point = (uint16_t)w->point[g][kept];
+    s->key[g] = is_off ? point : w->key[g][kept];
+    off |= is_off << k;
   }
-  s->scale[ib] = kept < 0 ? w->start[ib] : scales[kept];
+  s->scale[ib] = kept < 0 ? w->start[ib] : scale;
   if (!(s->scale[ib] > 0)) return 0;
   if (rule->redo == WN_IQ_REDO_ALL) return all;
   return rule->redo == WN_IQ_REDO_OFF_GRID || off == 0 ? off : all;
@@ -315,46 +337,75 @@ WN_VEC void round_again(const shape sh, const work *w, int ib, unsigned again,
   const float *size = w->size + sh.sub * ib;
   float scale = s->scale[ib], id = 1 / scale;
   _Alignas(64) uint8_t level[32];
+  uint32_t edges = 0; /* values at the edge of rounding, or far off */
   for (int i = 0; i < sh.sub; i += LANES) {
     vf v = vf_sub(vf_mul(vf_set(id), vf_load(size + i)), vf_set(1));
-    vi l = vf_bits(vf_fma(v, vf_set(.5f), vf_set(12582912.f)));
-    l = vi_sub(vi_and(l, vi_set(0x7fffff)), vi_set(0x400000));
+    vf r = vf_fma(v, vf_set(.5f), vf_set(12582912.f));
+    vf rest = vf_fms(v, vf_set(.5f), vf_sub(r, vf_set(12582912.f)));
+    vi l = vi_sub(vi_and(vf_bits(r), vi_set(0x7fffff)), vi_set(0x400000));
     l = vi_min(vi_max(l, vi_set(0)), vi_set(sh.max_q - 1));
     vi_store_bytes(level + i, l);
+    vm inside = vm_and(vf_lt(vf_abs(rest), vf_set(0.49999f)),
+                       vf_lt(vf_abs(v), vf_set(4e6f)));
+    edges |= (vm_bits(inside) ^ ALL_LANES) << i;
   }
   for (int k = 0; k < sh.n_groups; k++) {
     if (!(again >> k & 1)) continue;
     int g = sh.n_groups * ib + k;
     uint16_t key = pack_levels(sh.dims, level + sh.dims * k);
+    bool edge = (edges >> sh.dims * k & ((1u << sh.dims) - 1)) != 0;
     wn_iq_cell cell = w->grid->cells[key];
-    s->key[g] = cell.n == 0
-                    ? key
-                    : near_point(sh.dims, sh.bits, w->grid, cell, true,
-                                 w->size + sh.dims * g, w->root + sh.dims * g,
-                                 scale);
+    if (cell.n != 0)
+      key = near_point(sh.dims, sh.bits, w->grid, cell, edge,
+                       w->size + sh.dims * g, w->root + sh.dims * g, scale);
+    s->key[g] = key;
   }
 }
 
-/* The scale that fits the keys of sub-block ib best: products in lanes, sums
- * in order. */
-WN_VEC void refit(const shape sh, const work *w, int ib, wn_iq_super *s) {
+/* qx and qq of the values of sub-block ib, with the keys chosen last: their
+ * products go where the tries were rounded. */
+WN_VEC void fit_products(const shape sh, const wn_iq_super *s, int ib,
+                         const work *w, float *qx, float *qq) {
   _Alignas(64) uint8_t level[32];
-  _Alignas(64) float xq[32], qq[32];
-  float sum_xq = 0, sum_qq = 0;
   for (int k = 0; k < sh.n_groups; k++)
     unpack_levels(sh.dims, s->key[sh.n_groups * ib + k], level + sh.dims * k);
   for (int i = 0; i < sh.sub; i += LANES) {
     vi l = vi_load_bytes(level + i);
     vf q = vi_to_float(vi_add(vi_add(l, l), vi_set(1)));
-    vf_store(xq + i, vf_mul(vf_load(w->weighted + sh.sub * ib + i), q));
     vf weight = vf_load(w->weight + sh.sub * ib + i);
+    vf_store(qx + i, vf_mul(vf_load(w->weighted + sh.sub * ib + i), q));
     vf_store(qq + i, vf_mul(vf_mul(weight, q), q));
   }
-  for (int i = 0; i < sh.sub; i++) {
-    sum_xq += xq[i];
-    sum_qq += qq[i];
+}
+
+/* Fits the scales of the sub-blocks live[from ...] whose again[] is not 0,
+ * one per lane, summing in order. */
+WN_VEC void refit(const shape sh, const work *w, int from,
+                  const unsigned *again, wn_iq_super *s) {
+  _Alignas(64) float products[2][LANES][32], turned[2][32 * LANES];
+  const float *qx_row[LANES], *qq_row[LANES];
+  for (int i = 0; i < LANES; i++) {
+    int j = from + i < w->n_live ? i : 0;
+    qx_row[i] = products[0][j];
+    qq_row[i] = products[1][j];
+    if (j == i)
+      fit_products(sh, s, w->live[from + i], w, products[0][i], products[1][i]);
   }
-  if (sum_qq > 0) s->scale[ib] = sum_xq / sum_qq;
+  vf qx = vf_set(0), qq = vf_set(0);
+  for (int t = 0; t < sh.sub; t += LANES) {
+    vf_transpose(qx_row, (size_t)t, turned[0] + LANES * t, LANES);
+    vf_transpose(qq_row, (size_t)t, turned[1] + LANES * t, LANES);
+  }
+  for (int t = 0; t < sh.sub; t++) {
+    qx = vf_add(qx, vf_load(turned[0] + LANES * t));
+    qq = vf_add(qq, vf_load(turned[1] + LANES * t));
+  }
+  _Alignas(64) float scale[LANES];
+  vf_store(scale, vf_div(qx, qq));
+  unsigned valid = vm_bits(vf_lt(vf_set(0), qq));
+  for (int i = 0; i < LANES && from + i < w->n_live; i++)
+    if (again[from + i] != 0 && (valid >> i & 1))
+      s->scale[w->live[from + i]] = scale[i];
 }
 
 /* --- all of it ----------------------------------------------------------- */
@@ -378,14 +429,19 @@ WN_VEC void search_super(const shape sh, const wn_iq_rule *rule,
     for (int k = 0; k < sh.n_groups; k++)
       find_points(sh, w, sh.n_groups * w->live[i] + k);
   for (int i = 0; i < w->n_live; i++) sum_tries(sh, w, w->live[i]);
-  for (int i = 0; i < w->n_live; i++)
-    again[i] = keep(sh, rule, w, w->live[i], s);
-  for (int i = 0; i < w->n_live; i++)
-    if (again[i] != 0) round_again(sh, w, w->live[i], again[i], s);
-  for (int i = 0; i < w->n_live; i++) {
-    if (again[i] != 0) refit(sh, w, w->live[i], s);
-    wn_iq_settle(rule, s, w->live[i]);
+  for (int from = 0; from < w->n_live; from += LANES) {
+    _Alignas(64) int kept[LANES];
+    _Alignas(64) float scale[LANES];
+    keep_tries(sh, w, from, kept, scale);
+    for (int i = 0; i < LANES && from + i < w->n_live; i++)
+      again[from + i] = take_try(sh, rule, w, w->live[from + i], kept[i],
+                                 scale[i], s);
   }
+  for (int i = 0; i < w->n_live; i++)
+    round_again(sh, w, w->live[i], again[i], s);
+  for (int from = 0; from < w->n_live; from += LANES)
+    refit(sh, w, from, again, s);
+  for (int i = 0; i < w->n_live; i++) wn_iq_settle(rule, s, w->live[i]);
 }
 
 WN_VEC void encode_row(const shape sh, int type, const float *src, void *dst,
