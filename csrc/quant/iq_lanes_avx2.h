@@ -46,8 +46,13 @@ WN_VEC vi vi_look16_u16(const uint16_t *p, vi i) {
 }
 /* a > b, of signed numbers. */
 WN_VEC vm vi_gt(vi a, vi b) { return vi_as_float(_mm256_cmpgt_epi32(a, b)); }
-/* The 32-bit numbers at p + 8 * i bytes. */
-WN_VEC vi vi_gather8(const void *p, vi i) { return _mm256_i32gather_epi32(p, i, 8); }
+/* The 32-bit numbers at p + 8 * i bytes, of the first n lanes at least; the
+ * others may be 0. */
+WN_VEC vi vi_gather8(const void *p, vi i, int n) {
+  if (n > 4) return _mm256_i32gather_epi32(p, i, 8);
+  return _mm256_zextsi128_si256(
+      _mm_i32gather_epi32(p, _mm256_castsi256_si128(i), 8));
+}
 
 /* Lanes moved up by one; lane 0 takes the last lane of `before`. */
 WN_VEC vi vi_follow(vi before, vi a) {

@@ -44,8 +44,16 @@ WN_VEC vi vi_look16_u16(const uint16_t *p, vi i) {
 }
 /* a > b, of signed numbers. */
 WN_VEC vm vi_gt(vi a, vi b) { return _mm512_cmpgt_epi32_mask(a, b); }
-/* The 32-bit numbers at p + 8 * i bytes. */
-WN_VEC vi vi_gather8(const void *p, vi i) { return _mm512_i32gather_epi32(i, p, 8); }
+/* The 32-bit numbers at p + 8 * i bytes, of the first n lanes at least; the
+ * others may be 0. */
+WN_VEC vi vi_gather8(const void *p, vi i, int n) {
+  if (n > 8) return _mm512_i32gather_epi32(i, p, 8);
+  if (n > 4)
+    return _mm512_zextsi256_si512(
+        _mm256_i32gather_epi32(p, _mm512_castsi512_si256(i), 8));
+  return _mm512_zextsi128_si512(
+      _mm_i32gather_epi32(p, _mm512_castsi512_si128(i), 8));
+}
 
 /* Lanes moved up by one; lane 0 takes the last lane of `before`. */
 WN_VEC vi vi_follow(vi before, vi a) { return _mm512_alignr_epi32(a, before, 15); }

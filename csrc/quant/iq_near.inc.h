@@ -67,9 +67,8 @@ WN_VEC vf distances(int dims, int bits, const terms *t, vi key) {
 
 /* Lanes of the neighbours at `at` ... that exist; the list has n. */
 WN_VEC unsigned lanes_left(int n, int at) {
-  int left = n - at;
-  if (left < 0) left = 0;
-  return left >= LANES ? (1u << LANES) - 1 : (1u << left) - 1;
+  unsigned all = _bzhi_u32(0xffff, (unsigned)n);
+  return all >> at & ((1u << LANES) - 1);
 }
 
 /* Position of the first of n neighbours at distance `least`, or 0. */
@@ -95,7 +94,8 @@ WN_VEC uint16_t find_nearest(int dims, int bits, const terms *t,
   for (int at = LANES; at < n; at += LANES) {
     vi k = vi_load_u16(near + at);
     vf d = distances(dims, bits, t, k);
-    d = vf_pick(vm_of_bits(lanes_left(n, at)), d, far);
+    int left = n - at;
+    d = vf_pick(vm_of_bits(lanes_left(left < LANES ? left : LANES, 0)), d, far);
     key = vi_pick(vf_lt(d, best), k, key);
     best = vf_min(d, best);
   }
@@ -108,8 +108,9 @@ WN_VEC uint16_t find_nearest(int dims, int bits, const terms *t,
   return (uint16_t)keys[__builtin_ctz(hit)];
 }
 
-/* The neighbour of a cell nearest to a group of x at one scale. The core is
- * enough unless a value lies at the `edge` of its rounding interval.
+/* The neighbour in the list of a cell that is nearest to a group of x at one
+ * scale. The list may be the core unless a value lies at the `edge` of its
+ * rounding interval.
  *
  * Why the core is enough. Let u be the level that x was rounded to, h and g
  * levels with |h - u| < |g - u|. If h and g lie on one side of x / s, h is
@@ -120,11 +121,10 @@ WN_VEC uint16_t find_nearest(int dims, int bits, const terms *t,
  * for q <= 15. So each term of the core's h is at most that of g, and as
  * rounding is monotonic so are the sums: g never wins over the earlier h. */
 WN_VEC uint16_t near_point(int dims, int bits, const wn_iq_grid *grid,
-                           wn_iq_cell cell, bool edge, const float *x,
-                           const float *weight, float scale) {
+                           wn_iq_cell cell, const float *x, const float *weight,
+                           float scale) {
   terms t = make_terms(dims, odd_numbers(dims), x, weight, scale);
-  if (edge) return find_nearest(dims, bits, &t, grid->near + 16 * cell.at, cell.n);
-  return find_nearest(dims, bits, &t, grid->near + 16 * cell.core, cell.n_core);
+  return find_nearest(dims, bits, &t, grid->near + 16 * cell.at, cell.n);
 }
 
 /* The distance of point g from a group x is, as a function of the scale s,
@@ -176,9 +176,9 @@ WN_VEC vi lowest_line(const lines *l, const uint16_t *near, int n, vf scale,
   static const int32_t number[16] = {0, 1, 2,  3,  4,  5,  6,  7,
                                      8, 9, 10, 11, 12, 13, 14, 15};
   vf best = vf_set(3e38f), second = best;
-  for (int j = 0; j < n; j += 4)
+  for (int j = 0; j < n; j += 8)
     WN_UNROLL
-    for (int i = j; i < j + 4; i++) {
+    for (int i = j; i < j + 8; i++) {
       vf v = vf_fms(scale, vf_set(l->a[i]), vf_set(l->b[i]));
       v = vf_with_low4(v, vi_set(number[i]));
       second = vf_min(second, vf_max(v, best));

@@ -186,7 +186,7 @@ WN_VEC vi round_group(const shape sh, const float *size, vf id, vf *off) {
 /* Rounds group g: sets its keys and what they say. Tries in idle lanes repeat
  * the last one. */
 WN_VEC void round_tries(const shape sh, work *w, int g) {
-  const int n_vectors = (2 * sh.tries + LANES) / LANES;
+  const int n = 2 * sh.tries + 1, n_vectors = (n + LANES - 1) / LANES;
   const float *ids = w->id[g / sh.n_groups];
   uint32_t starts = 0, edge = 0, off = 0, large = 0;
   WN_UNROLL
@@ -195,16 +195,18 @@ WN_VEC void round_tries(const shape sh, work *w, int g) {
     vi key = round_group(sh, w->size + sh.dims * g, id, &rest);
     vi_store_u16(w->key[g] + LANES * v, key);
     /* Core and n_core of the cell; n_core is the upper half. */
-    vi cell = vi_gather8(&w->grid->cells[0].core, key);
+    vi cell = vi_gather8(&w->grid->cells[0].core, key, n - LANES * v);
     uint32_t same = vm_bits(vi_eq(key, vi_follow(vi_set(-1), key)));
     starts |= (same ^ ALL_LANES) << LANES * v;
     edge |= vm_bits(vf_lt(vf_set(0.49999f), rest)) << LANES * v;
     off |= vm_bits(vi_gt(cell, vi_set(0xffff))) << LANES * v;
     large |= vm_bits(vi_gt(cell, vi_set(0x10ffff))) << LANES * v;
   }
+  off &= (2u << (n - 1)) - 1;
+  large &= off;
   bool tiny = !(w->margin[g][0] > 1e-24f); /* sums may have lost bits */
   uint32_t alone = tiny || edge != 0 ? off : large, runs = off & ~alone;
-  uint32_t ends = starts >> 1 | 1u << (n_vectors * LANES - 1);
+  uint32_t ends = starts >> 1 | 1u << (n - 1);
   w->off[g] = off;
   w->edge[g] = edge != 0;
   w->alone[g] = alone;
@@ -245,10 +247,11 @@ WN_VEC void find_points(const shape sh, work *w, int g) {
   while (alone != 0) {
     int t = __builtin_ctz(alone);
     alone &= alone - 1;
-    w->point[g][t] = near_point(
-        sh.dims, sh.bits, w->grid, w->grid->cells[w->key[g][t]], w->edge[g],
-        w->size + sh.dims * g, w->root + sh.dims * g,
-        w->scale[g / sh.n_groups][t]);
+    wn_iq_cell cell = w->grid->cells[w->key[g][t]];
+    if (!w->edge[g]) cell = (wn_iq_cell){cell.core, cell.n_core, 0, 0};
+    w->point[g][t] = near_point(sh.dims, sh.bits, w->grid, cell,
+                                w->size + sh.dims * g, w->root + sh.dims * g,
+                                w->scale[g / sh.n_groups][t]);
   }
 }
 
@@ -331,7 +334,8 @@ WN_VEC unsigned take_try(const shape sh, const wn_iq_rule *rule, const work *w,
 
 /* --- 5. round again ------------------------------------------------------ */
 
-/* Rounds the groups whose bits are set at the scale of the sub-block. */
+/* Rounds the groups whose bits are set at the scale of the sub-block. Looks up
+ * a list for all of them: to leave out the few is slower. */
 WN_VEC void round_again(const shape sh, const work *w, int ib, unsigned again,
                         wn_iq_super *s) {
   const float *size = w->size + sh.sub * ib;
@@ -350,15 +354,17 @@ WN_VEC void round_again(const shape sh, const work *w, int ib, unsigned again,
     edges |= (vm_bits(inside) ^ ALL_LANES) << i;
   }
   for (int k = 0; k < sh.n_groups; k++) {
-    if (!(again >> k & 1)) continue;
     int g = sh.n_groups * ib + k;
     uint16_t key = pack_levels(sh.dims, level + sh.dims * k);
     bool edge = (edges >> sh.dims * k & ((1u << sh.dims) - 1)) != 0;
     wn_iq_cell cell = w->grid->cells[key];
-    if (cell.n != 0)
-      key = near_point(sh.dims, sh.bits, w->grid, cell, edge,
-                       w->size + sh.dims * g, w->root + sh.dims * g, scale);
-    s->key[g] = key;
+    bool on_grid = cell.n == 0;
+    if (!edge) cell = (wn_iq_cell){cell.core, cell.n_core, 0, 0};
+    if (on_grid) cell = (wn_iq_cell){0, 1, 0, 0};
+    uint16_t point = near_point(sh.dims, sh.bits, w->grid, cell,
+                                w->size + sh.dims * g, w->root + sh.dims * g,
+                                scale);
+    if (again >> k & 1) s->key[g] = on_grid ? key : point;
   }
 }
 
