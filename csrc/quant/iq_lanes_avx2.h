@@ -44,6 +44,8 @@ WN_VEC vi vi_look16_u16(const uint16_t *p, vi i) {
   vi high = _mm256_permutevar8x32_epi32(vi_load_u16(p + 8), i);
   return vi_pick(vi_as_float(_mm256_slli_epi32(i, 28)), high, low);
 }
+/* One more in the lanes of m. */
+WN_VEC vi vi_count(vi a, vm m) { return vi_sub(a, vf_bits(m)); }
 /* a > b, of signed numbers. */
 WN_VEC vm vi_gt(vi a, vi b) { return vi_as_float(_mm256_cmpgt_epi32(a, b)); }
 /* The 32-bit numbers at p + 8 * i bytes, of the first n lanes at least; the

@@ -42,6 +42,10 @@ WN_VEC vf vf_with_low4(vf a, vi i) {
 WN_VEC vi vi_look16_u16(const uint16_t *p, vi i) {
   return _mm512_permutexvar_epi32(i, vi_load_u16(p));
 }
+/* One more in the lanes of m. */
+WN_VEC vi vi_count(vi a, vm m) {
+  return _mm512_mask_add_epi32(a, m, a, vi_set(1));
+}
 /* a > b, of signed numbers. */
 WN_VEC vm vi_gt(vi a, vi b) { return _mm512_cmpgt_epi32_mask(a, b); }
 /* The 32-bit numbers at p + 8 * i bytes, of the first n lanes at least; the

@@ -141,7 +141,7 @@ WN_VEC void begin_sub(const shape sh, const wn_iq_rule *rule, const float *top,
   w->reach[ib] = e.max;
   w->start[ib] = e.max / (float)(2 * sh.max_q - 1);
   if (rule->fits_start && tame && !nothing) {
-    w->start[ib] = wn_iq_fit_start(w->size + at, w->weight + at, e.max);
+    w->start[ib] = fit_start(w->size + at, w->weight + at, e.max);
     w->reach[ib] = w->start[ib] * (float)sh.max_q;
     nothing = w->reach[ib] <= 0;
   }
@@ -304,9 +304,9 @@ WN_VEC void keep_tries(const shape sh, const work *w, int from, int *kept,
     vf qx = vf_load(qx_of + LANES * t), qq = vf_load(qq_of + LANES * t);
     vm gains = vf_lt(vf_mul(best, qq), vf_mul(qx, qx));
     gains = vm_and(gains, vf_lt(vf_set(0), qq));
-    vf fit = vf_div(qx, qq);
-    s = vf_pick(gains, fit, s);
-    best = vf_pick(gains, vf_mul(fit, qx), best);
+    vf ratio = vf_div(qx, qq);
+    s = vf_pick(gains, ratio, s);
+    best = vf_pick(gains, vf_mul(ratio, qx), best);
     which = vi_pick(gains, vi_set(t), which);
   }
   vf_store(scale, s);
