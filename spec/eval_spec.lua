@@ -9,6 +9,18 @@ local wane = require "wane"
 
 local function load(path, opts) return assert(wane.load(path or demo.path, opts)) end
 
+-- The demo model with another last token.
+local function other_tokens()
+  local f = assert(gguf.open(demo.path))
+  local changed = {}
+  for i, t in ipairs(f.meta["tokenizer.ggml.tokens"]) do changed[i] = t end
+  changed[#changed] = "other"
+  local path = support.tmp "vocab.gguf"
+  assert(f:write(path, { set = { ["tokenizer.ggml.tokens"] = changed } }))
+  f:close()
+  return path
+end
+
 describe("eval", function()
   support.check_leaks()
 
@@ -86,14 +98,7 @@ describe("eval", function()
   end)
 
   it("refuses a model whose tokens differ", function()
-    local f = assert(gguf.open(demo.path))
-    local tokens = f.meta["tokenizer.ggml.tokens"]
-    local changed = {}
-    for i, t in ipairs(tokens) do changed[i] = t end
-    changed[#changed] = "other"
-    local path = support.tmp "vocab.gguf"
-    assert(f:write(path, { set = { ["tokenizer.ggml.tokens"] = changed } }))
-    f:close()
+    local path = other_tokens()
     local a, b = load(), load(path)
     local r, message = wane.eval.divergence(a, { b }, demo.text(), { context = 64, chunks = 1 })
     assert.is_nil(r)
