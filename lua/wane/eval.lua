@@ -30,7 +30,7 @@ local function chunks_of(model, ids, n_ctx, most)
       ("text: %d tokens are fewer than one chunk of %d: give more text or a smaller context"):format(#ids, n_ctx),
       "EDATA"
   end
-  local bos = model.vocab.add_bos and model.vocab.bos
+  local bos = model.vocab and model.vocab.add_bos and model.vocab.bos
   local chunks = {}
   for c = 1, n do
     local t = {}

@@ -118,7 +118,7 @@ local function run(o, model)
   local log
   log, message, code = store.open(o.to, identity(o, chunks, im, plan), o.resume ~= false)
   if not log then return nil, message, code end
-  local scaled = { source = nil, stand_ins = {} }
+  local scaled = { weights = {}, stand_ins = {} }
   if o.awq then
     scaled, message, code = require("wane.calibrate.awq").scale(model, {
       types = types, chunks = chunks, threads = o.threads, options = type(o.awq) == "table" and o.awq or {},
@@ -137,7 +137,7 @@ local function run(o, model)
     types = types, plain = plain, chunks = chunks, importance = importance, damp = o.damp or 0.01,
     sweeps = o.sweeps or 8, feedback = o.feedback ~= false, aim = o.aim or 0.5, threads = o.threads,
     sequential = o.sequential ~= false, steps = o.steps or "layer", progress = o.progress,
-    source = scaled.source, stand_ins = scaled.stand_ins, reference = scaled.reference,
+    weights = scaled.weights, stand_ins = scaled.stand_ins,
     load = function(name, t) return log:load(name, t) end,
     save = function(name, t, bytes) log:save(name, t, bytes) end,
   })
@@ -148,6 +148,7 @@ local function run(o, model)
   for _, t in ipairs(scaled.stand_ins) do
     if t.kept then finished[#finished + 1] = t end
   end
+  for _, w in pairs(scaled.weights) do w:close() end -- order does not matter
   local parts = o.to .. ".tensors"
   local ok
   ok, message, code = store.write(parts, model.gguf, finished)

@@ -172,7 +172,10 @@ function M.hessians(model, text, opts)
       for i, item in ipairs(items) do
         for x = 1, item.experts do
           local rows = tap:rows(i, x)
-          if rows then item.sums[x]:add(rows) end
+          if rows then
+            item.sums[x]:add(rows)
+            rows:close()
+          end
         end
       end
       if is_end and opts.progress then return opts.progress { done = c, total = #chunks } end

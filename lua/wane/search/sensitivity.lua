@@ -187,12 +187,15 @@ function M.measure(model, text, opts)
     for _, f in ipairs(usable) do
       local e, bytes, kind = error_of(f.name, w, hs, opts.rebuild ~= false)
       if not e then return nil, bytes, kind end
-      local plain = core.quant.blocks(f.name, bytes, #w / t.cols, t.cols):decode()
+      local blocks = core.quant.blocks(f.name, bytes, #w / t.cols, t.cols)
+      local plain = blocks:decode()
       result.rows[#result.rows + 1] = {
         tensor = t.name, type = f.name, bytes = types.bytes_of(f.name, t.cols, t.rows),
         error = power > 0 and e / power or 0,
         proxy = core.calib.error(w, plain, hs and hs:diagonal()) * t.rows / (#w / t.cols),
       }
+      blocks:close()
+      plain:close()
       if f.name == (opts.anchor or "q3_K") then anchor = f.name end
     end
     anchor = anchor or (usable[1] and usable[1].name)
@@ -222,6 +225,8 @@ function M.measure(model, text, opts)
         local whole_power = core.calib.error(whole, nil, hs)
         r.plain_error = whole_power > 0 and core.calib.error(whole, decoded, hs) / whole_power or 0
         r.plain_kld, r.plain_err, r.measured = have[1], have[2], true
+        decoded:close()
+        whole:close()
         proxies[#proxies + 1], losses[#losses + 1] = r.proxy, have[1]
       end
     end
@@ -234,12 +239,16 @@ function M.measure(model, text, opts)
       local scale = from.plain_error > 0 and r.error / from.plain_error or 0
       r.kld, r.kld_err, r.measured = from.plain_kld * scale, from.plain_err * scale, r.measured or false
     end
+    w:close()
     if opts.progress and opts.progress { done = k, total = #tensors, tensor = t.name } == false then
       if log then log:close() end
       return nil, "cancelled", "ECANCEL"
     end
   end
   if log then log:close() end
+  for _, x in pairs(h) do -- order does not matter; shared ones come twice
+    if type(x) == "userdata" then x:close() end
+  end
   result.correlation = #losses > 2 and stats.spearman(proxies, losses) or 0 / 0
   return result
 end
