@@ -10,7 +10,7 @@ local M = {}
 
 --- Commands in the order of the help text.
 M.commands = {
-  "inspect", "quantize", "perplexity", "generate", "chat",
+  "inspect", "quantize", "imatrix", "perplexity", "generate", "chat",
 }
 
 ---@class wane.Out
