@@ -24,7 +24,8 @@ local function operations(model)
   for _, line in ipairs(model.prog:lines()) do
     local id, code, rest = line:match "^%%(%d+)%[%d+%] = (%S+)%s*(.*)$"
     if id then
-      local op = { id = tonumber(id), code = code:match "^[^.]+", kind = code:match "%.(.+)$", inputs = {}, weights = {} }
+      local op = { id = tonumber(id), inputs = {}, weights = {} }
+      op.code, op.kind = code:match "^[^.]+", code:match "%.(.+)$"
       local args = rest:match "^(.-)%s*%(" or rest
       for word in args:gmatch "%S+" do
         local input = word:match "^%%(%d+)$"
@@ -223,7 +224,8 @@ function M.scale(model, o)
   local groups, names = groups_of(model, o.types), {}
   for i, group in ipairs(groups) do names[i] = group.down[1] end
   if #groups == 0 then return { stand_ins = {}, report = {}, weights = {} } end
-  local ok, message, code = pass.run({ model }, names, o.chunks, { sizes = true, rows = true, threads = o.threads },
+  local watch = { sizes = true, rows = true, threads = o.threads }
+  local ok, message, code = pass.run({ model }, names, o.chunks, watch,
     function(taps, c, is_end) add_chunk(st, taps[1], c == #o.chunks and is_end) end)
   if not ok then return nil, message, code end
   local fine, problem = pcall(apply_all, st, groups)

@@ -37,7 +37,8 @@ local function groups_of(model, types, steps)
     local key = steps == "matrix" and name or name:match "^(blk%.%d+%.)" or name
     -- matrices that share an input share a pass
     if steps == "matrix" then
-      key = key:gsub("attn_[qkv]%.", "attn_qkv."):gsub("ffn_gate%.", "ffn_up."):gsub("ffn_gate_exps", "ffn_up_exps")
+      key = key:gsub("attn_[qkv]%.", "attn_qkv."):gsub("ffn_gate%.", "ffn_up.")
+      key = key:gsub("ffn_gate_exps", "ffn_up_exps")
     end
     if key ~= last then groups[#groups + 1] = { key = key } end
     last = key
@@ -160,7 +161,7 @@ function M.run(model, o)
     if imp then imp:close() end
   end
   local groups = groups_of(model, o.types, o.steps)
-  local reference, message, code = model, nil, nil
+  local reference, message, code = model
   if o.stand_ins and #o.stand_ins > 0 then
     reference, message, code = model:variant(o.stand_ins)
     if not reference then return nil, message, code end

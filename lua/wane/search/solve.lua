@@ -266,8 +266,9 @@ local function solve_file(o, sens, order, by)
   for _ = 1, 6 do
     local s, least = fill(order, by, data)
     if not s then
-      return nil, ("recipe.solve: %s bytes cannot be met: the smallest mix has %s bytes of data beside headers of %s"):format(
-        human(o.bytes), human(least + sens.fixed_bytes), human(o.bytes - sens.fixed_bytes - data)), "EDATA"
+      local fmt = "recipe.solve: %s bytes cannot be met: the smallest mix has %s bytes of data beside headers of %s"
+      local head = o.bytes - sens.fixed_bytes - data
+      return nil, fmt:format(human(o.bytes), human(least + sens.fixed_bytes), human(head)), "EDATA"
     end
     local solution = finish(sens, order, s)
     local plan, why, code = quantize.plan { from = sens.file, recipe = solution.recipe }
@@ -279,9 +280,21 @@ local function solve_file(o, sens, order, by)
   return nil, message, "EDATA"
 end
 
+---@class wane.SolveOptions
+---@field table wane.Sensitivity?    measured already; or
+---@field model wane.Model?          unquantized, and
+---@field text string|integer[]|nil  to measure with
+---@field sensitivity table?         options of that
+---@field bpw number?                one of these three is the goal
+---@field bytes integer?
+---@field kld number?
+---@field types string[]?            allowed types
+---@field floors table[]?            { pattern, type }: at least so many bits
+---@field pins table[]?              { pattern, type }: exactly this
+
 --- The mix of least loss under a budget: bits per weight (bpw), bytes of the
 --- file, or the cheapest one under a loss (kld).
----@param o { table: wane.Sensitivity?, model: wane.Model?, text: string|integer[]|nil, bpw: number?, bytes: integer?, kld: number?, types: string[]?, floors: table[]?, pins: table[]?, sensitivity: table? }
+---@param o wane.SolveOptions
 ---@return wane.Solution|nil
 ---@return string? message
 ---@return string? code
@@ -302,7 +315,9 @@ function M.solve(o)
   if o.bytes then return solve_file(o, sens, order, by) end
   if o.kld then
     local s, least = reach(order, by, o.kld)
-    if not s then return nil, ("recipe.solve: a loss of %g cannot be met: the largest mix loses %g"):format(o.kld, least), "EDATA" end
+    if not s then
+      return nil, ("recipe.solve: a loss of %g cannot be met: the largest mix loses %g"):format(o.kld, least), "EDATA"
+    end
     return finish(sens, order, s)
   end
   local s, least = fill(order, by, math.floor(o.bpw * sens.n_values / 8) - sens.fixed_bytes)
