@@ -20,7 +20,7 @@ local M = {}
 ---@field sequential boolean
 ---@field steps "layer"|"matrix"   how often inputs are collected again
 ---@field threads integer?
----@field source (fun(name: string): userdata)?   weights to encode instead of the file's
+---@field weights table<string, userdata>?   values to encode instead of the file's
 ---@field stand_ins table[]?   of the unquantized model (scaled weights)
 ---@field progress (fun(p: table): boolean?)?
 ---@field load (fun(name: string): table?)?   a finished tensor of an earlier run
@@ -37,7 +37,8 @@ local function groups_of(model, types, steps)
     local key = steps == "matrix" and name or name:match "^(blk%.%d+%.)" or name
     -- matrices that share an input share a pass
     if steps == "matrix" then
-      key = key:gsub("attn_[qkv]%.", "attn_qkv."):gsub("ffn_gate%.", "ffn_up."):gsub("ffn_gate_exps", "ffn_up_exps")
+      key = key:gsub("attn_[qkv]%.", "attn_qkv."):gsub("ffn_gate%.", "ffn_up.")
+      key = key:gsub("ffn_gate_exps", "ffn_up_exps")
     end
     if key ~= last then groups[#groups + 1] = { key = key } end
     last = key
@@ -51,7 +52,12 @@ local function add_rows(item, i, taps)
     local rows = taps[1]:rows(i, x)
     if rows then
       item.h[x]:add(rows)
-      if item.cross[x] then core.calib.cross(item.cross[x], rows, taps[2]:rows(i, x)) end
+      if item.cross[x] then
+        local meant = taps[2]:rows(i, x)
+        core.calib.cross(item.cross[x], rows, meant)
+        meant:close()
+      end
+      rows:close() -- not left to the collector, which cannot see its size
     end
   end
 end
@@ -108,8 +114,19 @@ local function encode_one(w, type_name, item, o, stats)
     if not bytes then return nil, before, after end
     stats.before, stats.after = (stats.before or 0) + before, (stats.after or 0) + after
     parts[x] = bytes
+    if rows ~= w then rows:close() end
   end
   return table.concat(parts)
+end
+
+-- Frees the correlations of a group at once.
+local function release(items)
+  for _, item in pairs(items) do -- order does not matter; shared ones come twice
+    for x = 1, item.experts do
+      if item.h[x] then item.h[x]:close() end
+      if item.cross[x] then item.cross[x]:close() end
+    end
+  end
 end
 
 --- Encodes the tensors of `o.types` that have inputs (others are the plain
@@ -124,10 +141,7 @@ function M.run(model, o)
   local index, g = {}, model.gguf
   for i = 1, g:info().n_tensors do index[g:tensor(i).name] = i end
   local function read(name)
-    if o.source then
-      local w = o.source(name)
-      if w then return w end
-    end
+    if o.weights and o.weights[name] then return o.weights[name] end
     return core.quant.read(g, index[name])
   end
   local function keep(name, type_name, bytes)
@@ -142,10 +156,13 @@ function M.run(model, o)
     q, message, code = core.quant.encode(o.types[name], w, imp)
     if not q then return nil, message, code end
     keep(name, o.types[name], q:bytes())
+    q:close()
+    if not (o.weights and o.weights[name]) then w:close() end
+    if imp then imp:close() end
   end
   local groups = groups_of(model, o.types, o.steps)
-  local reference, message, code = model, nil, nil
-  if o.stand_ins then
+  local reference, message, code = model
+  if o.stand_ins and #o.stand_ins > 0 then
     reference, message, code = model:variant(o.stand_ins)
     if not reference then return nil, message, code end
   end
@@ -186,9 +203,12 @@ function M.run(model, o)
         bytes, message, code = encode_one(w, o.types[name], items[name], o, stats[name])
         if not bytes then return nil, message, code end
         keep(name, o.types[name], bytes)
+        if not (o.weights and o.weights[name]) then w:close() end
       end
+      release(items)
     end
   end
+  if reference ~= model then reference:close() end
   return finished, stats
 end
 

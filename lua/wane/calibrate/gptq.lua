@@ -25,7 +25,7 @@ local store = require "wane.calibrate.store"
 ---@field damp number?      share of the mean diagonal added to it (0.01)
 ---@field sweeps integer?   most rounds of coordinate descent (8)
 ---@field feedback boolean? error feedback before them (true)
----@field aim number?       0 to 1: how far the targets move towards the outputs of the unquantized model (0.5)
+---@field aim number?       0 to 1: how far targets move towards the unquantized model's outputs (0.5)
 ---@field sequential boolean?   inputs come from the layers quantized so far (true)
 ---@field steps string?     "layer" (default) or "matrix": how often inputs are collected
 ---@field awq boolean|table|nil  scale channels first (wane.calibrate.awq)
@@ -89,10 +89,13 @@ end
 local function identity(o, chunks, im, plan)
   local parts = {
     plan.recipe, tostring(o.damp or 0.01), tostring(o.sweeps or 8), tostring(o.feedback ~= false),
-    tostring(o.aim or 0.5), tostring(o.sequential ~= false), o.steps or "layer", tostring(o.awq), (im:check()),
+    tostring(o.aim or 0.5), tostring(o.sequential ~= false), o.steps or "layer", tostring(o.awq),
+    (im:check()),
   }
   local info = plan.tensors
-  for _, d in ipairs(info) do parts[#parts + 1] = d.name .. " " .. d.from .. " " .. d.to .. " " .. d.bytes_from end
+  for _, d in ipairs(info) do
+    parts[#parts + 1] = ("%s %s %s %d"):format(d.name, d.from, d.to, d.bytes_from)
+  end
   for _, c in ipairs(chunks) do parts[#parts + 1] = table.concat(c, " ") end
   return table.concat(parts, "\n")
 end
@@ -106,8 +109,8 @@ local function run(o, model)
   if type(im) == "string" then im, why, kind = require("wane.imatrix").open(im) end
   if not im then
     if kind then return nil, why, kind end
-    im, why, kind = require("wane.calibrate").imatrix(model, o.text, { context = o.context, threads = o.threads,
-      chunks = o.chunks })
+    im, why, kind = require("wane.calibrate").imatrix(model, o.text,
+      { context = o.context, threads = o.threads, chunks = o.chunks })
     if not im then return nil, why, kind end
   end
   local q = quantize_options(o, im)
@@ -118,7 +121,7 @@ local function run(o, model)
   local log
   log, message, code = store.open(o.to, identity(o, chunks, im, plan), o.resume ~= false)
   if not log then return nil, message, code end
-  local scaled = { source = nil, stand_ins = {} }
+  local scaled = { weights = {}, stand_ins = {} }
   if o.awq then
     scaled, message, code = require("wane.calibrate.awq").scale(model, {
       types = types, chunks = chunks, threads = o.threads, options = type(o.awq) == "table" and o.awq or {},
@@ -137,7 +140,7 @@ local function run(o, model)
     types = types, plain = plain, chunks = chunks, importance = importance, damp = o.damp or 0.01,
     sweeps = o.sweeps or 8, feedback = o.feedback ~= false, aim = o.aim or 0.5, threads = o.threads,
     sequential = o.sequential ~= false, steps = o.steps or "layer", progress = o.progress,
-    source = scaled.source, stand_ins = scaled.stand_ins, reference = scaled.reference,
+    weights = scaled.weights, stand_ins = scaled.stand_ins,
     load = function(name, t) return log:load(name, t) end,
     save = function(name, t, bytes) log:save(name, t, bytes) end,
   })
@@ -148,6 +151,7 @@ local function run(o, model)
   for _, t in ipairs(scaled.stand_ins) do
     if t.kept then finished[#finished + 1] = t end
   end
+  for _, w in pairs(scaled.weights) do w:close() end -- order does not matter
   local parts = o.to .. ".tensors"
   local ok
   ok, message, code = store.write(parts, model.gguf, finished)
@@ -171,9 +175,10 @@ end
 ---@return string? code
 return function(o)
   check(o)
-  local model, message, code = o.model, nil, nil
+  local model, message, code = o.model
   if not model then
-    model, message, code = require("wane.model").load(o.from, { context = o.context or 512, threads = o.threads })
+    model, message, code = require("wane.model").load(o.from,
+      { context = o.context or 512, threads = o.threads })
     if not model then return nil, message, code end
   end
   local fine, report
