@@ -19,6 +19,9 @@ static inline void vf_store(float *p, VF v) {
 static inline VF vf_set1(const void *p) { /* the float at p in all lanes */
   return _mm256_broadcast_ss(p);
 }
+static inline VF vf_all(float f) {
+  return _mm256_set1_ps(f);
+}
 static inline VF vf_zero(void) {
   return _mm256_setzero_ps();
 }
@@ -140,6 +143,12 @@ static inline VI vi_if_bits(VI v, VI bits, VI value) {
   VI none = _mm256_cmpeq_epi8(vi_and(v, bits), vi_zero());
   return _mm256_andnot_si256(none, value);
 }
+/* Bytes: offset - v where s has the bit of `bits`, offset + v elsewhere. */
+static inline VI vi_around(VI v, VI s, VI bits, int offset) {
+  VI minus = _mm256_cmpeq_epi8(vi_and(s, bits), bits);
+  VI sign = vi_or(minus, vi_set8(1));
+  return _mm256_add_epi8(_mm256_sign_epi8(v, sign), vi_set8(offset));
+}
 static inline VF vi_f32(VI v) { /* signed to float */
   return _mm256_cvtepi32_ps(v);
 }
@@ -233,7 +242,54 @@ INLINE VI vi_column8(const wn_rows *s, size_t off) {
 #define ROW(n) v = _mm_insert_epi8(v, p[(n)*stride], n);
   ROW(0)
   ROW(1)
-  ROW(2) ROW(3) ROW(4) ROW(5) ROW(6) ROW(7)
+  ROW(2)
+  ROW(3)
+  ROW(4)
+  ROW(5) ROW(6) ROW(7)
 #undef ROW
       return _mm256_cvtepu8_epi32(v);
+}
+
+/* ---- grids ------------------------------------------------------------- */
+
+/* The low bytes of the halves of a, then of b: 4 bytes a lane. */
+static inline VI vi_pack16(VI a, VI b) {
+  static const uint8_t even[16] = {0, 2,  128, 128, 4,  6,  128, 128,
+                                   8, 10, 128, 128, 12, 14, 128, 128};
+  VI pick = vi_table(even);
+  return vi_or(vi_shuffle(a, pick), vi_sll(vi_shuffle(b, pick), 16));
+}
+
+/* The points of two groups of 8 values whose indices are the halves of each
+ * lane: out[0], out[1] the first group's, out[2], out[3] the second's. */
+INLINE void vi_points8(const uint16_t *keys, const uint64_t *points, size_t n,
+                       uint64_t levels, VI index, VI out[4]) {
+  (void)keys, (void)n, (void)levels;
+  uint16_t at[2 * LANES];
+  uint32_t t[4][LANES];
+  vi_store(at, index);
+  for (size_t r = 0; r < LANES; r++) {
+    uint64_t a = points[at[2 * r]], b = points[at[2 * r + 1]];
+    t[0][r] = (uint32_t)a;
+    t[1][r] = (uint32_t)(a >> 32);
+    t[2][r] = (uint32_t)b;
+    t[3][r] = (uint32_t)(b >> 32);
+  }
+  for (size_t i = 0; i < 4; i++)
+    out[i] = vi_load(t[i]);
+}
+
+/* The same for groups of 4 values: out[0], out[1]. */
+INLINE void vi_points4(const uint16_t *keys, const uint32_t *points, size_t n,
+                       uint64_t levels, VI index, VI out[2]) {
+  (void)keys, (void)n, (void)levels;
+  uint16_t at[2 * LANES];
+  uint32_t t[2][LANES];
+  vi_store(at, index);
+  for (size_t r = 0; r < LANES; r++) {
+    t[0][r] = points[at[2 * r]];
+    t[1][r] = points[at[2 * r + 1]];
+  }
+  out[0] = vi_load(t[0]);
+  out[1] = vi_load(t[1]);
 }

@@ -20,6 +20,9 @@ static inline VF vf_set1(const void *p) { /* the float at p in all lanes */
   memcpy(&f, p, sizeof f);
   return _mm512_set1_ps(f);
 }
+static inline VF vf_all(float f) {
+  return _mm512_set1_ps(f);
+}
 static inline VF vf_zero(void) {
   return _mm512_setzero_ps();
 }
@@ -151,6 +154,12 @@ static inline VI vi_table(const void *p) { /* 16 bytes, repeated */
 static inline VI vi_if_bits(VI v, VI bits, VI value) {
   return _mm512_maskz_mov_epi8(_mm512_test_epi8_mask(v, bits), value);
 }
+/* Bytes: offset - v where s has the bit of `bits`, offset + v elsewhere. */
+static inline VI vi_around(VI v, VI s, VI bits, int offset) {
+  __mmask64 minus = _mm512_test_epi8_mask(s, bits);
+  VI up = _mm512_add_epi8(v, vi_set8(offset));
+  return _mm512_mask_sub_epi8(up, minus, vi_set8(2 * offset), up);
+}
 static inline VF vi_f32(VI v) { /* signed to float */
   return _mm512_cvtepi32_ps(v);
 }
@@ -276,8 +285,81 @@ INLINE VI vi_column8(const wn_rows *s, size_t off) {
 #define ROW(n) v = _mm_insert_epi8(v, p[(n)*stride], n);
   ROW(0)
   ROW(1)
-  ROW(2) ROW(3) ROW(4) ROW(5) ROW(6) ROW(7) ROW(8) ROW(9) ROW(10) ROW(11)
-      ROW(12) ROW(13) ROW(14) ROW(15)
+  ROW(2)
+  ROW(3)
+  ROW(4)
+  ROW(5) ROW(6) ROW(7) ROW(8) ROW(9) ROW(10) ROW(11) ROW(12) ROW(13) ROW(14)
+      ROW(15)
 #undef ROW
           return _mm512_cvtepu8_epi32(v);
+}
+
+/* ---- grids ------------------------------------------------------------- */
+
+/* The low bytes of the halves of a, then of b: 4 bytes a lane. */
+static inline VI vi_pack16(VI a, VI b) {
+  static const uint8_t even[16] = {0, 2,  128, 128, 4,  6,  128, 128,
+                                   8, 10, 128, 128, 12, 14, 128, 128};
+  VI pick = vi_table(even);
+  return vi_or(vi_shuffle(a, pick), vi_sll(vi_shuffle(b, pick), 16));
+}
+
+/* keys[index] for the 16-bit halves of each lane; n = 256, 512, 1024, 2048.
+ * An instruction looks up 64 keys; a tree of choices does the higher bits. */
+INLINE VI vi_keys(const uint16_t *keys, size_t n, VI index) {
+  __mmask32 bit[5];
+  WN_UNROLL
+  for (int i = 0; i < 5; i++)
+    bit[i] = _mm512_test_epi16_mask(index, _mm512_set1_epi16((short)(64 << i)));
+#define K64(at)                                                    \
+  _mm512_permutex2var_epi16(_mm512_load_si512(keys + (at)), index, \
+                            _mm512_load_si512(keys + (at) + 32))
+#define PICK(i, a, b) _mm512_mask_blend_epi16(bit[i], a, b)
+#define K128(at) PICK(0, K64(at), K64((at) + 64))
+#define K256(at) PICK(1, K128(at), K128((at) + 128))
+#define K512(at) PICK(2, K256(at), K256((at) + 256))
+#define K1024(at) PICK(3, K512(at), K512((at) + 512))
+  return n == 256    ? K256(0)
+         : n == 512  ? K512(0)
+         : n == 1024 ? K1024(0)
+                     : PICK(4, K1024(0), K1024(1024));
+#undef K64
+#undef K128
+#undef K256
+#undef K512
+#undef K1024
+#undef PICK
+}
+
+/* Bytes from bit `first` of each lane on, one every `step` bits: control of a
+ * multishift, which sees two lanes as 64 bits. */
+static inline VI vi_fields(int first, int step) {
+  uint64_t c = 0;
+  WN_UNROLL
+  for (int i = 0; i < 8; i++)
+    c |= (uint64_t)(i / 4 * 32 + first + i % 4 * step) << 8 * i;
+  return _mm512_set1_epi64((long long)c);
+}
+
+/* The points of two groups of 8 values whose indices are the halves of each
+ * lane: out[0], out[1] the first group's, out[2], out[3] the second's. */
+INLINE void vi_points8(const uint16_t *keys, const uint64_t *points, size_t n,
+                       uint64_t levels, VI index, VI out[4]) {
+  (void)points;
+  VI k = vi_keys(keys, n, index), table = _mm512_set1_epi64((long long)levels);
+  WN_UNROLL
+  for (int i = 0; i < 4; i++)
+    out[i] = _mm512_permutexvar_epi8(
+        _mm512_multishift_epi64_epi8(vi_fields(8 * i, 2), k), table);
+}
+
+/* The same for groups of 4 values: out[0], out[1]. */
+INLINE void vi_points4(const uint16_t *keys, const uint32_t *points, size_t n,
+                       uint64_t levels, VI index, VI out[2]) {
+  (void)points;
+  VI k = vi_keys(keys, n, index), table = _mm512_set1_epi64((long long)levels);
+  WN_UNROLL
+  for (int i = 0; i < 2; i++)
+    out[i] = _mm512_permutexvar_epi8(
+        _mm512_multishift_epi64_epi8(vi_fields(16 * i, 3), k), table);
 }

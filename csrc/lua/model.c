@@ -5,8 +5,9 @@
  *       ({ [tensor name] = float32 buffer or blocks }: used instead of the
  *       file's data, copied)
  *   foresee(program, { [weight] = type name }, n_ctx [, options]) ->
- *       { cache, buffers, matrices, vectors } in bytes: what such a model and
- *       a context would take; weights without a type are float32
+ *       { cache, cache_windowed, buffers, matrices, vectors } in bytes: what
+ *       such a model and a context would take; weights without a type are
+ *       float32; cache_windowed: if windows kept nothing but themselves
  *   m:context([options]) -> ctx (lua/ctx.c)
  *   m:estimate([options]) -> { cache, buffers } in bytes
  *   m:info() -> { weight_bytes, heap_bytes, mapped, map_error, n_vocab, n_ctx,
@@ -154,6 +155,23 @@ static int sum_weights(const wn_prog *p, const int *types, uint64_t bytes[2],
   return WN_OK;
 }
 
+/* Bytes that attention can look at: of slots with a window only that. */
+static uint64_t windowed_cache(const wn_prog *p, const wn_ctx_opts *o,
+                               uint32_t n_ctx) {
+  uint64_t sum = 0;
+  for (uint32_t i = 0; i < p->n_slots; i++) {
+    const wn_slot *s = &p->slots[i];
+    uint64_t n = s->window != 0 && s->window < n_ctx ? s->window : n_ctx;
+    uint64_t k = 0, v = 0;
+    wn_err e;
+    if (wn_row_bytes(o->type_k, s->width_k, &k, &e) != WN_OK ||
+        wn_row_bytes(o->type_v, s->width_v, &v, &e) != WN_OK)
+      return 0;
+    sum += (k + v) * s->n_head_kv * n * (o->n_seq != 0 ? o->n_seq : 1);
+  }
+  return sum; /* below the planned cache, which was checked */
+}
+
 static int model_foresee(lua_State *L) {
   wn_ctx_opts o = {0};
   wn_err e = {0};
@@ -170,6 +188,8 @@ static int model_foresee(lua_State *L) {
   if (rc != WN_OK) return wn_push_error(L, &e);
   lua_newtable(L);
   set_u64(L, "cache", cache);
+  set_u64(L, "cache_windowed",
+          windowed_cache(p, &o, o.n_ctx != 0 ? o.n_ctx : n_ctx));
   set_u64(L, "buffers", buffers);
   set_u64(L, "matrices", weights[0]);
   set_u64(L, "vectors", weights[1]);

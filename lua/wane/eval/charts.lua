@@ -69,7 +69,7 @@ end
 
 -- ---- size against KLD ------------------------------------------------------
 
-local W, H, LEFT, RIGHT, TOP, BOTTOM = 760, 400, 64, 28, 16, 46
+local W, H, LEFT, RIGHT, TOP, BOTTOM = 760, 370, 82, 28, 14, 46
 local MIB = 1024 * 1024
 
 -- Scales of the scatter: bytes to x, KLD (logarithmic) to y.
@@ -127,7 +127,7 @@ end
 
 -- A free place for a label near a point: right, left, above or below it.
 local function label_place(x, y, width, taken)
-  local places = { { 10, 4 }, { -10 - width, 4 }, { -width / 2, -13 }, { -width / 2, 22 }, { 10, -12 }, { 10, 20 } }
+  local places = { { 8, -7 }, { 10, 4 }, { -10 - width, 15 }, { -width / 2, -13 }, { -width / 2, 22 }, { 8, 19 } }
   for _, p in ipairs(places) do
     local a = { x + p[1], y + p[2] - 12, x + p[1] + width, y + p[2] + 3 }
     local free = a[1] > LEFT and a[3] < W - 2 and a[2] > TOP and a[4] < H - BOTTOM
@@ -249,7 +249,7 @@ function M.heat(map)
     out[#out + 1] = cell(c, left, y, wide, h, heat)
     if i < #others then y = y + h end
   end
-  out[#out + 1] = legend(W - 230, y + 6, lo, hi)
+  out[#out + 1] = legend(W - 248, y + 6, lo, hi)
   return svg(W, y + h + 8, "KL divergence of each tensor shrunk alone", out)
 end
 

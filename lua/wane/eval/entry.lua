@@ -9,7 +9,7 @@ local M = {}
 ---@class wane.Entry
 ---@field name string
 ---@field model wane.Model
----@field bytes integer       of its file, or of its tensors when it has none
+---@field bytes integer       of its file, or of the file it would be
 ---@field bpw number          bits per weight
 ---@field load_seconds number?
 ---@field in_memory boolean   made from the reference, without a file
@@ -40,7 +40,8 @@ local function describe(e)
   local bytes, values = sums_of(e.model.gguf)
   local plan = e.model.plan
   if plan then
-    e.bytes, e.bpw, e.in_memory = plan.bytes, plan.bpw, true
+    -- as a file with the same header would have
+    e.bytes, e.bpw, e.in_memory = plan.bytes + file_bytes(e.model.gguf) - bytes, plan.bpw, true
     for _, d in ipairs(plan.tensors) do
       if require("wane.recipe.types").find(d.to).class == "custom" then e.custom = true end
     end
@@ -65,12 +66,15 @@ end
 function M.normalise(x, what)
   if type(x) == "string" then
     if x:find "%.gguf$" or (x:find "[/\\]" and exists(x)) then return { path = x, name = short_name(x) } end
+    if not pcall(shrink.recipe, x) then
+      error(("wane: %s: '%s' is no file (a path or a name ending in .gguf), no mix, no type and no format"):format(what, x), 0)
+    end
     return { recipe = x, name = x }
   end
   if type(x) == "function" then return { recipe = x, name = "function" } end
   if type(x) ~= "table" then error(("wane: %s is a %s"):format(what, type(x)), 4) end
-  if x.handle and x.gguf then return { model = x, name = short_name(x:info().path) } end
   if require("wane.recipe").is(x) then return { recipe = x, name = x:describe() } end
+  if x.handle and x.gguf then return { model = x, name = short_name(x:info().path) } end
   local own = require("wane.quant.custom").find(x)
   if own then return { recipe = own, name = own.name } end
   for key in pairs(x) do

@@ -55,6 +55,9 @@ end
 
 local function table_html(c)
   local t = c:table()
+  for i = #t.columns, 1, -1 do -- tasks have a table of their own
+    if t.columns[i].key:find "^task_" then table.remove(t.columns, i) end
+  end
   local parts = { "<div class='wide'><table><thead><tr>" }
   for _, column in ipairs(t.columns) do parts[#parts + 1] = "<th>" .. escape(column.title) .. "</th>" end
   parts[#parts + 1] = "</tr></thead><tbody>"

@@ -10,7 +10,7 @@ M.css = [[
 *{box-sizing:border-box}
 body{margin:0;background:var(--bg);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,
 "DejaVu Sans",sans-serif;font-variant-numeric:tabular-nums}
-main{max-width:1120px;margin:0 auto;padding:40px 20px 60px}
+main{max-width:1240px;margin:0 auto;padding:40px 20px 60px}
 header{display:flex;gap:16px;align-items:center;margin-bottom:24px}
 h1{font-size:28px;line-height:1.2;margin:0;letter-spacing:-.02em}
 header p{margin:4px 0 0;color:var(--soft)}
@@ -49,8 +49,8 @@ svg .cell.hot{fill:var(--hotink)}
 .move{stroke:var(--soft);stroke-width:1;opacity:.5}
 .was{fill:var(--soft)}.is{fill:var(--accent)}
 .wide{overflow-x:auto;margin:0 -22px -8px;padding:0 22px 8px}
-table{border-collapse:collapse;width:100%;font-size:13px;white-space:nowrap}
-th,td{padding:7px 10px;text-align:right;border-bottom:1px solid var(--line)}
+table{border-collapse:collapse;width:100%;font-size:12.5px;white-space:nowrap}
+th,td{padding:7px 7px;text-align:right;border-bottom:1px solid var(--line)}
 th{color:var(--soft);font-weight:500;vertical-align:bottom}
 th:first-child,td:first-child{text-align:left;position:sticky;left:-22px;background:var(--card);padding-left:0}
 td:first-child{font-weight:600}

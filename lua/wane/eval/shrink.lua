@@ -53,10 +53,7 @@ local function encode_experts(to, w, importance, n_rows, n_cols, n_experts)
   end
   for x = 0, n_experts - 1 do
     local first, slice = x * n_rows + 1, nil
-    if importance then
-      slice = core.quant.buffer(1, n_cols)
-      for c = 1, n_cols do slice[c] = importance[x * n_cols + c] end
-    end
+    if importance then slice = importance:rows(x + 1) end
     local q, message, code = encode(to, w:rows(first, first + n_rows - 1), slice)
     if not q then return nil, message, code end
     if decoded then
@@ -81,11 +78,14 @@ local function replacement(state, d)
   local w, message, code = core.quant.read(state.g, d.index)
   if not w then return nil, message, code end
   local importance
+  local n_experts = d.shape[3] or 1
   if d.importance then
-    importance, message, code = state.imatrix:values(d.source_name)
+    local values
+    values, message, code = state.imatrix:values(d.source_name)
+    if not values then return nil, message, code end
+    importance, message, code = core.quant.buffer(n_experts, d.n_cols, values)
     if not importance then return nil, message, code end
   end
-  local n_experts = d.shape[3] or 1
   if n_experts > 1 then
     return encode_experts(d.to, w, importance, d.shape[2], d.n_cols, n_experts)
   end

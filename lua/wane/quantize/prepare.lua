@@ -303,7 +303,6 @@ function M.close_all(state)
   end
 end
 
-<<<<<<< HEAD
 -- Opens the inputs and plans.
 local function decide(o, state)
   local ok, msg, code = open_source(o, state)
@@ -333,7 +332,8 @@ function M.decide(o)
   check_options(o)
   local state = { prune = {}, overrides = {}, in_memory = true }
   return guarded(state, function() return decide(o, state) end)
-=======
+end
+
 -- Tensors that come finished from another file: same name and shape, and the
 -- planned type.
 local function take_tensors(o, state)
@@ -351,7 +351,6 @@ local function take_tensors(o, state)
     end
   end
   return true
->>>>>>> calibrate
 end
 
 -- Everything up to writing. On failure nothing stays open.
