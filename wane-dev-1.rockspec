@@ -63,6 +63,7 @@ build = {
         "csrc/lua/ctx.c",
         "csrc/lua/gen.c",
         "csrc/lua/gguf.c",
+        "csrc/lua/gguf_meta.c",
         "csrc/lua/gguf_write.c",
         "csrc/lua/imatrix.c",
         "csrc/lua/lib.c",
