@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/cpu.h"
+#include "kern/grids.h"
 #include "kern/mm.h"
 #include "quant/blocks.h"
 #include "quant/fp4.h"
@@ -18,6 +19,7 @@
 
 WN_TARGET_BEGIN(WN_T_AVX2)
 #include "kern/lanes_avx2.h"
+#include "kern/pack_x86.inc.h"
 
 #include "kern/mm.inc.h"
 WN_TARGET_END

@@ -10,4 +10,6 @@
 #include "kern/panel32.inc.h"
 #include "kern/panelk.inc.h"
 
+#include "kern/paneliq.inc.h"
+
 #include "kern/types.inc.h"

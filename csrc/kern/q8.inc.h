@@ -26,8 +26,6 @@
  * and 0 stands for signed bytes that need 8 bits: there the sign of the
  * weight is moved to the activation. */
 
-#define INLINE static inline __attribute__((always_inline))
-
 typedef struct qpanel {
   uint8_t u[CHUNK / 4][R][4];
   float scale[CHUNK / 16][R]; /* per block or sub-block */
@@ -262,3 +260,9 @@ MULTIPLY(q5_K, super_nc, 256, 32, 0, true, 4)
 MULTIPLY(q6_K, super_nc, 256, 16, 32, false, 2)
 MULTIPLY(iq4_xs, super_nc, 256, 32, WIDE_OFFSET, false, 0)
 MULTIPLY(ternary, super_nc, 256, 32, 1, false, 8)
+MULTIPLY(iq1_s, super_nc, 256, 32, 9, false, 4)
+MULTIPLY(iq1_m, super_nc, 256, 16, 9, false, 4)
+MULTIPLY(iq2_xxs, super_nc, 256, 32, 43, false, 1)
+MULTIPLY(iq2_16, super_nc, 256, 16, 43, false, 1) /* iq2_xs iq2_s */
+MULTIPLY(iq3_xxs, super_nc, 256, 32, 62, false, 1)
+MULTIPLY(iq3_s, super_nc, 256, 32, 15, false, 4)

@@ -576,9 +576,7 @@ static int writer_seal(lua_State *L) {
 
 /* The handle's writer, which leaves the handle: it is closed from now on. */
 static wn_writer *take_writer(lua_State *L) {
-  wn_writer *w = wn_handle_check(L, 1, &wn_writer_class);
-  ((wn_handle *)lua_touserdata(L, 1))->obj = NULL;
-  return w;
+  return wn_handle_take(L, 1, &wn_writer_class);
 }
 
 static int writer_commit(lua_State *L) {
