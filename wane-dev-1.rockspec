@@ -169,6 +169,7 @@ build = {
     ["wane.cli.explain"] = "lua/wane/cli/explain.lua",
     ["wane.cli.fit"] = "lua/wane/cli/fit.lua",
     ["wane.cli.generate"] = "lua/wane/cli/generate.lua",
+    ["wane.cli.imatrix"] = "lua/wane/cli/imatrix.lua",
     ["wane.cli.inspect"] = "lua/wane/cli/inspect.lua",
     ["wane.cli.perplexity"] = "lua/wane/cli/perplexity.lua",
     ["wane.cli.quantize"] = "lua/wane/cli/quantize.lua",
