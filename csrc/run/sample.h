@@ -6,8 +6,8 @@
 #ifndef WN_RUN_SAMPLE_H
 #define WN_RUN_SAMPLE_H
 
-#include <stddef.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
