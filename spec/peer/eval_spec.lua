@@ -95,7 +95,7 @@ describe("peer: perplexity and divergence", function()
   end)
 
   for _, recipe in ipairs { "Q8_0", "Q4_K_M", "Q3_K_M", "Q2_K" } do
-    it("perplexity of " .. recipe .. " agrees to 0.1 %", function()
+    it("perplexity of " .. recipe .. " agrees, but for activations in 8 bits", function()
       local path = tmp "q.gguf"
       assert(wane.quantize { from = demo.path, to = path, recipe = recipe })
       local p = peer.load(path, { context = N_CTX, kv = "f32", flash = false })
@@ -104,7 +104,7 @@ describe("peer: perplexity and divergence", function()
       local m = assert(wane.load(path, { kv = "f32" }))
       local got = assert(wane.eval.perplexity(m, demo.text(), { context = N_CTX, chunks = 16 })).perplexity
       m:close()
-      -- 8-bit activations move the peer's figure by as much on so few tokens
+      -- 16 chunks: what rounding activations costs does not average out yet
       near(want, got, recipe == "Q2_K" and 3e-3 or 1.5e-3)
     end)
   end
