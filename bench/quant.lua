@@ -130,9 +130,10 @@ local function measure(t, isa, weighed)
   local dst = ffi.new("uint8_t[?]", n_bytes)
   local imatrix, importance = weighed and weights or nil, weighed and weights_buffer or nil
   local function theirs() peer.base.ggml_quantize_chunk(t.id, src, dst, 0, N_ROWS, N_COLS, imatrix) end
-  local function ours() return assert(core.quant.encode(t.id, buffer, importance)) end
+  local function encode() return assert(core.quant.encode(t.id, buffer, importance)) end
+  local function ours() encode():close() end
   theirs()
-  local same = ours():bytes() == ffi.string(dst, n_bytes)
+  local same = encode():bytes() == ffi.string(dst, n_bytes)
   local n_theirs, n_ours = calls_for(0.03, theirs), calls_for(0.03, ours)
   local a, b = {}, {}
   for i = 1, RUNS do

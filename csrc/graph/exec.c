@@ -1,6 +1,8 @@
 /* exec.c - see exec.h: the walk over the stages. */
 #include "graph/exec.h"
 
+#include <string.h>
+
 /* Rows of the stage in hand. */
 static uint32_t rows_of(const wn_frame *f, const wn_stage *st) {
   return st->wanted ? f->n_out : f->n_tokens;
@@ -39,6 +41,36 @@ static void run_stage(wn_member *m) {
   }
 }
 
+/* Shows a tap the rows that this stage multiplied: this member's share of
+ * the channels. The rows live until the stage ends (plan.c). */
+static void tap_rows(wn_member *m, wn_tap_item *t) {
+  uint32_t c0 = wn_share(m, t->n, m->id), c1 = wn_share(m, t->n, m->id + 1);
+  const wn_value_mem *vm = &m->f->plan->values[m->st->input];
+  const float *base = wn_floats(m->f->arena, vm->off);
+  for (uint32_t r = 0; r < m->n_rows; r++) {
+    uint32_t at =
+        m->st->wanted && !m->f->s->wanted[m->st->input] ? m->f->out_rows[r] : r;
+    const float *x = base + (size_t)at * t->n;
+    wn_tap_add(t, 0, x, c0, c1);
+    if (t->rows != NULL && r < t->cap)
+      memcpy(t->rows + (size_t)r * t->n + c0, x + c0, (c1 - c0) * sizeof *x);
+  }
+  if (m->id != 0) return;
+  t->counts[0] += m->n_rows;
+  t->n_rows = m->n_rows < t->cap ? m->n_rows : t->cap;
+  t->starts[1] = t->n_rows;
+}
+
+static void watch(wn_member *m) {
+  wn_tap_item *t = wn_tap_find(m->f->tap, m->stage);
+  if (t == NULL) return;
+  wn_meet(m);
+  if (m->st->kind == WN_STAGE_MATRIX)
+    tap_rows(m, t);
+  else
+    wn_tap_experts(m, t);
+}
+
 void wn_exec_task(void *frame, wn_team *team, int member, int n_members) {
   wn_frame *f = frame;
   wn_member m = {.f = f, .team = team, .id = member, .n = n_members};
@@ -55,7 +87,9 @@ void wn_exec_task(void *frame, wn_team *team, int member, int n_members) {
     m.narrow = is_narrow(&m);
     if (m.n_rows == 0) continue;
     run_stage(&m);
+    if (f->tap != NULL) watch(&m);
     wn_meet(&m);
+    if (wn_tap_ends(f->tap, m.stage)) break;
   }
   if (member == 0) f->n_regions = m.n_regions;
 }

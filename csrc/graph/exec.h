@@ -16,6 +16,7 @@
 #include "base/pool.h"
 #include "graph/plan.h"
 #include "graph/sched.h"
+#include "graph/tap.h"
 #include "kern/vec.h"
 #include "quant/quant.h"
 
@@ -62,6 +63,7 @@ typedef struct wn_frame {
   const uint32_t *end;      /* of each token: one past the last position of
                                its sequence in this batch (kind full) */
   const uint32_t *out_rows; /* the token of each wanted row */
+  const wn_tap *tap;        /* who watches inputs, or NULL */
   uint32_t n_regions;       /* out: barriers met in this step */
 } wn_frame;
 
@@ -146,6 +148,8 @@ void wn_stage_attend(wn_member *m);                  /* op_attend.c */
 void wn_route(wn_member *m, uint32_t i, uint32_t r); /* op_moe.c */
 void wn_stage_experts_up(wn_member *m);
 void wn_stage_experts_down(wn_member *m);
+/* Shows a tap the inputs of this stage of experts: this member's channels. */
+void wn_tap_experts(wn_member *m, wn_tap_item *t);
 
 /* How many output rows a member takes at a time, of a bundle. */
 uint32_t wn_chunk_rows(const wn_member *m, uint64_t all_rows,

@@ -287,3 +287,30 @@ void wn_stage_experts_down(wn_member *m) {
   if (!m->narrow) wn_meet(m);
   draw_units(&o, &m->st->bundles[0], down_unit);
 }
+
+/* The input of an assignment, as the stage multiplied it. */
+static const float *input_of(const moe *o, uint32_t a) {
+  if (o->m->st->kind == WN_STAGE_EXPERTS_DOWN)
+    return buffer(o, o->mm->gate) + (size_t)o->column[a] * o->ff;
+  return wn_row_in(o->m, o->m->st->input, a / o->used);
+}
+
+void wn_tap_experts(wn_member *m, wn_tap_item *t) {
+  moe o = moe_of(m, m->st->op);
+  uint32_t c0 = wn_share(m, t->n, m->id), c1 = wn_share(m, t->n, m->id + 1);
+  find_order(&o);
+  for (uint32_t a = 0; a < n_assigned(&o); a++) {
+    const float *x = input_of(&o, a);
+    uint32_t expert = (uint32_t)route_of(&o, a / o.used)[a % o.used];
+    uint32_t row = o.column[a];
+    wn_tap_add(t, expert, x, c0, c1);
+    if (t->rows != NULL && row < t->cap)
+      memcpy(t->rows + (size_t)row * t->n + c0, x + c0, (c1 - c0) * sizeof *x);
+  }
+  if (m->id != 0) return;
+  for (uint32_t i = 0; i <= o.n_experts; i++) {
+    if (i < o.n_experts) t->counts[i] += o.start[i + 1] - o.start[i];
+    t->starts[i] = o.start[i] < t->cap ? o.start[i] : t->cap;
+  }
+  t->n_rows = t->starts[o.n_experts];
+}

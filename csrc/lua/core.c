@@ -51,7 +51,7 @@ static int core_fail_alloc(lua_State *L) {
 /* core.limits() -> { MAX_KEYS = 65536, ... } */
 static int core_limits(lua_State *L) {
   lua_newtable(L);
-#define X(id, value, text) set_int(L, #id + 3, id);
+#define X(id, value, text) set_int(L, &#id[3], id);
   WN_LIMITS(X)
 #undef X
   return 1;
@@ -136,9 +136,11 @@ int luaopen_wane_core(lua_State *L) {
   open_part(L, "stream", wn_open_stream);
   open_part(L, "imatrix", wn_open_imatrix);
   open_part(L, "calib", wn_open_calib);
+  open_part(L, "tap", wn_open_tap);
   open_part(L, "sample", wn_open_sample);
   open_part(L, "job", wn_open_job);
   open_part(L, "score", wn_open_score);
+  open_part(L, "probe", wn_open_probe);
   open_part(L, "vocab", wn_open_vocab);
   return 1;
 }

@@ -331,8 +331,8 @@ static int stream_finish(lua_State *L) {
 static const luaL_Reg stream_methods[] = {
     {"push", stream_push}, {"finish", stream_finish}, {NULL, NULL}};
 
-static const wn_class_def stream_class = {"wane.token_stream", stream_methods, NULL,
-                                          unref_stream};
+static const wn_class_def stream_class = {"wane.token_stream", stream_methods,
+                                          NULL, unref_stream};
 
 /* ---- classes ---- */
 

@@ -7,8 +7,8 @@
 
 WN_EXACT_FLOAT
 
-const float wn_iq1_levels[2][3] = {{-1 + 0.125f, 0.125f, 1 + 0.125f},
-                                   {-1 - 0.125f, -0.125f, 1 - 0.125f}};
+const float wn_iq1_levels[2][4] = {{-1 + 0.125f, 0.125f, 1 + 0.125f, 0},
+                                   {-1 - 0.125f, -0.125f, 1 - 0.125f, 0}};
 
 void wn_iq1_weigh(const float *x, const float *importance, float *weight) {
   float variance = 2 * wn_iq_sum_squares(x) / WN_QK;
@@ -114,7 +114,7 @@ static wn_iq1_cut cut_m(const float *x, const float *weight,
 
 /* The neighbour with the least weighted distance, the first of equals; the
  * first of all when no distance is a finite number. */
-static uint16_t nearest_point(const wn_iq_grid *grid, uint16_t key,
+uint16_t wn_iq1_nearest(const wn_iq_grid *grid, uint16_t key,
                               const float *x, const float *weight, float scale,
                               const float *levels) {
   const uint16_t *near = grid->near + 16 * grid->cells[key].at;
@@ -263,7 +263,7 @@ static void encode_iq1_s(const float *src, void *dst, size_t n,
       uint8_t order[32];
       if (wn_iq1_max(x, 32) < WN_IQ1_S_EPSILON) continue;
       sort(x, 32, order);
-      wn_iq1_settle(grid, x, w, 32, order, cut_s(x, w, order), nearest_point,
+      wn_iq1_settle(grid, x, w, 32, order, cut_s(x, w, order), wn_iq1_nearest,
                     ib, &s);
     }
     wn_iq1_pack_s(&s, b);
@@ -283,7 +283,7 @@ static void encode_iq1_m(const float *src, void *dst, size_t n,
       uint8_t order[16];
       if (wn_iq1_max(x, 16) < WN_IQ1_M_EPSILON) continue;
       sort(x, 16, order);
-      wn_iq1_settle(grid, x, w, 16, order, cut_m(x, w, order), nearest_point,
+      wn_iq1_settle(grid, x, w, 16, order, cut_m(x, w, order), wn_iq1_nearest,
                     ib, &s);
     }
     wn_iq1_pack_m(&s, src + i, weight, b);

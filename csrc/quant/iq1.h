@@ -10,8 +10,9 @@
 
 #include "quant/iq_block.h"
 
-/* What the levels 0, 1, 2 mean with delta +1/8 and with -1/8. */
-extern const float wn_iq1_levels[2][3];
+/* What the levels 0, 1, 2 mean with delta +1/8 and with -1/8; a fourth one
+ * makes them a vector. */
+extern const float wn_iq1_levels[2][4];
 
 /* The cut with the largest gain: sorted values [0, first) have level 0,
  * [first, second) level 1, the rest level 2. `minus` has bit g for group of
@@ -35,6 +36,10 @@ typedef struct wn_iq1_super {
 typedef uint16_t (*wn_iq1_nearest_fn)(const wn_iq_grid *grid, uint16_t key,
                                       const float *x, const float *weight,
                                       float scale, const float *levels);
+
+/* The reference of that. */
+uint16_t wn_iq1_nearest(const wn_iq_grid *grid, uint16_t key, const float *x,
+                        const float *weight, float scale, const float *levels);
 
 /* Ends the search of sub-block ib of n values: applies the cut to the values
  * x, whose sorted order is order[0..n-1], and moves groups to the grid. */

@@ -17,8 +17,10 @@ WN_EXACT_FLOAT
 #include "quant/iq_tries.inc.h"
 /* After the helpers: */
 #include "quant/iq4_fast.inc.h"
+#include "quant/iq_fit.inc.h"
 #include "quant/iq_near.inc.h"
 /* After both: */
+#include "quant/iq1_fast.inc.h"
 #include "quant/iq_search.inc.h"
 
 wn_encode_fn WN_IQ_NAME(wn_iq_encode)(int type) {
@@ -27,6 +29,10 @@ wn_encode_fn WN_IQ_NAME(wn_iq_encode)(int type) {
       return encode_iq4_nl;
     case WN_TYPE_IQ4_XS:
       return encode_iq4_xs;
+    case WN_TYPE_IQ1_S:
+      return encode_iq1_s;
+    case WN_TYPE_IQ1_M:
+      return encode_iq1_m;
     case WN_TYPE_IQ2_XXS:
       return encode_iq2_xxs;
     case WN_TYPE_IQ2_XS:

@@ -104,10 +104,15 @@ static void set_scales(const wn_k_scales *s, int n, int i, batch *b) {
 static void round_affine(const wn_k_affine *f, const float *x, int n_super,
                          batch *b) {
   int n = n_super * WN_QK / f->sub;
-  for (int j = 0; j < n; j++)
-    if (b->d[j] == 0)
-      keep_affine(x + j * f->sub, f->sub, f->top, b->step[j], b->from[j],
-                  b->L + j * f->sub);
+  for (int j = n; j % 16 != 0; j++)
+    b->d[j] = 0;
+  for (int i = 0; i < n; i += 16)
+    for (unsigned z = zero_scales(b->d + i); z != 0; z &= z - 1) {
+      int j = i + __builtin_ctz(z);
+      if (j < n)
+        keep_affine(x + j * f->sub, f->sub, f->top, b->step[j], b->from[j],
+                    b->L + j * f->sub);
+    }
   if (f->sub == 16)
     round_values(x, n, 16, b->d, b->m, 0, f->top, 0, b->L);
   else

@@ -8,12 +8,27 @@ static void symmetric_16(int top, group *g, float *scale, float *step) {
 
 /* ---- q3_K. -------------------------------------------------------------- */
 
+/* The levels of the search for sub-blocks whose scale became 0: from their
+ * steps, or, where a step of 0 says that rounds changed them, by doing it
+ * again. */
+static void keep_q3(const float *x, int n, batch *b) {
+  short again[BATCH * 16];
+  int n_again = 0;
+  for (int i = 0; i < n; i += 16)
+    for (unsigned z = zero_scales(b->d + i); z != 0; z &= z - 1) {
+      int j = i + __builtin_ctz(z);
+      if (b->step[j] == 0)
+        again[n_again++] = (short)j;
+      else
+        keep_symmetric(x + 16 * j, 4, b->step[j], b->L + 16 * j);
+    }
+  if (n_again > 0) rounds_keep(x, again, n_again, b->L);
+}
+
 /* The last stage; biased has 16 scales (plus 32) per super-block, scale their
- * scales. The levels of sub-blocks whose scale became 0 come from the search:
- * from its steps, or, without any, from doing it again. */
+ * scales. */
 static void finish_q3(const float *x, int n, const uint8_t *biased,
-                      const float *scale, const float *step, batch *b,
-                      wn_block_q3_K *y) {
+                      const float *scale, batch *b, wn_block_q3_K *y) {
   for (int i = 0; i < n; i++) {
     y[i].d = wn_f16_of_f32(scale[i]);
     wn_k_pack_scales3(biased + 16 * i, y[i].scales);
@@ -23,13 +38,7 @@ static void finish_q3(const float *x, int n, const uint8_t *biased,
       vf_store(b->d + j, vf_mul(d, vi_to_float(l)));
     }
   }
-  for (int j = 0; j < 16 * n; j++) {
-    if (b->d[j] != 0) continue;
-    if (step != NULL)
-      keep_symmetric(x + 16 * j, 4, step[j], b->L + 16 * j);
-    else
-      wn_k_fit_rounds(16, 4, x + 16 * j, b->L + 16 * j);
-  }
+  keep_q3(x, 16 * n, b);
   round_values(x, 16 * n, 16, b->d, NULL, -4, 3, 4, b->L);
   for (int i = 0; i < n; i++) {
     pack_2_bits(b->L + i * WN_QK, y[i].qs);
@@ -58,10 +67,10 @@ static void encode_q3_plain(const float *x, wn_block_q3_K *y, int n) {
   batch b;
   float scale[BATCH];
   uint8_t biased[BATCH * 16];
-  rounds_search(x, n, b.scale);
+  rounds_search(x, 16 * n, (rounds_fit){b.scale, b.step});
   for (int i = 0; i < n; i++)
     scale[i] = round_scales_q3(b.scale + 16 * i, biased + 16 * i);
-  finish_q3(x, n, biased, scale, NULL, &b, y);
+  finish_q3(x, n, biased, scale, &b, y);
 }
 
 /* Scales of a batch's scales: super-block i in lane i. */
@@ -95,7 +104,7 @@ static void encode_q3_weighed(const float *x, wn_block_q3_K *y, int n,
   fit_scales_q3(&b, n, &g, scale, step);
   for (int i = 0; i < n; i++)
     keep_symmetric(b.scale + 16 * i, 32, step[i], biased + 16 * i);
-  finish_q3(x, n, biased, scale, b.step, &b, y);
+  finish_q3(x, n, biased, scale, &b, y);
 }
 
 static void encode_q3(const float *x, wn_block_q3_K *y, int n,

@@ -13,40 +13,73 @@ typedef struct batch {
   uint8_t L[BATCH * WN_QK];
 } batch;
 
+/* Which of 16 scales are zero, scale 0 lowest. */
+WN_VEC unsigned zero_scales(const float *d) {
+  unsigned found = 0;
+  for (int j = 0; j < 16; j += LANES)
+    found |= vm_bits(vf_eq(vf_load(d + j), vf_set(0))) << j;
+  return found;
+}
+
 /* The level wn_k_round(a / d), clamped to low .. high, in the low byte of each
- * lane; inverse = 1 / d. The product a * inverse differs from the quotient by
- * two roundings, which matters only close to the middle of two levels; and
- * wn_k_round wraps only from 2^22 on. Those few cases divide. */
-WN_VEC vi round_quotient(vf a, float d, float inverse, float low, float high) {
+ * lane. */
+WN_VEC vi exact_level(vf a, float d, int low, int high) {
+  vf moved = vf_add(vf_div(a, vf_set(d)), vf_set(WN_K_MAGIC));
+  vi l = vi_sub(vi_and(vf_bits(moved), vi_set(0x007fffff)), vi_set(0x00400000));
+  return vi_max(vi_min(l, vi_set(high)), vi_set(low));
+}
+
+/* The same by multiplication, inverse = 1 / d. The product differs from the
+ * quotient by at most three roundings, which matters only close to the middle
+ * of two levels; and wn_k_round wraps only from 2^22 on. Lanes for which that
+ * cannot be excluded leave *sure. */
+WN_VEC vi quick_level(vf a, float inverse, int low, int high, vm *sure) {
   const vf magic = vf_set(WN_K_MAGIC);
   vf q = vf_mul(a, vf_set(inverse));
-  vf near = vf_max(vf_min(q, vf_set(high + 0.4f)), vf_set(low - 0.4f));
-  vf moved = vf_add(near, magic);
+  vf top = vf_set((float)high + 0.4f), bottom = vf_set((float)low - 0.4f);
+  vf near = vf_max(vf_min(q, top), bottom), moved = vf_add(near, magic);
   vf off = vf_abs(vf_sub(near, vf_sub(moved, magic)));
-  vm sure = vf_lt(vf_abs(q), vf_set(0x1p21f));
-  sure = vf_lt_where(sure, off, vf_set(0.4999f));
-  if (!vm_all(sure)) {
-    vf l = vf_nearest(vf_div(a, vf_set(d)));
-    moved = vf_add(vf_max(vf_min(l, vf_set(high)), vf_set(low)), magic);
-  }
+  *sure = vf_lt_where(*sure, vf_abs(q), vf_set(0x1p21f));
+  *sure = vf_lt_where(*sure, off, vf_set(0.49998f));
   return vf_bits(moved);
 }
 
-/* Levels base + round((x + m) / d), round between low and high, of n
- * sub-blocks; without m when m is NULL. Those with d = 0 keep the L that they
- * have. */
-WN_VEC void round_values(const float *x, int n, int sub, const float *d,
-                         const float *m, int low, int high, int base,
-                         uint8_t *L) {
-  for (int j = 0; j < n; j++, x += sub, L += sub) {
-    if (d[j] == 0) continue;
-    float inverse = 1 / d[j];
+/* Levels base + round((x + m) / d), round between low and high, of 16
+ * sub-blocks; without m when m is NULL. Those with d = 0 (set in `zero`) keep
+ * the L that they have. `quick`: as quick_level; true when all are sure. */
+WN_VEC bool round_16(bool quick, const float *x, int sub, const float *d,
+                     const float *m, unsigned zero, int low, int high, int base,
+                     uint8_t *L) {
+  float inverse[16];
+  vm sure = vf_eq(vf_set(0), vf_set(0)); /* all */
+  for (int j = 0; quick && j < 16; j += LANES)
+    vf_store(inverse + j, vf_div(vf_set(1), vf_load(d + j)));
+  for (int j = 0; j < 16; j++, x += sub, L += sub) {
+    if (zero >> j & 1) continue;
     for (int i = 0; i < sub; i += LANES) {
       vf a = vf_load(x + i);
       if (m != NULL) a = vf_add(a, vf_set(m[j]));
-      vi l = round_quotient(a, d[j], inverse, (float)low, (float)high);
+      vi l = quick ? quick_level(a, inverse[j], low, high, &sure)
+                   : exact_level(a, d[j], low, high);
       vi_store_bytes(L + i, vi_add(l, vi_set(base)));
     }
+  }
+  return vm_all(sure);
+}
+
+/* round_16 for n sub-blocks; a rest of less than 16 has zeros in d. */
+WN_VEC void round_values(const float *x, int n, int sub, const float *d,
+                         const float *m, int low, int high, int base,
+                         uint8_t *L) {
+  for (int j = 0; j < n; j += 16) {
+    unsigned zero = zero_scales(d);
+    if (!SLOW_DIVISION ||
+        !round_16(true, x, sub, d, m, zero, low, high, base, L))
+      round_16(false, x, sub, d, m, zero, low, high, base, L);
+    x += 16 * sub;
+    L += 16 * sub;
+    d += 16;
+    if (m != NULL) m += 16;
   }
 }
 

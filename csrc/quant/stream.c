@@ -13,8 +13,8 @@
 #include "quant/quant.h"
 #include "quant/stream_parts.h"
 
-#define MIN_CHUNK ((uint64_t)2 << 20)
-#define MAX_CHUNK ((uint64_t)16 << 20)
+#define MIN_CHUNK ((uint64_t)4 << 20)
+#define MAX_CHUNK ((uint64_t)8 << 20)
 #define STEP_WAIT_MS 50
 
 /* -- opening -----------------------------------------------------------------
@@ -147,7 +147,7 @@ int wn_stream_open(const wn_stream_opts *o, wn_stream **out, wn_err *e) {
       wn_layout_file_at(s->layout, s->first_file + s->n_files - 1);
   s->first = wn_layout_file_at(s->layout, s->first_file)->first;
   s->end = last->first + last->n_tensors;
-  s->chunk_bytes = (uint64_t)n_threads << 20;
+  s->chunk_bytes = (uint64_t)n_threads << 21;
   if (s->chunk_bytes < MIN_CHUNK) s->chunk_bytes = MIN_CHUNK;
   if (s->chunk_bytes > MAX_CHUNK) s->chunk_bytes = MAX_CHUNK;
   if ((rc = take_jobs(s, o, e)) != WN_OK) goto fail;

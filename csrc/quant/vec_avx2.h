@@ -14,7 +14,7 @@
 #define WN_VEC_TARGET WN_T_AVX2
 #define WN_VEC static inline __attribute__((always_inline))
 
-#define INVERSE_ERROR 0x1.8p-12f
+#define SLOW_DIVISION 0
 enum { LANES = 8 };
 typedef __m256 vf;
 typedef __m256i vi;
@@ -47,7 +47,6 @@ WN_VEC float vf_largest(vf a) {
 }
 WN_VEC vf vf_abs(vf a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.f), a); }
 WN_VEC vf vf_neg(vf a) { return _mm256_xor_ps(a, _mm256_set1_ps(-0.f)); }
-WN_VEC vf vf_about_inverse(vf a) { return _mm256_rcp_ps(a); }
 WN_VEC vi vi_add(vi a, vi b) { return _mm256_add_epi32(a, b); }
 WN_VEC vi vi_sub(vi a, vi b) { return _mm256_sub_epi32(a, b); }
 WN_VEC vi vi_and(vi a, vi b) { return _mm256_and_si256(a, b); }
@@ -116,15 +115,6 @@ WN_VEC vi vi_load_bytes(const void *p) {
 WN_VEC vi vi_load_chars(const void *p) {
   return _mm256_cvtepi8_epi32(_mm_loadl_epi64(p));
 }
-
-/* Packing chosen lanes: the plan is the list of their numbers. */
-typedef __m256i v_plan;
-WN_VEC v_plan vm_plan(vm chosen) {
-  uint64_t bytes = _pdep_u64(vm_bits(chosen), 0x0101010101010101u) * 255;
-  uint64_t lanes = _pext_u64(0x0706050403020100u, bytes);
-  return _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)lanes));
-}
-WN_VEC vf vf_pack(v_plan p, vf a) { return _mm256_permutevar8x32_ps(a, p); }
 
 /* clang-format on */
 /* Transposition of an 8 x 8 square. */

@@ -18,7 +18,8 @@
 #define WN_VEC_TARGET WN_T_AVX512
 #define WN_VEC static inline __attribute__((always_inline))
 
-#define INVERSE_ERROR 0x1p-14f
+/* 1: a division takes as long as 16 additions on some CPUs. */
+#define SLOW_DIVISION 1
 enum { LANES = 16 };
 typedef __m512 vf;
 typedef __m512i vi;
@@ -51,9 +52,6 @@ WN_VEC vf vf_abs(vf a) { return _mm512_abs_ps(a); }
 WN_VEC vf vf_neg(vf a) { /* the sign bit flips, of NaN too */
   return _mm512_xor_ps(a, _mm512_set1_ps(-0.f));
 }
-/* About 1 / a: its relative error is below INVERSE_ERROR. Different CPUs give different bits,
- * so a result may depend on it only where that cannot show. */
-WN_VEC vf vf_about_inverse(vf a) { return _mm512_rcp14_ps(a); }
 WN_VEC vi vi_add(vi a, vi b) { return _mm512_add_epi32(a, b); }
 WN_VEC vi vi_sub(vi a, vi b) { return _mm512_sub_epi32(a, b); }
 WN_VEC vi vi_and(vi a, vi b) { return _mm512_and_si512(a, b); }
@@ -64,8 +62,8 @@ WN_VEC vi vi_max(vi a, vi b) { return _mm512_max_epi32(a, b); }
 WN_VEC vi vi_sign_byte(vi a) {
   return _mm512_srai_epi32(_mm512_slli_epi32(a, 24), 24);
 }
-#define vi_left(a, n) _mm512_slli_epi32(a, n)
-#define vi_right(a, n) _mm512_srli_epi32(a, n) /* logical */
+#define vi_left(a, n) _mm512_slli_epi32(a, (unsigned)(n))
+#define vi_right(a, n) _mm512_srli_epi32(a, (unsigned)(n)) /* logical */
 
 /* Bit patterns and conversions. */
 WN_VEC vi vf_bits(vf a) { return _mm512_castps_si512(a); }
@@ -121,12 +119,6 @@ WN_VEC vi vi_load_bytes(const void *p) {
 WN_VEC vi vi_load_chars(const void *p) {
   return _mm512_cvtepi8_epi32(_mm_loadu_si128(p));
 }
-
-/* Packing chosen lanes to the front: make a plan from a mask once, apply it to
- * many vectors. The lanes behind the chosen ones are unspecified. */
-typedef __mmask16 v_plan;
-WN_VEC v_plan vm_plan(vm chosen) { return chosen; }
-WN_VEC vf vf_pack(v_plan p, vf a) { return _mm512_maskz_compress_ps(p, a); }
 
 /* clang-format on */
 /* out[i * stride + lane] = row[lane][off + i] for i < LANES: a square of

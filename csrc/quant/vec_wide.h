@@ -65,7 +65,6 @@ enum { WIDE = 2 * LANES, QUAD = 4 * LANES };
   WN_PAIR_1(f, N, W, f_sqrt, f)                       \
   WN_PAIR_1(f, N, W, f_abs, f)                        \
   WN_PAIR_1(f, N, W, f_nearest, f)                    \
-  WN_PAIR_1(f, N, W, f_about_inverse, f)              \
   WN_PAIR_1(f, N, W, f_neg, f)                        \
   WN_PAIR_2(i, N, W, i_and, i)                        \
   WN_PAIR_2(i, N, W, i_sub, i)                        \

@@ -31,7 +31,8 @@ struct wn_ctx {
   uint32_t *past; /* tokens held, by sequence */
   uint32_t *next; /* scratch of the same length */
   uint32_t n_regions;
-  size_t n_rows; /* of the last step's result */
+  size_t n_rows;     /* of the last step's result */
+  const wn_tap *tap; /* not ours */
 };
 
 /* -- options -------------------------------------------------------------- */
@@ -323,7 +324,8 @@ static wn_frame frame_of(wn_ctx *c, uint32_t n, uint32_t n_out) {
                 .pos = c->pos,
                 .seq = c->seq,
                 .end = c->end,
-                .out_rows = c->out_rows};
+                .out_rows = c->out_rows,
+                .tap = c->tap};
   return f;
 }
 
@@ -343,6 +345,7 @@ int wn_ctx_step(wn_ctx *c, const int32_t *tokens, const uint32_t *seq,
   }
   c->n_regions = f.n_regions;
   c->n_rows = f.p->result_kind == WN_RESULT_LOGITS ? n_out : n;
+  if (c->tap != NULL && c->tap->stop) c->n_rows = 0;
   memcpy(c->past, c->next, c->o.n_seq * sizeof *c->past);
   return WN_OK;
 }
@@ -353,6 +356,14 @@ const float *wn_ctx_logits(const wn_ctx *c, size_t i, size_t *n_rows) {
   if (i >= c->n_rows) return NULL;
   return wn_floats(c->arena, c->plan->values[p->result].off) +
          i * p->widths[p->result];
+}
+
+void wn_ctx_set_tap(wn_ctx *c, const wn_tap *tap) {
+  c->tap = tap;
+}
+
+const wn_tap *wn_ctx_tap(const wn_ctx *c) {
+  return c->tap;
 }
 
 /* -- sequences ------------------------------------------------------------ */

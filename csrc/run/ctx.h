@@ -69,6 +69,11 @@ uint32_t wn_ctx_n_past(const wn_ctx *c, uint32_t seq);
 int wn_ctx_truncate(wn_ctx *c, uint32_t seq, uint32_t n, wn_err *e);
 int wn_ctx_copy(wn_ctx *c, uint32_t from, uint32_t to, uint32_t n, wn_err *e);
 
+/* Shows the inputs of matrices to a tap from now on; NULL: to nobody. Not
+ * counted: it must stay until another one, or the context's end. */
+void wn_ctx_set_tap(wn_ctx *c, const wn_tap *tap);
+const wn_tap *wn_ctx_tap(const wn_ctx *c);
+
 /* The one-caller rule: begin gives false when somebody is inside. Whoever
  * calls step, truncate or copy, or reads logits, is between begin and end. */
 bool wn_ctx_begin(wn_ctx *c);

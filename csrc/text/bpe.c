@@ -59,8 +59,9 @@ static bool fall_back(run *r, const uint8_t *p, size_t n) {
 
 static int merge_word(run *r, const uint8_t *w, size_t n, wn_err *e) {
   wn_merge *m = &r->m;
+  const wn_bpe *b = &r->v->bpe;
   int rc = spell(r, w, n, e);
-  if (rc == WN_OK) rc = wn_merge_run(m, find_pair, &r->v->bpe, e);
+  if (rc == WN_OK) rc = wn_merge_run(m, b->n_merges, find_pair, b, e);
   if (rc != WN_OK) return rc;
   for (uint32_t i = 0; i < m->n; i = m->next[i]) {
     uint32_t s = m->sym[i], from = m->start[i], to = m->start[m->next[i]];

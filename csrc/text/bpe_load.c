@@ -195,6 +195,7 @@ static int init_tables(wn_vocab *v, const wn_gguf *g, wn_err *e) {
   while (slots < 2 * n)
     slots *= 2;
   b->pair_mask = slots - 1;
+  b->n_merges = (uint32_t)n;
   b->pair = wn_alloc(WN_MEM_TEXT, (size_t)slots * sizeof *b->pair);
   b->whole = wn_calloc(WN_MEM_TEXT, v->n, sizeof *b->whole);
   if (b->pair == NULL || b->whole == NULL) return wn_oom(e);

@@ -207,6 +207,7 @@ void wn_vocab_unref(wn_vocab *v) {
   wn_uni_free(&v->uni);
   wn_trie_free(&v->specials);
   wn_free(v->special_order);
+  wn_free(v->urgency);
   wn_bpe_free(&v->bpe);
   wn_trie_free(&v->ugm.tokens);
   wn_trie_free(&v->ugm.user);

@@ -48,7 +48,10 @@ static int grow(wn_map *m, wn_err *e) {
   wn_map old = *m;
   uint32_t n = m->n;
   int rc = wn_map_init(m, (size_t)old.mask + 1, e);
-  if (rc != WN_OK) return rc;
+  if (rc != WN_OK) {
+    *m = old; /* the caller frees the table it had */
+    return rc;
+  }
   for (uint64_t i = 0; i <= old.mask; i++) {
     if (old.slot[i].id == WN_NONE) continue;
     uint64_t k = old.slot[i].hash & m->mask;

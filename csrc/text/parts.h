@@ -103,6 +103,7 @@ typedef struct wn_bpe {
   wn_map syms; /* tokens by what they match, and extra symbols */
   wn_pair *pair;
   uint64_t pair_mask;
+  uint32_t n_merges;        /* ranks are below it */
   uint32_t byte_sym[256];   /* symbol of one raw byte */
   int32_t fallback[256][2]; /* tokens for a byte that no symbol covers */
   _Atomic(uint8_t) *whole;  /* per token: 1 = merges back to itself, 2 no */
@@ -136,7 +137,9 @@ struct wn_vocab {
   bool remove_extra_ws, escape_ws, lowercase, strip_accents;
   int32_t byte_id[256]; /* SPM, UGM, PLaMo: token of a byte */
   uint8_t no_cut[256];  /* SPM: see spm.c */
-  wn_trie specials;     /* texts of special tokens, as an automaton */
+  uint32_t *urgency;    /* SPM: 0 for tokens of the highest score, and so on */
+  uint32_t n_urgency;
+  wn_trie specials; /* texts of special tokens, as an automaton */
   uint32_t *special_order, n_specials; /* the order they are looked for */
   bool any_user;              /* some of them count without parse_special */
   uint8_t special_first[256]; /* bytes that some of them begin with */

@@ -25,8 +25,50 @@ static void set_byte_ids(wn_vocab *v) {
   }
 }
 
+/* A lower number for a higher score; equal for the two zeros. */
+static uint32_t order_of(float score) {
+  uint32_t u;
+  if (score == 0) score = 0; /* -0 becomes 0 */
+  memcpy(&u, &score, 4);
+  return u & 0x80000000u ? u : 0x7FFFFFFFu - u;
+}
+
+/* Where x stands in n sorted different numbers that contain it. */
+static uint32_t rank_of(const uint32_t *a, uint32_t n, uint32_t x) {
+  uint32_t lo = 0, hi = n;
+  while (hi - lo > 1) {
+    uint32_t mid = lo + (hi - lo) / 2;
+    if (a[mid] <= x)
+      lo = mid;
+    else
+      hi = mid;
+  }
+  return lo;
+}
+
+/* Scores as dense ranks, the highest score first. */
+static int rank_scores(wn_vocab *v, wn_err *e) {
+  uint32_t *a = wn_alloc(WN_MEM_TEXT, 2 * (size_t)v->n * sizeof *a), n = 0;
+  v->urgency = wn_alloc(WN_MEM_TEXT, v->n * sizeof *v->urgency);
+  if (a == NULL || v->urgency == NULL) {
+    wn_free(a);
+    return wn_oom(e);
+  }
+  for (uint32_t i = 0; i < v->n; i++)
+    a[i] = order_of(v->score[i]);
+  wn_sort_u32(a, a + v->n, v->n);
+  for (uint32_t i = 0; i < v->n; i++)
+    if (n == 0 || a[n - 1] != a[i]) a[n++] = a[i];
+  for (uint32_t i = 0; i < v->n; i++)
+    v->urgency[i] = rank_of(a, n, order_of(v->score[i]));
+  v->n_urgency = n;
+  wn_free(a);
+  return WN_OK;
+}
+
 int wn_spm_init(wn_vocab *v, wn_err *e) {
-  (void)e;
+  int rc = rank_scores(v, e);
+  if (rc != WN_OK) return rc;
   set_byte_ids(v);
   for (uint32_t i = 0; i < v->n; i++) {
     wn_bytes t = wn_text(v, i);
@@ -53,14 +95,6 @@ typedef struct run {
   wn_ids *out;
 } run;
 
-/* A lower number for a higher score; equal for the two zeros. */
-static uint32_t urgency(float score) {
-  uint32_t u;
-  if (score == 0) score = 0; /* -0 becomes 0 */
-  memcpy(&u, &score, 4);
-  return u & 0x80000000u ? u : 0x7FFFFFFFu - u;
-}
-
 static bool find_pair(const void *ctx, const wn_merge *m, uint32_t i,
                       uint32_t j, uint32_t *prio, uint32_t *result) {
   const run *r = ctx;
@@ -68,7 +102,7 @@ static bool find_pair(const void *ctx, const wn_merge *m, uint32_t i,
   if (to - from > r->v->bpe.max_len) return false;
   *result = wn_map_get(&r->v->map, r->w + from, to - from);
   if (*result == WN_NONE) return false;
-  *prio = urgency(r->v->score[*result]);
+  *prio = r->v->urgency[*result];
   return true;
 }
 
@@ -93,7 +127,7 @@ static int merge_word(run *r, const uint8_t *w, size_t n, wn_err *e) {
     i += symbol_len(w[i], n - i);
   }
   m->start[m->n] = (uint32_t)n;
-  rc = wn_merge_run(m, find_pair, r, e);
+  rc = wn_merge_run(m, r->v->n_urgency, find_pair, r, e);
   for (uint32_t i = 0; rc == WN_OK && i < m->n; i = m->next[i]) {
     uint32_t from = m->start[i], len = m->start[m->next[i]] - from;
     uint32_t id = m->sym[i];

@@ -17,6 +17,9 @@
 ---@field tasks table
 local M = {}
 
+--- What quantizing each tensor alone costs; see wane.search.
+function M.sensitivity(...) return require("wane.search").sensitivity(...) end
+
 --- Parts: each is a module of the same name under wane.eval.
 local parts = { perplexity = true, divergence = true, compare = true, shrink = true, heat = true, tasks = true }
 

@@ -13,20 +13,27 @@ local own = {
 }
 
 --- A sampler for a model from generation options.
----@return userdata sampler
+---@return userdata|nil sampler
+---@return string? message
+---@return string? code
 function M.sampler(model, opts)
   local o = { n_vocab = model:info().n_vocab }
   for key in pairs(sampling) do
     o[key] = opts[key]
   end
-  local sampler = assert(core.sample.new(o))
+  local sampler, message, code = core.sample.new(o)
+  if not sampler then return nil, message, code end
   local ids = {}
   for id in pairs(opts.bias or {}) do
     ids[#ids + 1] = id
   end
   table.sort(ids)
   for _, id in ipairs(ids) do
-    sampler:bias(id, opts.bias[id])
+    local ok, why, kind = sampler:bias(id, opts.bias[id])
+    if not ok then
+      sampler:close()
+      return nil, why, kind
+    end
   end
   return sampler
 end
@@ -47,15 +54,18 @@ end
 
 --- Prompt ids, the context to use, and whether it is ours to close.
 local function prepare(model, prompt, opts)
-  local ids = prompt
+  local ids, message, code = prompt
   if type(prompt) == "string" then
-    ids = model.vocab:encode(prompt, {
+    if not model.vocab then error("wane: generate: the model has no tokenizer: give token ids", 4) end
+    ids, message, code = model.vocab:encode(prompt, {
       special = opts.add_special ~= false,
       parse_special = opts.parse_special == true,
     })
+    if not ids then return nil, message, code end
   end
   if opts.context then return ids, opts.context, false end
-  local ctx, message, code = model:context { threads = opts.threads }
+  local ctx
+  ctx, message, code = model:context { threads = opts.threads }
   if not ctx then return nil, message, code end
   return ids, ctx, true
 end
@@ -81,9 +91,16 @@ function M.stream(model, prompt, opts)
   local loop = loop_options(opts)
   local ids, ctx, ours = prepare(model, prompt, opts)
   if not ids then error("wane: " .. ctx, 2) end
-  local sampler = M.sampler(model, opts)
-  local gen, message = core.job.gen(ctx.handle, sampler, ids, loop)
-  if not gen then error("wane: " .. message, 2) end
+  local sampler, message = M.sampler(model, opts)
+  local gen
+  if sampler then
+    gen, message = core.job.gen(ctx.handle, sampler, ids, loop)
+  end
+  if not gen then
+    if sampler then sampler:close() end
+    if ours then ctx:close() end
+    error("wane: " .. message, 2)
+  end
   local running = true
   local function finish()
     local stats = gen:stats()
@@ -110,7 +127,8 @@ function M.stream(model, prompt, opts)
 end
 
 ---@class wane.Job
----@field poll fun(self): string?, boolean|string, string?   new text ("" for none) and whether more may come; nil, message, code when it failed
+---@field poll fun(self): string?, boolean|string, string?   new text ("" for none) and whether
+---  more may come; nil, message, code when it failed
 ---@field fd fun(self): integer     readable while poll has news
 ---@field cancel fun(self)          ends after the step in progress
 ---@field stats fun(self): table
@@ -131,9 +149,12 @@ function M.start(model, prompt, opts)
   local loop = loop_options(opts)
   local ids, ctx, ours = prepare(model, prompt, opts)
   if not ids then return nil, ctx, ours end
-  local sampler = M.sampler(model, opts)
-  local job, message, code = core.job.start(ctx.handle, sampler, ids, loop)
-  sampler:close() -- the job has a reference of its own
+  local job
+  local sampler, message, code = M.sampler(model, opts)
+  if sampler then
+    job, message, code = core.job.start(ctx.handle, sampler, ids, loop)
+    sampler:close() -- the job has a reference of its own
+  end
   if ours then ctx:close() end
   if not job then return nil, message, code end
   return job

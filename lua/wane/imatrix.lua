@@ -279,6 +279,16 @@ function Imatrix:values(name)
   return core.imatrix.mean(sums, e.counts)
 end
 
+--- Rows (tokens) that each matrix of an entry has seen: one number, or one per
+-- expert. Legacy files say how many chunks, in which the tokens are unknown.
+---@param name string
+---@return integer[]?
+function Imatrix:counts(name)
+  local e = self.entries[name]
+  if not e then return nil end
+  return type(e.counts) == "number" and { e.counts } or core.imatrix.floats(e.counts)
+end
+
 --- Minimum, maximum, mean, zeros of a tensor's importance.
 ---@param name string
 ---@return wane.ImportanceStats?

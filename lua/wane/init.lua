@@ -22,6 +22,7 @@ local parts = {
   recipe = { "wane.recipe" },
   imatrix = { "wane.imatrix" },
   eval = { "wane.eval" },
+  calibrate = { "wane.calibrate" },
   fit = { "wane.fit" },
   explain = { "wane.explain" },
   vocab = { "wane.vocab" },

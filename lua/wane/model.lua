@@ -107,6 +107,22 @@ function M.load(path, opts)
   return nil, m.named and m.msg or path .. ": " .. m.msg, m.code
 end
 
+--- The same model with other data for some tensors: a list of { tensor name,
+--- type, bytes }. Shares the file, the program and the tokenizer, so it is
+--- cheap; it must not outlive this model's close.
+---@param stand_ins table[]
+---@return wane.Model|nil model
+---@return string|nil message
+---@return string|nil code
+function Model:variant(stand_ins)
+  local o = self.opts
+  local handle, msg, code = core.model.load(self.gguf, self.prog,
+    { map = o.map ~= false, n_ctx = self.hp.context_length, stand_ins = stand_ins }, self.vocab and self.vocab.handle)
+  if not handle then return nil, msg, code end
+  return setmetatable({ handle = handle, gguf = self.gguf, prog = self.prog, hp = self.hp, opts = o,
+    unused = self.unused, vocab = self.vocab, shared = true }, Model)
+end
+
 --- Facts: what the file is, what it takes, whether it is mapped.
 ---@return table
 function Model:info()
@@ -143,7 +159,10 @@ function Model:context(opts)
   local handle, msg, code = self.handle:context(core_options(self, opts))
   if not handle then return nil, msg, code end
   local info = handle:info()
-  return setmetatable({ handle = handle, model = self, n_batch = info.n_batch, n_out = info.n_out }, Context)
+  return setmetatable({
+    handle = handle, model = self, n_batch = info.n_batch, n_out = info.n_out,
+    n_vocab = self.handle:info().n_vocab,
+  }, Context)
 end
 
 --- What such a context would take: { cache, buffers } in bytes.
@@ -171,6 +190,7 @@ end
 --- Closes the model; contexts made from it keep working.
 function Model:close()
   self.handle:close()
+  if self.shared then return true end
   self.prog:close()
   self.gguf:close()
   return true
@@ -201,8 +221,7 @@ function Context:eval(tokens, opts)
   opts = check_options(opts, { all = true, seq = true }, "ctx:eval")
   if #tokens == 0 then error("ctx:eval: no tokens", 2) end
   local h, out, row = self.handle, nil, 1
-  local info = self.model.handle
-  if opts.all then out = core.quant.buffer(#tokens, info:info().n_vocab) end
+  if opts.all then out = core.quant.buffer(#tokens, self.n_vocab) end
   local n = opts.all and math.min(self.n_batch, self.n_out) or self.n_batch
   local ok, msg, code = slices(tokens, n, function(part, is_last)
     local want = opts.all and "all" or is_last and "last" or "none"

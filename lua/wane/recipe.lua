@@ -193,6 +193,12 @@ end
 ---@return string? code
 function M.load(path) return require("wane.recipe.sandbox").load(path, M) end
 
+--- The mix of least loss under a budget; see wane.search.solve.
+function M.solve(o) return require("wane.search").solve(o) end
+
+--- All best mixes from the smallest to the largest; see wane.search.solve.
+function M.front(o) return require("wane.search").front(o) end
+
 return setmetatable(M, {
   __call = function(_, base)
     if type(base) == "function" then

@@ -128,10 +128,6 @@ function Vocab:close()
   return self.handle:close()
 end
 
-function Vocab:__len()
-  return self.n
-end
-
 function Vocab:__tostring()
   return ("wane.Vocab (%s, %d tokens)"):format(self.kind, self.n)
 end

@@ -44,8 +44,9 @@ end
 ---@param format string|wane.CustomFormat
 function M.refuse(format)
   local f = M.find(format)
-  return nil, ("format '%s' is defined in Lua: it can be measured, but GGUF has no block type for it;"
-    .. " write a type of wane.quant.types() that has an id"):format(f and f.name or tostring(format)), "EUNSUP"
+  local why = "format '%s' is defined in Lua: it can be measured, but GGUF has no block type for it;"
+    .. " write a type of wane.quant.types() that has an id"
+  return nil, why:format(f and f.name or tostring(format)), "EUNSUP"
 end
 
 local fields = {
@@ -74,6 +75,16 @@ local function check_definition(def)
   end
 end
 
+---@class wane.FormatDefinition
+---@field name string
+---@field block integer?
+---@field bits number?
+---@field encode fun(row: number[], importance: number[]?, prepared: any): any
+---@field decode fun(code: any, n: integer, prepared: any): number[]
+---@field prepare? fun(w: userdata, importance: number[]?): any
+---@field explain? fun(code: any, n: integer, prepared: any): number[]?, string[]?
+---@field uses_importance boolean?
+
 --- Defines a format and registers its name (a second definition of a name
 --- replaces the first).
 ---
@@ -99,7 +110,7 @@ end
 --- and what `prepare(w, importance)` returned for the whole matrix, if given;
 --- decode gets that as third argument. `explain(code, n, prepared)` may return
 --- levels (a list) and notes (a list of lines) for the print-out of a block.
----@param def { name: string, block?: integer, bits?: number, encode: function, decode: function, prepare?: function, explain?: function, uses_importance?: boolean }
+---@param def wane.FormatDefinition
 ---@return wane.CustomFormat
 function M.define(def)
   check_definition(def)
@@ -165,12 +176,14 @@ local function importance_list(importance, cols)
   if importance == nil then return nil end
   local list = type(importance) == "table" and importance or importance:table()
   if #list ~= cols then
-    error(("wane: the importance vector has %d values, want one for each of %d columns"):format(#list, cols), 4)
+    local want = "wane: the importance vector has %d values, want one for each of %d columns"
+    error(want:format(#list, cols), 4)
   end
   for c = 1, cols do
     local v = list[c]
     if type(v) ~= "number" or not is_finite(v) or v < 0 then
-      return false, ("importance %d is %s, want a finite number of at least 0"):format(c, tostring(v)), "EFORMAT"
+      local want = "importance %d is %s, want a finite number of at least 0"
+      return false, want:format(c, tostring(v)), "EFORMAT"
     end
   end
   return list
@@ -199,7 +212,8 @@ function Format:encode(w, opts)
   local rows, cols = w:shape()
   local block = self.block or cols
   if cols % block ~= 0 then
-    return nil, ("row of %d values is no multiple of %s's block of %d"):format(cols, self.name, block), "EFORMAT"
+    local why = "row of %d values is no multiple of %s's block of %d"
+    return nil, why:format(cols, self.name, block), "EFORMAT"
   end
   local policy = opts.nonfinite or "error"
   if policy ~= "error" and policy ~= "zero" then

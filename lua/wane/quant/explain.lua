@@ -55,7 +55,8 @@ local function weights(b, w)
   end
   local text = columns(rows)
   if not w then return text end
-  return ("%s\n  rms error %s, largest %s at column %d"):format(text, num(math.sqrt(sum / b.n)), num(worst), at)
+  local rms = num(math.sqrt(sum / b.n))
+  return ("%s\n  rms error %s, largest %s at column %d"):format(text, rms, num(worst), at)
 end
 
 --- The print-out of a block as wane.Blocks:block gives it, with n_blocks, cols

@@ -21,7 +21,8 @@ local function each(w, opts, visit)
       local scale = opts.scale(part)
       for i = 1, block do
         local v = scale > 0 and part[i] / scale or 0
-        if v == v and abs(v) ~= math.huge then visit(v, opts.importance and opts.importance[at + i - 1] or 1) end
+        local weight = opts.importance and opts.importance[at + i - 1] or 1
+        if v == v and abs(v) ~= math.huge then visit(v, weight) end
       end
     end
   end
@@ -128,7 +129,7 @@ end
 --- when there are not that many different weights.
 ---@param w userdata
 ---@param k integer
----@param opts { method: string, importance?: number[], block?: integer, scale: fun(values: number[]): number }
+---@param opts { method: string, importance?: number[], block?: integer, scale: function }
 ---@return number[]
 function M.levels(w, k, opts)
   local x, m = histogram(w, opts)

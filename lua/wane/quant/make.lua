@@ -77,6 +77,13 @@ local function range(list)
   return lo, hi
 end
 
+---@class wane.UniformOptions
+---@field bits integer?         2 to 16; 4 when absent
+---@field block integer?        128 when absent
+---@field symmetric boolean?
+---@field per? "block"|"channel"|"tensor"
+---@field name string?
+
 --- Round to nearest with uniform levels. Symmetric: levels -(2^(bits-1) - 1)
 --- to 2^(bits-1) - 1 times a scale. Not symmetric (the default): levels 0 to
 --- 2^bits - 1 with a scale and an integer zero point; zero is always exact.
@@ -84,7 +91,7 @@ end
 ---
 ---   quant.uniform { bits = 4, block = 128, symmetric = false }
 ---   quant.uniform { bits = 8, per = "channel", symmetric = true, name = "w8" }
----@param opts { bits: integer, block?: integer, symmetric?: boolean, per?: "block"|"channel"|"tensor", name?: string }
+---@param opts wane.UniformOptions
 ---@return wane.CustomFormat
 function M.uniform(opts)
   check(opts, uniform_options, "quant.uniform")
@@ -133,8 +140,9 @@ local codebook_options = {
   name = true, levels = true, block = true, fit = true, per = true, scale = true, bits = true,
 }
 
---- The place of the level nearest to v; of two equally near, the one with an
---- even place. `levels` ascend.
+--- The place of the level nearest to v; of two equally near, the one whose
+--- number is even when the levels are counted from zero on: so floats round as
+--- IEEE 754 says. `levels` ascend; levels.zero is the place of zero, or 0.
 local function nearest(levels, v)
   local lo, hi = 1, #levels
   while hi - lo > 1 do
@@ -142,8 +150,17 @@ local function nearest(levels, v)
     if levels[mid] <= v then lo = mid else hi = mid end
   end
   local below, above = v - levels[lo], levels[hi] - v
-  if above < below or (above == below and hi % 2 == 0) then return hi end
+  if above < below or (above == below and (hi - levels.zero) % 2 == 0) then return hi end
   return lo
+end
+
+--- Notes where zero is (nearest above).
+local function with_zero(levels)
+  levels.zero = 0
+  for i, v in ipairs(levels) do
+    if v == 0 then levels.zero = i end
+  end
+  return levels
 end
 
 --- Explicit levels, checked and in ascending order.
@@ -157,8 +174,17 @@ local function given_levels(list)
   end
   if #levels < 2 then error("wane: quant.codebook: want at least 2 levels", 3) end
   table.sort(levels)
-  return levels
+  return with_zero(levels)
 end
+
+---@class wane.CodebookOptions
+---@field levels? integer|number[]   16 when absent
+---@field block integer?             32 when absent
+---@field fit? "kmeans"|"lloyd"
+---@field per? "block"|"channel"|"tensor"
+---@field scale? "absmax"|"none"
+---@field name string?
+---@field bits number?               per weight, for reports
 
 --- Every weight becomes the nearest of a few levels times a scale. `levels` is
 --- a list of them, or their number: then they are fitted to each matrix, with
@@ -170,7 +196,7 @@ end
 ---
 ---   quant.codebook { levels = 16, block = 32, fit = "kmeans" }
 ---   quant.codebook { levels = { -1, 0, 1 }, block = 64, name = "three" }
----@param opts { levels?: integer|number[], block?: integer, fit?: "kmeans"|"lloyd", per?: "block"|"channel"|"tensor", scale?: "absmax"|"none", name?: string, bits?: number }
+---@param opts wane.CodebookOptions
 ---@return wane.CustomFormat
 function M.codebook(opts)
   check(opts, codebook_options, "quant.codebook")
@@ -196,10 +222,10 @@ function M.codebook(opts)
     block = length, bits = opts.bits or math.log(k) / math.log(2) + overhead, uses_importance = not fixed,
     prepare = function(w, importance)
       local whole = { absmax = w:stats().absmax }
-      whole.levels = fixed or fit.levels(w, k, {
+      whole.levels = fixed or with_zero(fit.levels(w, k, {
         method = method, importance = importance, block = length,
         scale = function(values) return scale_of(values, whole) end,
-      })
+      }))
       return whole
     end,
     encode = function(row, _, whole)
@@ -241,8 +267,8 @@ end
 
 --- The 16 levels of NF4 (QLoRA): equal shares of a normal distribution.
 local nf4 = {
-  -1, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334,
-  -0.09105003625154495, 0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
+  -1, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635,
+  -0.18477343022823334, -0.09105003625154495, 0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
   0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1,
 }
 

@@ -16,7 +16,7 @@ local known = {
   output_tensor_type = "string", token_embedding_type = "string", leave_output_tensor = "boolean",
   tensor_types = "table", only_copy = "boolean", prune_layers = "table", allow_requantize = "boolean",
   metadata = "table", keep_split = "boolean", split = "number", shard = "table", reuse = "string",
-  provenance = "boolean",
+  provenance = "boolean", tensors = "string",
 }
 
 local function check_options(o)
@@ -334,6 +334,25 @@ function M.decide(o)
   return guarded(state, function() return decide(o, state) end)
 end
 
+-- Tensors that come finished from another file: same name and shape, and the
+-- planned type.
+local function take_tensors(o, state)
+  if not o.tensors then return true end
+  if o.reuse then error("wane: quantize: tensors and reuse exclude each other", 4) end
+  local g, msg, code = core.gguf.open(o.tensors)
+  if not g then return nil, msg, code end
+  state.reuse, state.reused = g, {}
+  for i, d in ipairs(state.plan.tensors) do
+    local at = g:find_tensor(d.source_name)
+    local t = at and g:tensor(at)
+    state.reused[i] = false
+    if t and t.type == d.to and table.concat(t.shape, " ") == table.concat(d.shape, " ") then
+      state.reused[i] = at
+    end
+  end
+  return true
+end
+
 -- Everything up to writing. On failure nothing stays open.
 ---@param o wane.QuantizeOptions
 ---@return table? state  g, model, imatrix, plan, layout, reuse, reused
@@ -349,6 +368,8 @@ function M.prepare(o)
       ok, msg, code = provenance.collect(o, state)
       if not ok then return nil, msg, code end
     end
+    ok, msg, code = take_tensors(o, state)
+    if not ok then return nil, msg, code end
     state.layout, msg, code = make_layout(o, state, state.plan)
     if not state.layout then return nil, msg, code end
     return add_sizes(o, state, state.plan)
