@@ -110,7 +110,7 @@ function M.main(argv, out)
     done, message = nil, done
   end
   if not done then
-    local text = tostring(message or "failed"):gsub("^[^ ]+%.lua:%d+: ", ""):gsub("^wane: ", "")
+    local text = tostring(message or "failed"):gsub("^[^ ]*lua/wane/[^ ]+%.lua:%d+: ", ""):gsub("^wane: ", "")
     out.note("wane: " .. require("wane.report").printable(text))
     return 1
   end
