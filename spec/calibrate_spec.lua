@@ -319,6 +319,20 @@ describe("calibrate.awq", function()
     m:close()
   end)
 
+  it("combines with error feedback", function()
+    local from, a, b = tiny.write(), support.tmp "awq.gguf", support.tmp "both.gguf"
+    local o = { from = from, to = a, recipe = "Q4_0", text = tiny.tokens(256, 80), context = 64 }
+    assert(wane.calibrate.awq(o))
+    o.to, o.awq = b, true
+    assert(wane.calibrate.gptq(o))
+    local ref = assert(wane.load(from))
+    local one, two = assert(wane.load(a)), assert(wane.load(b))
+    local d = assert(wane.eval.divergence(ref, { one, two }, tiny.tokens(512, 80, 11), { context = 64 }))
+    assert(d[2].kld.mean < d[1].kld.mean, d[2].kld.mean .. " against " .. d[1].kld.mean)
+    for _, m in ipairs { ref, one, two } do m:close() end
+    for _, path in ipairs { from, a, b } do os.remove(path) end
+  end)
+
   it("writes stock files", function()
     local from, to = tiny.write(), support.tmp "awq.gguf"
     local r = assert(wane.calibrate.awq { from = from, to = to, recipe = "Q4_0", text = tiny.tokens(128, 80), context = 64 })

@@ -15,7 +15,8 @@
 typedef struct wn_model wn_model;
 
 /* Data that stands in for a tensor of the file: same shape, another type or
- * other values. Copied while loading. Vectors want f32. */
+ * other values. Copied while loading. Vectors want f32. The first of a name
+ * counts. */
 typedef struct wn_stand_in {
   const char *name;
   int type;

@@ -176,7 +176,8 @@ end
 local function apply(st, group)
   local item = st.seen[group.down[1]]
   local best = search(st, group, item)
-  local entry = { tensors = group.down, alpha = best.alpha, before = best.first, after = best.error, clip = {} }
+  local entry = { tensors = group.down, alpha = best.alpha, clip = {} }
+  entry.before, entry.after = best.first, best.error
   st.report[#st.report + 1] = entry
   for _, name in ipairs(group.down) do
     local ratio = st.clip and clip(st, name, item, best.s) or 1
