@@ -98,15 +98,21 @@ local function collect(models, group, o, tell)
   return by_name
 end
 
+-- The correction of targets is fitted to the text, so it is held back where
+-- there are few tokens for each column: half of it at this many.
+local AIM_TOKENS = 8
+
 -- Encodes one tensor; rows of expert x stand together.
 local function encode_one(w, type_name, item, o, stats)
   local parts = {}
   local per = #w / item.width / item.experts
+  local tokens = #o.chunks * #o.chunks[1]
+  local aim = o.aim * tokens / (tokens + AIM_TOKENS * item.width)
   for x = 1, item.experts do
     local rows = item.experts == 1 and w or w:rows((x - 1) * per + 1, x * per)
     if item.cross[x] and o.aim > 0 then
       local message, code
-      rows, message, code = item.h[x]:aim(item.cross[x], rows, o.aim)
+      rows, message, code = item.h[x]:aim(item.cross[x], rows, aim)
       if not rows then return nil, message, code end
     end
     local bytes, before, after = core.calib.rebuild(type_name, rows, item.h[x],

@@ -162,7 +162,8 @@ local function run(o, model)
   st.chunks = spread(all, o.chunks)
   st.im, message, code = importance_of(o, model)
   if not st.im then return nil, message, code end
-  local q, plan = quantize_options(o, st.im), nil
+  local q = quantize_options(o, st.im)
+  local plan
   plan, message, code = quantize.plan(q)
   if not plan then return nil, message, code end
   st.types, st.plain = sort_tensors(model, plan)
