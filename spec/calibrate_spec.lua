@@ -294,7 +294,7 @@ describe("calibrate.awq", function()
     local types = {}
     for i = 1, m.gguf:info().n_tensors do
       local t = m.gguf:tensor(i)
-      if #t.shape == 2 and t.name ~= "token_embd.weight" then types[t.name] = "q4_0" end
+      if #t.shape == 2 then types[t.name] = "q4_0" end -- the embedding is tied: it must stay
     end
     local chunks = { tiny.tokens(64, 80), tiny.tokens(64, 80, 3) }
     local scaled = assert(wane.calibrate.awq.scale(m, { types = types, chunks = chunks, options = { clip = false } }))
@@ -317,6 +317,20 @@ describe("calibrate.awq", function()
     assert(top < 1e-3, top)
     v:close()
     m:close()
+  end)
+
+  it("combines with error feedback", function()
+    local from, a, b = tiny.write(), support.tmp "awq.gguf", support.tmp "both.gguf"
+    local o = { from = from, to = a, recipe = "Q4_0", text = tiny.tokens(1024, 80), context = 64 }
+    assert(wane.calibrate.awq(o))
+    o.to, o.awq = b, true
+    assert(wane.calibrate.gptq(o))
+    local ref = assert(wane.load(from))
+    local one, two = assert(wane.load(a)), assert(wane.load(b))
+    local d = assert(wane.eval.divergence(ref, { one, two }, tiny.tokens(512, 80, 11), { context = 64 }))
+    assert(d[2].kld.mean < d[1].kld.mean, d[2].kld.mean .. " against " .. d[1].kld.mean)
+    for _, m in ipairs { ref, one, two } do m:close() end
+    for _, path in ipairs { from, a, b } do os.remove(path) end
   end)
 
   it("writes stock files", function()

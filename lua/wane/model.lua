@@ -111,13 +111,15 @@ end
 local function blocks_of(g, list)
   local replace = {}
   for _, s in ipairs(list) do
-    local t = g:tensor(g:find_tensor(s[1]) or error("wane: the model has no tensor " .. s[1], 3))
-    local blocks, msg, code = core.quant.blocks(s[2], s[3], t.n_rows, t.shape[1])
-    if not blocks then
-      for _, b in pairs(replace) do b:close() end
-      return nil, msg, code
+    if not replace[s[1]] then -- the first of a name counts
+      local t = g:tensor(g:find_tensor(s[1]) or error("wane: the model has no tensor " .. s[1], 3))
+      local blocks, msg, code = core.quant.blocks(s[2], s[3], t.n_rows, t.shape[1])
+      if not blocks then
+        for _, other in pairs(replace) do other:close() end
+        return nil, msg, code
+      end
+      replace[s[1]] = blocks
     end
-    replace[s[1]] = blocks
   end
   return replace
 end

@@ -56,9 +56,9 @@ describe("peer: calibrating and judging", function()
     assert(wane.calibrate.gptq { from = SOURCE, to = file, recipe = "IQ3_XXS",
       text = support.slurp "examples/text/calib.txt", chunks = 4 })
     local ours = assert(wane.load(file, { context = 512 }))
-    local mine = assert(wane.eval.perplexity(ours, text, { chunks = 4 })).perplexity
+    local mine = assert(wane.eval.perplexity(ours, text, { chunks = 16 })).perplexity
     local theirs = peer.load(file, { context = 512 })
-    local ppl = theirs:perplexity(ours.vocab:encode(text, { special = true }), 512, 4)
+    local ppl = theirs:perplexity(ours.vocab:encode(text, { special = true }), 512, 16)
     theirs:close()
     ours:close()
     assert(math.abs(mine / ppl - 1) < 1e-3, mine .. " is not " .. ppl)

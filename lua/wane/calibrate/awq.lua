@@ -48,12 +48,19 @@ local function consumers(ops)
   return by
 end
 
--- Linears that read a value, when nothing else does and all may be scaled.
-local function linears_of(uses, types)
-  local names = {}
+-- Matrices that multiply a value and nothing else (a tied embedding does more),
+-- when only they read it and all may be scaled.
+local function linears_of(ops, uses, types)
+  local names, seen = {}, {}
   for _, op in ipairs(uses or {}) do
-    if op.code ~= "linear" or not types[op.weights[1]] then return nil end
-    names[#names + 1] = op.weights[1]
+    local name = op.weights[1]
+    if op.code ~= "linear" or not types[name] then return nil end
+    for id = 0, #ops do
+      for _, w in ipairs(ops[id] and ops[id].weights or {}) do
+        if w == name and ops[id].inputs[1] ~= op.inputs[1] then return nil end
+      end
+    end
+    if not seen[name] then names[#names + 1], seen[name] = name, true end
   end
   return #names > 0 and names or nil
 end
@@ -69,12 +76,13 @@ local function groups_of(model, types)
   end
   for id = 0, #ops do
     local op = ops[id]
-    local down = op and linears_of(uses[id], types)
+    local down = op and linears_of(ops, uses[id], types)
     if down and op.code == "norm" and op.weights[1] and n_uses[op.weights[1]] == 1 then
       groups[#groups + 1] = { down = down, norm = op.weights }
     elseif down and #down == 1 and op.code == "glu" and op.kind ~= "swiglu_oai" then
       local up = ops[op.inputs[2]]
-      if up and up.code == "linear" and types[up.weights[1]] and #uses[up.id] == 1 and #up.weights == 1 then
+      if up and up.code == "linear" and types[up.weights[1]] and #uses[up.id] == 1 and #up.weights == 1
+        and n_uses[up.weights[1]] == 1 then
         groups[#groups + 1] = { down = down, up = up.weights[1] }
       end
     end
@@ -176,7 +184,8 @@ end
 local function apply(st, group)
   local item = st.seen[group.down[1]]
   local best = search(st, group, item)
-  local entry = { tensors = group.down, alpha = best.alpha, before = best.first, after = best.error, clip = {} }
+  local entry = { tensors = group.down, alpha = best.alpha, clip = {} }
+  entry.before, entry.after = best.first, best.error
   st.report[#st.report + 1] = entry
   for _, name in ipairs(group.down) do
     local ratio = st.clip and clip(st, name, item, best.s) or 1

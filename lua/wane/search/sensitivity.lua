@@ -233,7 +233,8 @@ end
 
 -- Correlations of the inputs of all tensors, ready for error feedback.
 local function correlations(model, ids, n_ctx, threads)
-  local h, message, code = require("wane.calibrate").hessians(model, ids, { context = n_ctx, threads = threads })
+  local calibrate = require "wane.calibrate"
+  local h, message, code = calibrate.hessians(model, ids, { context = n_ctx, threads = threads })
   if not h then return nil, message, code end
   local done = {}
   for _, x in pairs(h) do -- order does not matter

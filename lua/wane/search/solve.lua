@@ -266,7 +266,8 @@ local function solve_file(o, sens, order, by)
   for _ = 1, 6 do
     local s, least = fill(order, by, data)
     if not s then
-      local fmt = "recipe.solve: %s bytes cannot be met: the smallest mix has %s bytes of data beside headers of %s"
+      local fmt = "recipe.solve: %s bytes cannot be met: the smallest mix has %s bytes of data"
+        .. " beside headers of %s"
       local head = o.bytes - sens.fixed_bytes - data
       return nil, fmt:format(human(o.bytes), human(least + sens.fixed_bytes), human(head)), "EDATA"
     end
@@ -316,7 +317,8 @@ function M.solve(o)
   if o.kld then
     local s, least = reach(order, by, o.kld)
     if not s then
-      return nil, ("recipe.solve: a loss of %g cannot be met: the largest mix loses %g"):format(o.kld, least), "EDATA"
+      local fmt = "recipe.solve: a loss of %g cannot be met: the largest mix loses %g"
+      return nil, fmt:format(o.kld, least), "EDATA"
     end
     return finish(sens, order, s)
   end
