@@ -49,6 +49,7 @@ describe("rebuild", function()
   support.check_leaks()
   local types = {
     "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q2_K", "q3_K", "q4_K", "q5_K", "q6_K", "iq4_nl", "iq4_xs",
+    "iq2_xxs", "iq2_xs", "iq2_s", "iq3_xxs", "iq3_s",
   }
 
   for _, t in ipairs(types) do

@@ -41,7 +41,7 @@ static bool amx_permitted(void) {
 
 static void read_brand(char *name, size_t cap) {
   unsigned r[12] = {0};
-  if (__get_cpuid_max(0x80000000u, NULL) < 0x80000004u) return;
+  if ((unsigned)__get_cpuid_max(0x80000000u, NULL) < 0x80000004u) return;
   for (unsigned i = 0; i < 3; i++)
     __cpuid(0x80000002u + i, r[4 * i], r[4 * i + 1], r[4 * i + 2],
             r[4 * i + 3]);

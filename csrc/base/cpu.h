@@ -62,7 +62,7 @@ int wn_isa_of_name(const char *name);
 #if defined(__clang__)
 #define WN_UNROLL WN_PRAGMA(clang loop unroll(full))
 #else
-#define WN_UNROLL WN_PRAGMA(GCC unroll 16)
+#define WN_UNROLL WN_PRAGMA(GCC unroll 32)
 #endif
 
 /* In files whose float results are defined bit for bit: no contraction of

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,11 +16,13 @@
 struct wn_save {
   char *path; /* final name, symbolic links resolved */
   char *part; /* path + ".part" */
+  char *dir;  /* where both are */
   int fd;
   uint64_t off, had;
   uint64_t bytes; /* final size, or 0 */
   bool overwrite, sealed, failed;
   bool replaces; /* a file is there; keep its mode */
+  bool ours;     /* we made the .part or hold its lock: may remove it */
   unsigned mode;
 };
 
@@ -69,16 +72,19 @@ static int resolve(wn_save *s, const char *path, wn_err *e) {
   s->path = join(path, strlen(path), "");
   if (s->path == NULL) return wn_fail(e, WN_ENOMEM, "out of memory");
   if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode)) {
-    char *real = realpath(path, NULL);
-    if (real == NULL) return sys_fail(s, "symbolic link", e);
+    char real[PATH_MAX];
+    if (realpath(path, real) == NULL) return sys_fail(s, "symbolic link", e);
     char *copy = join(real, strlen(real), "");
-    free(real);
     if (copy == NULL) return wn_fail(e, WN_ENOMEM, "out of memory");
     wn_free(s->path);
     s->path = copy;
   }
   s->part = join(s->path, strlen(s->path), ".part");
-  if (s->part == NULL) return wn_fail(e, WN_ENOMEM, "out of memory");
+  const char *slash = strrchr(s->path, '/');
+  size_t n = slash == NULL ? 0 : (size_t)(slash - s->path);
+  s->dir = slash == NULL ? join(".", 1, "") : join(s->path, n == 0 ? 1 : n, "");
+  if (s->part == NULL || s->dir == NULL)
+    return wn_fail(e, WN_ENOMEM, "out of memory");
   return WN_OK;
 }
 
@@ -130,18 +136,31 @@ static int busy(const wn_save *s, wn_err *e) {
   return wn_fail(e, WN_EBUSY, "%s: being written by pid %ld", s->path, pid);
 }
 
+/* Opens the .part, or makes it: *made tells. ENOENT when it went away between
+ * the two attempts. */
+static int open_or_make(wn_save *s, bool *made) {
+  const int flags = O_RDWR | O_NOFOLLOW | O_NONBLOCK;
+  s->fd = wn_os_open(s->part, flags | O_CREAT | O_EXCL, 0666);
+  *made = s->fd >= 0;
+  if (s->fd < 0 && errno == EEXIST) s->fd = wn_os_open(s->part, flags, 0);
+  return s->fd < 0 ? -1 : 0;
+}
+
 /* Opens and locks the .part. Between the two another process may have renamed
  * or removed the file that we opened: then try again. */
 static int open_part(wn_save *s, wn_err *e) {
   for (int tries = 0; tries < 100; tries++) {
     struct stat held, named;
-    s->fd =
-        wn_os_open(s->part, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0666);
-    if (s->fd < 0) return sys_fail(s, "open .part", e);
-    if (wn_os_flock(s->fd) != 0) {
-      if (errno == EWOULDBLOCK) return busy(s, e);
-      return sys_fail(s, "lock", e);
+    if (open_or_make(s, &s->ours) != 0) {
+      if (errno == ENOENT && tries < 10) continue;
+      return sys_fail(s, "open .part", e);
     }
+    if (wn_os_flock(s->fd) != 0) {
+      if (errno != EWOULDBLOCK) return sys_fail(s, "lock", e);
+      s->ours = false;
+      return busy(s, e);
+    }
+    s->ours = true;
     if (wn_os_fstat(s->fd, &held) != 0) return sys_fail(s, "stat", e);
     if (!S_ISREG(held.st_mode))
       return wn_fail(e, WN_EIO, "%s: is not a regular file", s->part);
@@ -151,6 +170,7 @@ static int open_part(wn_save *s, wn_err *e) {
       s->had = (uint64_t)held.st_size;
       return WN_OK;
     }
+    s->ours = false;
     wn_os_close(s->fd);
     s->fd = -1;
   }
@@ -190,11 +210,9 @@ int wn_save_open(const char *path, const wn_save_opts *o, wn_save **out,
   s->fd = -1;
   s->overwrite = o->overwrite;
   s->bytes = o->bytes;
-  bool ours = false;
   if ((rc = resolve(s, path, e)) != WN_OK) goto fail;
   if ((rc = inspect(s, path, o, e)) != WN_OK) goto fail;
   if ((rc = open_part(s, e)) != WN_OK) goto fail;
-  ours = true;
   if (!o->resume) {
     s->had = 0;
     if (wn_os_ftruncate(s->fd, 0) != 0) {
@@ -206,8 +224,7 @@ int wn_save_open(const char *path, const wn_save_opts *o, wn_save **out,
   *out = s;
   return WN_OK;
 fail:
-  /* somebody else's .part stays; ours goes, unless it can still be resumed */
-  wn_save_abort(s, !ours || o->resume);
+  wn_save_abort(s, o->resume);
   return rc;
 }
 
@@ -264,13 +281,7 @@ int wn_save_seal(wn_save *s, wn_err *e) {
 
 /* Makes the rename itself durable. */
 static int sync_dir(const wn_save *s, wn_err *e) {
-  const char *slash = strrchr(s->path, '/');
-  size_t n = slash == NULL ? 0 : (size_t)(slash - s->path);
-  char *dir =
-      slash == NULL ? join(".", 1, "") : join(s->path, n == 0 ? 1 : n, "");
-  if (dir == NULL) return wn_fail(e, WN_ENOMEM, "out of memory");
-  int rc = WN_OK, fd = wn_os_open(dir, O_RDONLY | O_DIRECTORY, 0);
-  wn_free(dir);
+  int rc = WN_OK, fd = wn_os_open(s->dir, O_RDONLY | O_DIRECTORY, 0);
   /* a directory that may be written but not read cannot be flushed */
   if (fd < 0) return errno == EACCES ? WN_OK : sys_fail(s, "open directory", e);
   /* some file systems do not flush directories and say EINVAL */
@@ -284,6 +295,7 @@ static void release(wn_save *s) {
   if (s->fd >= 0) wn_os_close(s->fd);
   wn_free(s->path);
   wn_free(s->part);
+  wn_free(s->dir);
   wn_free(s);
 }
 
@@ -311,6 +323,6 @@ int wn_save_commit(wn_save *s, wn_err *e) {
 
 void wn_save_abort(wn_save *s, bool keep_part) {
   if (s == NULL) return;
-  if (!keep_part && s->fd >= 0) wn_os_unlink(s->part);
+  if (!keep_part && s->ours && s->fd >= 0) wn_os_unlink(s->part);
   release(s);
 }

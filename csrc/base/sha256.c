@@ -89,8 +89,7 @@ static void blocks_sha_ni(uint32_t state[8], const uint8_t *p, size_t n) {
       } else { /* w[t] from the four before it: w[t & 3] is the oldest */
         __m128i x = _mm_sha256msg1_epu32(w[t & 3], w[(t + 1) & 3]);
         __m128i y = _mm_alignr_epi8(w[(t + 3) & 3], w[(t + 2) & 3], 4);
-        w[t & 3] =
-            _mm_sha256msg2_epu32(_mm_add_epi32(x, y), w[(t + 3) & 3]);
+        w[t & 3] = _mm_sha256msg2_epu32(_mm_add_epi32(x, y), w[(t + 3) & 3]);
       }
       __m128i k = _mm_loadu_si128((const __m128i *)(K + 4 * t));
       __m128i wk = _mm_add_epi32(w[t & 3], k);

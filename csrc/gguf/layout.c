@@ -294,6 +294,11 @@ static int set_up(wn_layout *l, const wn_meta *m, const wn_layout_opts *o,
   const wn_kv *a = wn_meta_find(m, "general.alignment", 17);
   int rc = a == NULL ? WN_OK : wn_alignment_of(a, &l->alignment, e);
   if (rc != WN_OK) wn_fail_in(e, "key 'general.alignment'");
+  /* with another alignment nothing lies where it did */
+  if (l->like != NULL && wn_gguf_alignment(l->like) != l->alignment) {
+    wn_gguf_unref(l->like);
+    l->like = NULL;
+  }
   return rc;
 }
 

@@ -14,10 +14,11 @@
 
 /* The first read: one of these holds the header of a small model. */
 #define FIRST_READ 65536
-/* The shortest possible records: an 8-byte length, one byte of name, a type
- * and a one-byte value; ditto, n_dims, one dimension, type, offset. */
-#define MIN_KV_BYTES (8 + 1 + 4 + 1)
-#define MIN_TENSOR_BYTES (8 + 1 + 4 + 8 + 4 + 8)
+/* The shortest conceivable records, wrong ones included, which deserve a
+ * message of their own: length of the name, type, a one-byte value; length
+ * of the name, n_dims, type, offset. */
+#define MIN_KV_BYTES (8 + 4 + 1)
+#define MIN_TENSOR_BYTES (8 + 4 + 4 + 8)
 
 /* "key 3 'general.name'" */
 static void where_text(const wn_parse *p, char *buf, size_t cap) {

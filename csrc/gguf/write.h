@@ -79,7 +79,8 @@ typedef struct wn_layout_opts {
   bool by_shard;          /* split as tensors[i].shard says (not decreasing) */
   wn_gguf *like; /* NULL, or a file with the same tensors in the same files:
                   * bytes between and after tensors are copied from it, so
-                  * that an unchanged copy is byte-identical */
+                  * that an unchanged copy is byte-identical; ignored when the
+                  * metadata ask for another alignment */
 } wn_layout_opts;
 
 /* Lays out n tensors: of each, name, type, n_dims, ne (and shard with

@@ -12,7 +12,7 @@ static const wn_mm_tier *tier(void) {
     case WN_ISA_AVX512:
       return &wn_mm_avx512;
     case WN_ISA_AVX2:
-      return &wn_mm_avx2;
+      return wn_cpu_get()->has_avx_vnni ? &wn_mm_avxvnni : &wn_mm_avx2;
 #endif
     default:
       return &wn_mm_ref;
@@ -47,7 +47,8 @@ wn_column wn_column_of(wn_pack pack, size_t k) {
   } else if (pack == WN_PACK_Q8_32) {
     c.d = pad64(k);
     c.sums = c.d + pad64(k / 32 * 4);
-    end = c.sums + pad64(k / 32 * 4);
+    c.sums32 = c.sums + pad64(k / 32 * 4);
+    end = c.sums32 + pad64(k / 32 * 4);
   } else if (pack == WN_PACK_Q8_256) {
     c.d = k;
     c.sums = c.d + pad64(k / 256 * 4);

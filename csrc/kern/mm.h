@@ -5,7 +5,8 @@
  *
  * Packed activations, three forms. A column of k values takes `stride` bytes:
  *   F32      k floats, zeros up to a multiple of 16
- *   Q8_32    k int8 q | a float d per 32 values | an int32 sum of q per 32
+ *   Q8_32    k int8 q | a float d per 32 values | int16 sums of 16 q, two
+ *            per 32 values | a float d * (sum of 32 q)
  *   Q8_256   k int8 q | a float d per 256 | 16 int16 sums of 16 q per 256 |
  *            8 int16 sums of 32 q per 256
  * x is close to d * q. The roundings are those of ggml's q8_0 and q8_K, so
@@ -19,14 +20,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/cpu.h"
+#include "base/half.h"
 #include "gguf/types.h"
-
-/* Before a loop over accumulators: unroll it, so that they become registers. */
-#if defined(__clang__)
-#define WN_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define WN_UNROLL _Pragma("GCC unroll 32")
-#endif
 
 typedef enum wn_pack {
   WN_PACK_NONE, /* the type cannot be multiplied */
@@ -37,7 +33,9 @@ typedef enum wn_pack {
 
 /* Byte offsets inside one packed column. */
 typedef struct wn_column {
-  size_t d, sums, sums32, stride;
+  size_t d, sums;
+  size_t sums32; /* Q8_32: d * sum, Q8_256: sums of 32 */
+  size_t stride;
 } wn_column;
 
 wn_column wn_column_of(wn_pack pack, size_t k);
@@ -55,7 +53,25 @@ typedef struct wn_mm_job {
   void *scratch; /* WN_MM_SCRATCH bytes, 64-byte aligned */
 } wn_mm_job;
 
-#define WN_MM_SCRATCH (160u << 10)
+#define WN_MM_SCRATCH (136u << 10)
+
+/* Rows of a chunk as they are unpacked: row r at w + r * stride. Each time
+ * that bytes of 16 rows are taken, as many bytes that will be wanted soon are
+ * prefetched, in 4 streams: at ahead, ahead + gap, ... (see tile.inc.h). */
+typedef struct wn_rows {
+  const uint8_t *w;
+  size_t stride;
+  const uint8_t *ahead;
+  size_t gap;
+} wn_rows;
+
+static inline void wn_rows_prefetch(wn_rows *s) {
+  __builtin_prefetch(s->ahead);
+  __builtin_prefetch(s->ahead + s->gap);
+  __builtin_prefetch(s->ahead + 2 * s->gap);
+  __builtin_prefetch(s->ahead + 3 * s->gap);
+  s->ahead += 64;
+}
 
 typedef struct wn_mm_op {
   wn_pack pack;
@@ -72,11 +88,40 @@ typedef struct wn_mm_tier {
 
 extern const wn_mm_tier wn_mm_ref;
 #if defined(__x86_64__)
-extern const wn_mm_tier wn_mm_avx2, wn_mm_avx512;
+extern const wn_mm_tier wn_mm_avx2, wn_mm_avxvnni, wn_mm_avx512;
 #endif
 
 /* The portable packers; the other tiers' give the same bytes. */
 void wn_pack_q8_32_ref(const float *x, size_t k, uint8_t *column);
 void wn_pack_q8_256_ref(const float *x, size_t k, uint8_t *column);
+
+/* The scale d of packed activations and what values are multiplied with. A
+ * value that is not finite makes d NaN, so that it shows in the results. */
+typedef struct wn_scale {
+  float d, inverse;
+} wn_scale;
+
+/* `largest`: the bits of the largest magnitude among 32 values. */
+static inline wn_scale wn_scale_q8_32(uint32_t largest) {
+  wn_scale s = {wn_f32_of_bits(largest) / 127, 0};
+  if (largest >= 0x7f800000u)
+    s.d = wn_f32_of_bits(0x7fc00000u);
+  else if (s.d > 0)
+    s.inverse = 1 / s.d;
+  s.d = wn_f32_of_f16(wn_f16_of_f32(s.d));
+  return s;
+}
+
+/* `extreme`: the first value of largest magnitude among 256. */
+static inline wn_scale wn_scale_q8_256(float extreme) {
+  wn_scale s = {0, 0};
+  if ((wn_bits_of_f32(extreme) & 0x7fffffffu) >= 0x7f800000u) {
+    s.d = wn_f32_of_bits(0x7fc00000u);
+  } else if (extreme != 0) {
+    s.inverse = -127 / extreme;
+    s.d = 1 / s.inverse;
+  }
+  return s;
+}
 
 #endif

@@ -103,6 +103,15 @@ static void fill_from_string(lua_State *L, int s, wn_buffer *b) {
   memcpy(b->data, bytes, n);
 }
 
+void wn_buffer_fill(lua_State *L, int arg, wn_buffer *b) {
+  if (lua_type(L, arg) == LUA_TSTRING) {
+    fill_from_string(L, arg, b);
+  } else {
+    luaL_checktype(L, arg, LUA_TTABLE);
+    fill_from_table(L, arg, b);
+  }
+}
+
 int wn_buffer_make(lua_State *L) {
   size_t rows = (size_t)wn_check_int(L, 1, 0, WN_MAX_ELEMENTS);
   size_t cols = (size_t)wn_check_int(L, 2, 1, WN_MAX_ELEMENTS);
@@ -113,10 +122,8 @@ int wn_buffer_make(lua_State *L) {
   wn_err e;
   wn_buffer *b = wn_buffer_push(L, rows, cols, &e);
   if (b == NULL) return wn_push_error(L, &e);
-  if (kind == LUA_TTABLE)
-    fill_from_table(L, 3, b);
-  else if (kind == LUA_TSTRING)
-    fill_from_string(L, 3, b);
+  if (kind > LUA_TNIL)
+    wn_buffer_fill(L, 3, b);
   else
     memset(b->data, 0, count(b) * sizeof(float));
   return 1;
@@ -188,6 +195,7 @@ static int buffer_rows(lua_State *L) {
                      ? first
                      : wn_check_int(L, 3, first, (int64_t)b->rows);
   wn_handle *h = wn_handle_new(L, &wn_buffer_class);
+  b = wn_buffer_check(L, 1); /* a finalizer may have closed it */
   h->obj = buffer_view(b, (size_t)first - 1, (size_t)(last - first + 1));
   if (h->obj != NULL) return 1;
   wn_err e;
@@ -201,6 +209,7 @@ static int buffer_copy(lua_State *L) {
   wn_err e;
   wn_buffer *c = wn_buffer_push(L, b->rows, b->cols, &e);
   if (c == NULL) return wn_push_error(L, &e);
+  b = wn_buffer_check(L, 1);
   memcpy(c->data, b->data, count(b) * sizeof(float));
   return 1;
 }
@@ -208,12 +217,7 @@ static int buffer_copy(lua_State *L) {
 /* b:set(table | string) replaces all values; returns b */
 static int buffer_set(lua_State *L) {
   wn_buffer *b = wn_buffer_check(L, 1);
-  if (lua_type(L, 2) == LUA_TSTRING) {
-    fill_from_string(L, 2, b);
-  } else {
-    luaL_checktype(L, 2, LUA_TTABLE);
-    fill_from_table(L, 2, b);
-  }
+  wn_buffer_fill(L, 2, b);
   lua_settop(L, 1);
   return 1;
 }
@@ -303,10 +307,18 @@ void wn_buffer_register(lua_State *L) {
   luaL_getmetatable(L, wn_buffer_class.name);
   lua_getfield(L, -1, "__index");
   if (lua_istable(L, -1)) { /* first time: numbers are elements */
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -3, "methods");
     lua_pushcclosure(L, buffer_index, 1);
     lua_setfield(L, -2, "__index");
     lua_pop(L, 1);
   } else {
     lua_pop(L, 2);
   }
+}
+
+void wn_buffer_push_methods(lua_State *L) {
+  luaL_getmetatable(L, wn_buffer_class.name);
+  lua_getfield(L, -1, "methods");
+  lua_remove(L, -2);
 }

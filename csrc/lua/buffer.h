@@ -25,12 +25,19 @@ extern const wn_class_def wn_buffer_class;
  * call again. */
 void wn_buffer_register(lua_State *L);
 
+/* Pushes the table in which methods of buffers are found. */
+void wn_buffer_push_methods(lua_State *L);
+
 /* Pushes a new buffer with uninitialised values (the caller fills all).
  * Returns NULL, with *e filled and nothing pushed, when memory is out. */
 wn_buffer *wn_buffer_push(lua_State *L, size_t rows, size_t cols, wn_err *e);
 
 /* The buffer at `arg`; raises for anything else. */
 wn_buffer *wn_buffer_check(lua_State *L, int arg);
+
+/* Fills b from the table of numbers or the string of float32 at `arg`; raises
+ * when it does not have exactly rows * cols values. */
+void wn_buffer_fill(lua_State *L, int arg, wn_buffer *b);
 
 /* core.quant.buffer(rows, cols [, table | string]) */
 int wn_buffer_make(lua_State *L);

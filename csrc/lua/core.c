@@ -1,6 +1,8 @@
 /* core.c - luaopen_wane_core: one table with a sub-table per binding, and the
  * few functions about the library itself. */
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/cpu.h"
 #include "base/limits.h"
@@ -49,7 +51,7 @@ static int core_fail_alloc(lua_State *L) {
 /* core.limits() -> { MAX_KEYS = 65536, ... } */
 static int core_limits(lua_State *L) {
   lua_newtable(L);
-#define X(id, value, text) set_int(L, #id + 3, id);
+#define X(id, value, text) set_int(L, &#id[3], id);
   WN_LIMITS(X)
 #undef X
   return 1;
@@ -78,12 +80,28 @@ static int core_set_isa(lua_State *L) {
   return 1;
 }
 
+/* core.now() -> seconds of a clock that only goes forward */
+static int core_now(lua_State *L) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  lua_pushnumber(L, (lua_Number)t.tv_sec + 1e-9 * (lua_Number)t.tv_nsec);
+  return 1;
+}
+
+/* core.is_terminal(fd) -> is it one? */
+static int core_is_terminal(lua_State *L) {
+  lua_pushboolean(L, isatty((int)wn_check_int(L, 1, 0, 1 << 20)));
+  return 1;
+}
+
 static const luaL_Reg core_funcs[] = {{"memory", core_memory},
                                       {"reset_peak", core_reset_peak},
                                       {"fail_alloc", core_fail_alloc},
                                       {"limits", core_limits},
                                       {"cpu", core_cpu},
                                       {"set_isa", core_set_isa},
+                                      {"now", core_now},
+                                      {"is_terminal", core_is_terminal},
                                       {NULL, NULL}};
 
 /* Keeps this library in memory for the life of the process: worker threads
@@ -110,10 +128,19 @@ int luaopen_wane_core(lua_State *L) {
   lua_newtable(L);
   wn_setfuncs(L, core_funcs);
   /* PARTS: one line per binding file */
-  open_part(L, "quant", wn_open_quant);
   open_part(L, "gguf", wn_open_gguf);
+  open_part(L, "prog", wn_open_prog);
+  open_part(L, "model", wn_open_model);
+  open_part(L, "ctx", wn_open_ctx);
+  open_part(L, "quant", wn_open_quant);
   open_part(L, "stream", wn_open_stream);
   open_part(L, "imatrix", wn_open_imatrix);
   open_part(L, "calib", wn_open_calib);
+  open_part(L, "tap", wn_open_tap);
+  open_part(L, "sample", wn_open_sample);
+  open_part(L, "job", wn_open_job);
+  open_part(L, "score", wn_open_score);
+  open_part(L, "probe", wn_open_probe);
+  open_part(L, "vocab", wn_open_vocab);
   return 1;
 }

@@ -7,6 +7,7 @@
  *     s:importance(bytes) -> vectors left out    s:progress() -> table
  *     s:abort([keep])
  *   measure(g, i, type [, importance [, rows]]) -> relative error
+ *   now() -> seconds of a clock that only goes forward
  *   digest(state | nil, bytes) -> state          digest_hex(state) -> 32 digits
  *   sha256(state | nil, bytes) -> state          sha256_hex(state) -> 64 digits
  *
@@ -16,6 +17,7 @@
  * not be the output), first_file, n_files, threads, overwrite, resume,
  * zero_nonfinite, identity. Collecting an open stream keeps its .part. */
 #include <string.h>
+#include <time.h>
 
 #include "base/digest.h"
 #include "base/os.h"
@@ -150,9 +152,9 @@ static wn_file_id *input_ids(lua_State *L, wn_gguf *a, wn_gguf *b, size_t *n) {
 
 static void read_options(lua_State *L, wn_stream_opts *o) {
   static const char *const names[] = {
-      "path",    "from",      "sources",  "wants",      "reuse",
-      "reused",  "inputs",    "threads",  "first_file", "n_files",
-      "resume",  "overwrite", "identity", "zero_nonfinite", NULL};
+      "path",   "from",      "sources",  "wants",          "reuse",
+      "reused", "inputs",    "threads",  "first_file",     "n_files",
+      "resume", "overwrite", "identity", "zero_nonfinite", NULL};
   wn_check_options(L, 2, names);
   o->n_threads = (int)wn_opt_int(L, 2, "threads", 0, 0, WN_MAX_THREADS);
   o->overwrite = wn_opt_bool(L, 2, "overwrite", false);
@@ -202,9 +204,9 @@ static int stream_open(lua_State *L) {
     p[i].source = list_int(L, "sources", i + 1, wn_gguf_n_tensors(from));
     luaL_argcheck(L, p[i].source > 0, 2, "'sources' is too short");
     p[i].wants = list_bool(L, "wants", i + 1);
-    p[i].reused = reuse == NULL ? 0
-                                : list_int(L, "reused", i + 1,
-                                           wn_gguf_n_tensors(reuse));
+    p[i].reused = reuse == NULL
+                      ? 0
+                      : list_int(L, "reused", i + 1, wn_gguf_n_tensors(reuse));
   }
   o.jobs = real_jobs(L, p, n, from, reuse);
   o.inputs = input_ids(L, from, reuse, &o.n_inputs);
@@ -269,15 +271,15 @@ static int stream_progress(lua_State *L) {
 
 /* s:abort([keep]): stops; keep leaves a .part that can be resumed */
 static int stream_abort(lua_State *L) {
-  wn_stream *s = wn_handle_check(L, 1, &stream_class);
   bool keep = lua_toboolean(L, 2);
-  ((wn_handle *)lua_touserdata(L, 1))->obj = NULL;
+  wn_stream *s = wn_handle_take(L, 1, &stream_class);
   wn_stream_free(s, keep);
   lua_pushboolean(L, 1);
   return 1;
 }
 
-/* -- measuring ---------------------------------------------------------------- */
+/* -- measuring ----------------------------------------------------------------
+ */
 
 /* measure(g, i, type [, importance bytes [, rows]]) */
 static int stream_measure(lua_State *L) {
@@ -313,8 +315,9 @@ static int stream_measure(lua_State *L) {
   return 1;
 }
 
-/* -- digests --------------------------------------------------------------------
- * The state of a digest is a Lua string: nothing to close, nothing to leak. */
+/* -- digests
+ * -------------------------------------------------------------------- The
+ * state of a digest is a Lua string: nothing to close, nothing to leak. */
 
 static void load_state(lua_State *L, void *state, size_t size) {
   size_t n;
@@ -327,8 +330,10 @@ static int push_digest(lua_State *L) {
   wn_digest d;
   size_t n;
   const char *p = luaL_checklstring(L, 2, &n);
-  if (lua_isnil(L, 1)) wn_digest_init(&d);
-  else load_state(L, &d, sizeof d);
+  if (lua_isnil(L, 1))
+    wn_digest_init(&d);
+  else
+    load_state(L, &d, sizeof d);
   wn_digest_add(&d, p, n);
   lua_pushlstring(L, (const char *)&d, sizeof d);
   return 1;
@@ -348,8 +353,10 @@ static int push_sha256(lua_State *L) {
   size_t n;
   const char *p = luaL_checklstring(L, 2, &n);
   memset(&s, 0, sizeof s);
-  if (lua_isnil(L, 1)) wn_sha256_init(&s);
-  else load_state(L, &s, sizeof s);
+  if (lua_isnil(L, 1))
+    wn_sha256_init(&s);
+  else
+    load_state(L, &s, sizeof s);
   wn_sha256_add(&s, p, n);
   lua_pushlstring(L, (const char *)&s, sizeof s);
   return 1;
@@ -366,7 +373,15 @@ static int push_sha256_hex(lua_State *L) {
   return 1;
 }
 
+static int stream_now(lua_State *L) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  lua_pushnumber(L, (double)t.tv_sec + (double)t.tv_nsec * 1e-9);
+  return 1;
+}
+
 static const luaL_Reg funcs[] = {{"types", stream_types},
+                                 {"now", stream_now},
                                  {"open", stream_open},
                                  {"measure", stream_measure},
                                  {"digest", push_digest},

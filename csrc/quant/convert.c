@@ -10,8 +10,10 @@
 #include "base/pool.h"
 #include "quant/quant.h"
 
-/* Values of a piece: 128 KiB of floats, which stay in the second cache. */
-#define PIECE_VALUES 32768
+/* Values of a piece: 64 KiB of floats, which stay in the second cache
+ * together with what is made of them. Threads draw pieces: small ones share
+ * the work evenly. */
+#define PIECE_VALUES 16384
 /* Above this a scale in half precision may overflow: look at the result. */
 #define SUSPICIOUS 60000.0f
 #define INF_BITS 0x7f800000u
@@ -55,17 +57,6 @@ void wn_converter_free(wn_converter *c) {
   wn_free(c);
 }
 
-/* The largest magnitude of n values, as bits: NaN is above infinity. One pass
- * without branches, which the compiler turns into vector code. */
-static uint32_t peak_bits(const float *x, size_t n) {
-  uint32_t worst = 0;
-  for (size_t i = 0; i < n; i++) {
-    uint32_t m = wn_bits_of_f32(x[i]) & 0x7fffffffu;
-    worst = m > worst ? m : worst;
-  }
-  return worst;
-}
-
 static int bad_value(const float *x, size_t n_cols, size_t n_rows,
                      uint64_t row0, const char *why, wn_err *e) {
   for (size_t i = 0; i < n_rows * n_cols; i++)
@@ -91,16 +82,30 @@ typedef struct piece {
 } piece;
 
 /* The piece's values as floats: decoded, or the source itself. */
-static float *source_values(const piece *p, float *scratch) {
+static const float *source_values(const piece *p, float *scratch) {
   size_t n = (size_t)p->k->tensor->ne[0];
   const char *in = (const char *)p->k->in + p->first * p->in_row;
-  if (p->k->tensor->type == WN_TYPE_F32) {
-    memcpy(scratch, in, p->n_rows * n * sizeof(float));
-    return scratch;
-  }
-  for (size_t r = 0; r < p->n_rows; r++)
-    p->decode(in + r * p->in_row, scratch + r * n, n);
+  if (p->k->tensor->type == WN_TYPE_F32) return (const float *)(const void *)in;
+  p->decode(in, scratch, p->n_rows * n);
   return scratch;
+}
+
+/* Encodes the piece's values x. `repeated` takes the importance of as many
+ * rows as go into one call. */
+static void encode_piece(const piece *p, const float *x, char *out,
+                         float *repeated) {
+  size_t n = (size_t)p->k->tensor->ne[0];
+  const float *importance = p->importance;
+  size_t together =
+      wn_rows_together(p->k->to, n, importance != NULL, p->n_rows * n);
+  if (importance != NULL && together > 1) {
+    wn_repeat(importance, n, together, repeated);
+    importance = repeated;
+  }
+  for (size_t r = 0; r < p->n_rows; r += together) {
+    size_t left = p->n_rows - r, some = left < together ? left : together;
+    p->encode(x + r * n, out + r * p->out_row, some * n, importance);
+  }
 }
 
 /* Values near or above the largest half may have given infinite scales: the
@@ -109,8 +114,7 @@ static int check_result(const piece *p, const char *out, float *scratch,
                         wn_err *e) {
   size_t n = (size_t)p->k->tensor->ne[0];
   wn_decode_fn decode = wn_decode_best(p->k->to, wn_cpu_get()->isa);
-  for (size_t r = 0; r < p->n_rows; r++)
-    decode(out + r * p->out_row, scratch + r * n, n);
+  decode(out, scratch, p->n_rows * n);
   return bad_value(scratch, n, p->n_rows, p->k->row0 + p->first,
                    ": the value is too large for the type", e);
 }
@@ -118,16 +122,17 @@ static int check_result(const piece *p, const char *out, float *scratch,
 static int convert_piece(const piece *p, float *a, float *b, wn_err *e) {
   const wn_chunk *k = p->k;
   size_t n = (size_t)k->tensor->ne[0], count = p->n_rows * n;
-  float *x = source_values(p, a);
-  uint32_t peak = peak_bits(x, count);
+  const float *x = source_values(p, a);
+  uint32_t peak = wn_peak_bits(x, count);
   if (peak >= INF_BITS) {
     if (!k->zero_nonfinite)
       return bad_value(x, n, p->n_rows, k->row0 + p->first, "", e);
-    wn_zero_nonfinite(x, count);
+    if (x != a) memcpy(a, x, count * sizeof *a);
+    wn_zero_nonfinite(a, count);
+    x = a;
   }
   char *out = (char *)k->out + p->first * p->out_row;
-  for (size_t r = 0; r < p->n_rows; r++)
-    p->encode(x + r * n, out + r * p->out_row, n, p->importance);
+  encode_piece(p, x, out, b);
   if (wn_f32_of_bits(peak) > SUSPICIOUS && peak < INF_BITS &&
       k->to != WN_TYPE_F32)
     return check_result(p, out, b, e);
@@ -137,8 +142,8 @@ static int convert_piece(const piece *p, float *a, float *b, wn_err *e) {
 /* The types are equal: values are only looked at. */
 static int check_piece(const piece *p, float *a, wn_err *e) {
   size_t n = (size_t)p->k->tensor->ne[0], count = p->n_rows * n;
-  float *x = source_values(p, a);
-  if (peak_bits(x, count) < INF_BITS) return WN_OK;
+  const float *x = source_values(p, a);
+  if (wn_peak_bits(x, count) < INF_BITS) return WN_OK;
   return bad_value(x, n, p->n_rows, p->k->row0 + p->first, "", e);
 }
 
@@ -251,8 +256,10 @@ int wn_importance_check(const wn_tensor *t, const float *values, size_t n,
     for (size_t i = 0; i < n_cols; i++) {
       float v = values[m * n_cols + i];
       if (!isfinite(v) || v < 0)
-        return wn_fail(e, WN_EFORMAT, "importance %zu is %g, want a finite "
-                       "number, at least 0", m * n_cols + i, (double)v);
+        return wn_fail(e, WN_EFORMAT,
+                       "importance %zu is %g, want a finite "
+                       "number, at least 0",
+                       m * n_cols + i, (double)v);
       any |= v > 0;
     }
     usable[m] = (uint8_t)any;
@@ -271,9 +278,8 @@ static void add_squares(const float *x, const float *y, size_t n, double *w,
   }
 }
 
-int wn_measure(wn_gguf *g, const wn_tensor *t, int to,
-               const wn_importance *imp, size_t max_rows, double *err,
-               wn_err *e) {
+int wn_measure(wn_gguf *g, const wn_tensor *t, int to, const wn_importance *imp,
+               size_t max_rows, double *err, wn_err *e) {
   size_t n = (size_t)t->ne[0];
   uint64_t out_row, rows = t->n_rows < max_rows ? t->n_rows : max_rows;
   double w = 0, d = 0;
@@ -297,8 +303,8 @@ int wn_measure(wn_gguf *g, const wn_tensor *t, int to,
   }
   for (uint64_t i = 0; i < rows && rc == WN_OK; i++) {
     uint64_t row = i * t->n_rows / rows; /* n_rows < 2^48, rows small */
-    size_t m = imp->n_matrices > 0
-                   ? (size_t)(row / t->ne[1] % imp->n_matrices) : 0;
+    size_t m =
+        imp->n_matrices > 0 ? (size_t)(row / t->ne[1] % imp->n_matrices) : 0;
     bool weighted = imp->values != NULL && imp->usable[m];
     if (f->needs_importance && !weighted)
       rc = wn_fail(e, WN_EDATA, "%s needs importance", wn_type(to)->name);
@@ -306,7 +312,7 @@ int wn_measure(wn_gguf *g, const wn_tensor *t, int to,
       rc = wn_gguf_read(g, t, row * t->row_bytes, in, (size_t)t->row_bytes, e);
     if (rc != WN_OK) break;
     read(in, x, n);
-    if (peak_bits(x, n) >= INF_BITS) rc = bad_value(x, n, 1, row, "", e);
+    if (wn_peak_bits(x, n) >= INF_BITS) rc = bad_value(x, n, 1, row, "", e);
     if (rc != WN_OK) break;
     encode(x, out, n, weighted ? imp->values + m * imp->n_cols : NULL);
     decode(out, x + n, n);

@@ -6,6 +6,7 @@
 #include "base/cpu.h"
 #include "base/mem.h"
 #include "base/pool.h"
+#include "quant/dense.h"
 #include "quant/rebuild.h"
 
 WN_EXACT_FLOAT
@@ -27,34 +28,125 @@ void wn_hessian_free(wn_hessian *hs) {
   *hs = (wn_hessian){0};
 }
 
-typedef struct sum {
-  wn_hessian *hs;
-  const float *x;
-  size_t ldx, n_rows;
-} sum;
+typedef struct gram {
+  float *h;
+  const float *a, *b; /* the same: a symmetric sum */
+  size_t n, lda, ldb, n_rows;
+} gram;
 
-/* Rows of H are split; each sums over the tokens in their order. */
+enum { SUM_ROWS = 16 }; /* rows of H that a member takes at a time */
+
+/* Rows of H are split; each sums over the tokens in their order. Of a
+ * symmetric sum one half is computed and then mirrored. */
 static void add_rows(void *arg, wn_team *team, int member, int n_members) {
-  const sum *s = arg;
-  size_t n = s->hs->n;
-  (void)member;
-  (void)n_members;
-  for (int64_t at; (at = wn_team_next(team)) < (int64_t)n;) {
-    size_t i = (size_t)at;
-    float *restrict h = s->hs->h + i * n;
-    for (size_t t = 0; t < s->n_rows; t++) {
-      const float *restrict x = s->x + t * s->ldx;
-      float a = x[i];
-      for (size_t j = 0; j < n; j++)
-        h[j] += a * x[j];
-    }
+  const gram *s = arg;
+  const wn_dense *dense = wn_dense_get();
+  size_t n = s->n;
+  for (int64_t at; (at = wn_team_next(team)) * SUM_ROWS < (int64_t)n;) {
+    size_t i = (size_t)at * SUM_ROWS, ni = n - i < SUM_ROWS ? n - i : SUM_ROWS;
+    size_t j = s->a == s->b ? i : 0;
+    dense->outer(s->h + i * n + j, n, s->a + i, s->lda, s->b + j, s->ldb,
+                 s->n_rows, ni, n - j);
   }
+  if (s->a != s->b) return;
+  wn_team_barrier(team, member);
+  for (size_t i = (size_t)member; i < n; i += (size_t)n_members)
+    for (size_t j = 0; j < i; j++)
+      s->h[i * n + j] = s->h[j * n + i];
 }
 
 void wn_hessian_add(wn_hessian *hs, const float *x, size_t ldx, size_t n_rows,
                     int n_threads) {
-  sum s = {hs, x, ldx, n_rows};
+  gram s = {hs->h, x, x, hs->n, ldx, ldx, n_rows};
   wn_pool_run(n_threads, add_rows, &s);
+}
+
+void wn_hessian_cross(float *c, size_t n, const float *x, const float *y,
+                      size_t n_rows, int n_threads) {
+  gram s = {c, x, y, n, n, n, n_rows};
+  wn_pool_run(n_threads, add_rows, &s);
+}
+
+/* ---- error of outputs */
+
+static double row_error(const float *w, const float *q, size_t n,
+                        const wn_hessian *hs, const float *diagonal) {
+  double sum = 0;
+  for (size_t i = 0; i < n; i++) {
+    double e = (double)w[i] - (q != NULL ? (double)q[i] : 0), he = e;
+    if (diagonal != NULL) he = e * (double)diagonal[i];
+    if (hs != NULL) {
+      const float *h = hs->h + i * n;
+      he = 0;
+      for (size_t j = 0; j < n; j++)
+        he += (double)h[j] * ((double)w[j] - (q != NULL ? (double)q[j] : 0));
+    }
+    sum += e * he;
+  }
+  return sum;
+}
+
+double wn_output_error(const float *w, const float *q, size_t n_rows, size_t n,
+                       const wn_hessian *hs, const float *diagonal) {
+  double sum = 0;
+  for (size_t r = 0; r < n_rows; r++)
+    sum += row_error(w + r * n, q != NULL ? q + r * n : NULL, n, hs, diagonal);
+  return sum;
+}
+
+/* ---- correction of the target */
+
+typedef struct aim {
+  const wn_hessian *hs;
+  const float *cross, *w;
+  float *out;
+  double *scratch; /* 2 n per member */
+  size_t n_rows;
+  double strength;
+} aim;
+
+/* v = C w + lambda w, z = U v, out = U^T z: H^-1 is U^T U. */
+static void aim_row(const aim *k, const float *w, float *out, double *v) {
+  size_t n = k->hs->n;
+  double *z = v + n;
+  for (size_t i = 0; i < n; i++) {
+    v[i] = k->hs->lambda * (double)w[i];
+    for (size_t j = 0; j < n; j++)
+      v[i] += (double)k->cross[i * n + j] * (double)w[j];
+  }
+  for (size_t i = 0; i < n; i++) {
+    z[i] = 0;
+    for (size_t j = i; j < n; j++)
+      z[i] += (double)k->hs->feed[i * n + j] * v[j];
+  }
+  memset(v, 0, n * sizeof *v);
+  for (size_t i = 0; i < n; i++)
+    for (size_t j = i; j < n; j++)
+      v[j] += (double)k->hs->feed[i * n + j] * z[i];
+  for (size_t i = 0; i < n; i++)
+    out[i] = (float)((double)w[i] + k->strength * (v[i] - (double)w[i]));
+}
+
+static void aim_rows(void *arg, wn_team *team, int member, int n_members) {
+  const aim *k = arg;
+  size_t n = k->hs->n;
+  (void)n_members;
+  for (int64_t at; (at = wn_team_next(team)) < (int64_t)k->n_rows;)
+    aim_row(k, k->w + (size_t)at * n, k->out + (size_t)at * n,
+            k->scratch + (size_t)member * 2 * n);
+}
+
+int wn_hessian_aim(const wn_hessian *hs, const float *cross, const float *w,
+                   float *out, size_t n_rows, double strength, int n_threads,
+                   wn_err *e) {
+  if (hs->feed == NULL) return wn_fail(e, WN_EARG, "hessian: not factored");
+  aim k = {hs, cross, w, out, NULL, n_rows, strength};
+  k.scratch =
+      wn_calloc(WN_MEM_QUANT, (size_t)n_threads * 2 * hs->n, sizeof *k.scratch);
+  if (k.scratch == NULL) return wn_fail(e, WN_ENOMEM, "hessian: out of memory");
+  wn_pool_run(n_threads, aim_rows, &k);
+  wn_free(k.scratch);
+  return WN_OK;
 }
 
 /* Lower Cholesky factor of a (n x n, in place, lower triangle); false when a
@@ -100,6 +192,7 @@ static void damp_diagonal(wn_hessian *hs, double damp) {
     if (!(*d > 0)) *d = mean > 0 ? (float)mean : 1;
     *d += (float)(damp * mean);
   }
+  hs->lambda += damp * mean;
 }
 
 /* GPTQ wants U with U^T U = H^-1, U upper triangular. With the order of the

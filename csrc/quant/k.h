@@ -95,47 +95,63 @@ void wn_k_decode_q5(const void *src, float *dst, size_t n);
 void wn_k_decode_q6(const void *src, float *dst, size_t n);
 void wn_k_decode_q8(const void *src, float *dst, size_t n);
 
-/* ---- Packing scales. ---------------------------------------------------- */
+/* ---- Packing scales: four bytes at a time. ------------------------------ */
+
+/* Bytes t .. t + 3 as a word and back. Only operations that leave the bytes
+ * apart are done on it, so the order of bytes in a word does not matter. */
+static inline uint32_t wn_k_word(const uint8_t *p) {
+  uint32_t w;
+  memcpy(&w, p, sizeof w);
+  return w;
+}
+static inline void wn_k_put_word(uint8_t *p, uint32_t w) {
+  memcpy(p, &w, sizeof w);
+}
+
+#define WN_K_LOW2 0x03030303u /* the low two bits of four bytes */
+#define WN_K_LOW4 0x0f0f0f0fu
+#define WN_K_LOW6 0x3f3f3f3fu
 
 /* q4_K and q5_K: 8 six-bit scales and minima in 12 bytes (blocks.h draws
  * them). Bits above the sixth of a freak scale land where they would in the
  * reference. */
 static inline void wn_k_pack_scales45(const wn_k_scales *s, uint8_t out[12]) {
-  for (int t = 0; t < 4; t++) {
-    unsigned high_scale = s->scale[t + 4], high_min = s->min[t + 4];
-    out[t] = (uint8_t)(s->scale[t] | (high_scale >> 4) << 6);
-    out[t + 4] = (uint8_t)(s->min[t] | (high_min >> 4) << 6);
-    out[t + 8] = (uint8_t)((high_scale & 15) | (high_min & 15) << 4);
-  }
+  uint32_t scale = wn_k_word(s->scale), high_scale = wn_k_word(s->scale + 4);
+  uint32_t min = wn_k_word(s->min), high_min = wn_k_word(s->min + 4);
+  wn_k_put_word(out, scale | (high_scale >> 4 & WN_K_LOW2) << 6);
+  wn_k_put_word(out + 4, min | (high_min >> 4 & WN_K_LOW2) << 6);
+  wn_k_put_word(out + 8, (high_scale & WN_K_LOW4) | (high_min & WN_K_LOW4)
+                                                        << 4);
 }
 
 static inline void wn_k_unpack_scales45(const uint8_t in[12], uint8_t scale[8],
                                         uint8_t min[8]) {
-  for (int t = 0; t < 4; t++) {
-    scale[t] = in[t] & 63;
-    min[t] = in[t + 4] & 63;
-    scale[t + 4] = (uint8_t)((in[t + 8] & 15) | (in[t] >> 6) << 4);
-    min[t + 4] = (uint8_t)(in[t + 8] >> 4 | (in[t + 4] >> 6) << 4);
-  }
+  uint32_t a = wn_k_word(in), b = wn_k_word(in + 4), c = wn_k_word(in + 8);
+  wn_k_put_word(scale, a & WN_K_LOW6);
+  wn_k_put_word(min, b & WN_K_LOW6);
+  wn_k_put_word(scale + 4, (c & WN_K_LOW4) | (a >> 6 & WN_K_LOW2) << 4);
+  wn_k_put_word(min + 4, (c >> 4 & WN_K_LOW4) | (b >> 6 & WN_K_LOW2) << 4);
 }
 
 /* q3_K: 16 six-bit scales (biased by 32) in 12 bytes. */
 static inline void wn_k_pack_scales3(const uint8_t scale[16], uint8_t out[12]) {
-  for (int s = 0; s < 8; s++)
-    out[s] = (uint8_t)((scale[s] & 15) | (scale[s + 8] & 15) << 4);
-  for (int t = 0; t < 4; t++)
-    out[8 + t] =
-        (uint8_t)(scale[t] >> 4 | (scale[t + 4] >> 4) << 2 |
-                  (scale[t + 8] >> 4) << 4 | (scale[t + 12] >> 4) << 6);
+  uint32_t w[4], high = 0;
+  for (int k = 0; k < 4; k++) {
+    w[k] = wn_k_word(scale + 4 * k);
+    high |= (w[k] >> 4 & WN_K_LOW2) << (2 * k);
+  }
+  wn_k_put_word(out, (w[0] & WN_K_LOW4) | (w[2] & WN_K_LOW4) << 4);
+  wn_k_put_word(out + 4, (w[1] & WN_K_LOW4) | (w[3] & WN_K_LOW4) << 4);
+  wn_k_put_word(out + 8, high);
 }
 
 static inline void wn_k_unpack_scales3(const uint8_t in[12],
                                        uint8_t scale[16]) {
-  for (int s = 0; s < 16; s++) {
-    unsigned low = s < 8 ? in[s] & 15u : in[s - 8] >> 4;
-    unsigned high = in[8 + s % 4] >> (2 * (s / 4)) & 3u;
-    scale[s] = (uint8_t)(low | high << 4);
-  }
+  uint32_t a = wn_k_word(in), b = wn_k_word(in + 4), h = wn_k_word(in + 8);
+  wn_k_put_word(scale, (a & WN_K_LOW4) | (h & WN_K_LOW2) << 4);
+  wn_k_put_word(scale + 4, (b & WN_K_LOW4) | (h >> 2 & WN_K_LOW2) << 4);
+  wn_k_put_word(scale + 8, (a >> 4 & WN_K_LOW4) | (h >> 4 & WN_K_LOW2) << 4);
+  wn_k_put_word(scale + 12, (b >> 4 & WN_K_LOW4) | (h >> 6 & WN_K_LOW2) << 4);
 }
 
 #endif

@@ -3,38 +3,34 @@
 
 #include "quant/family.h"
 
-#define CASES(isa)               \
-  case WN_TYPE_Q2_K:             \
-    return wn_k_encode_q2_##isa; \
-  case WN_TYPE_Q3_K:             \
-    return wn_k_encode_q3_##isa; \
-  case WN_TYPE_Q4_K:             \
-    return wn_k_encode_q4_##isa; \
-  case WN_TYPE_Q5_K:             \
-    return wn_k_encode_q5_##isa; \
-  case WN_TYPE_Q6_K:             \
-    return wn_k_encode_q6_##isa;
+typedef struct wn_k_fast {
+  wn_encode_fn encode;
+  wn_decode_fn decode;
+} wn_k_fast;
 
-wn_encode_fn wn_fast_k(int type, wn_isa isa) {
+#define ROW(ID, q, isa) \
+  [WN_TYPE_##ID] = {wn_k_encode_##q##_##isa, wn_k_decode_##q##_##isa},
+
+/* The functions of `type`, both NULL when there are none. */
+static wn_k_fast find(int type, wn_isa isa) {
+  const wn_k_fast none = {NULL, NULL};
 #if defined(__x86_64__)
-  if (isa >= WN_ISA_AVX512) switch (type) {
-      CASES(avx512)
-      default:
-        return NULL;
-    }
-  if (isa >= WN_ISA_AVX2) switch (type) {
-      CASES(avx2)
-      default:
-        return NULL;
-    }
-#endif
+  static const wn_k_fast avx2[WN_N_TYPE_IDS] = {WN_K_TYPES(ROW, avx2)};
+  static const wn_k_fast avx512[WN_N_TYPE_IDS] = {WN_K_TYPES(ROW, avx512)};
+  if (type < 0 || type >= WN_N_TYPE_IDS) return none;
+  if (isa >= WN_ISA_AVX512) return avx512[type];
+  if (isa >= WN_ISA_AVX2) return avx2[type];
+#else
   (void)type;
   (void)isa;
-  return NULL;
+#endif
+  return none;
+}
+
+wn_encode_fn wn_fast_k(int type, wn_isa isa) {
+  return find(type, isa).encode;
 }
 
 wn_decode_fn wn_fast_decode_k(int type, wn_isa isa) {
-  (void)type;
-  (void)isa;
-  return NULL;
+  return find(type, isa).decode;
 }

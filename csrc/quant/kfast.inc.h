@@ -6,6 +6,7 @@
 #include <math.h>
 
 #include "base/half.h"
+#include "quant/family.h"
 #include "quant/k.h"
 #include "quant/kfast.h"
 #include "quant/vec_wide.h"
@@ -24,9 +25,13 @@ enum { BATCH = WIDE / 2 }; /* super-blocks worked on together */
 
 #include "quant/kfinish.inc.h"
 
-#include "quant/kencode.inc.h"
+#include "quant/kencode_affine.inc.h"
+#include "quant/kencode_symmetric.inc.h"
 
-#define ROWS(q)                                                              \
+#include "quant/kdecode.inc.h"
+
+/* Rows: batches to encode, single super-blocks to decode. */
+#define ROWS(ID, q, isa)                                                     \
   void WN_K_NAME(encode_##q)(const float *src, void *dst, size_t n,          \
                              const float *importance) {                      \
     wn_block_##q##_K *y = dst;                                               \
@@ -35,11 +40,12 @@ enum { BATCH = WIDE / 2 }; /* super-blocks worked on together */
       encode_##q(src + i, y, (int)some, importance ? importance + i : NULL); \
       y += some;                                                             \
     }                                                                        \
+  }                                                                          \
+  void WN_K_NAME(decode_##q)(const void *src, float *dst, size_t n) {        \
+    const wn_block_##q##_K *b = src;                                         \
+    for (size_t i = 0; i < n; i += WN_QK)                                    \
+      decode_##q(b++, dst + i);                                              \
   }
-ROWS(q2)
-ROWS(q3)
-ROWS(q4)
-ROWS(q5)
-ROWS(q6)
+WN_K_TYPES(ROWS, )
 
 WN_TARGET_END

@@ -20,12 +20,8 @@ enum {
 /* v to levels low .. high, as floats. */
 WN_VEC wf levels(int way, wf v, float low, float high) {
   const wf magic = wf_set(WN_K_MAGIC);
-  if (way == LEVELS_EXACT) {
-    wi bits = wi_and(wf_bits(wf_add(v, magic)), wi_set(0x007fffff));
-    wi l = wi_sub(bits, wi_set(0x00400000));
-    l = wi_max(wi_min(l, wi_set((int)high)), wi_set((int)low));
-    return wi_to_float(l);
-  }
+  if (way == LEVELS_EXACT)
+    return wf_max(wf_min(wf_nearest(v), wf_set(high)), wf_set(low));
   if (way == LEVELS_CLAMP) v = wf_max(wf_min(v, wf_set(high)), wf_set(low));
   return wf_sub(wf_add(v, magic), magic);
 }

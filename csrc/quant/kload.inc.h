@@ -5,20 +5,20 @@
 /* Stands in for the values of lanes that have none. */
 static const float no_values[WN_QK];
 
-/* Turns the sub-blocks at x into LANES lanes: value k of lane i goes to
- * out[k * stride + i]. Lanes from n on are zero. */
-static void fetch_lanes(const float *x, int n, int sub, float *out,
+/* Turns sub-blocks s .. s + LANES - 1 of the n at x into lanes: value k of
+ * lane i goes to out[k * stride + i]. Lanes without a sub-block are zero. */
+static void fetch_lanes(const float *x, int s, int n, int sub, float *out,
                         size_t stride) {
   const float *row[LANES];
   for (int i = 0; i < LANES; i++)
-    row[i] = i < n ? x + i * sub : no_values;
+    row[i] = s + i < n ? x + (s + i) * sub : no_values;
   for (size_t off = 0; off < (size_t)sub; off += LANES)
     vf_transpose(row, off, out + off * stride, stride);
 }
 
-static void fetch_wide(const float *x, int n, int sub, float *out) {
-  fetch_lanes(x, n, sub, out, WIDE);
-  fetch_lanes(x + LANES * sub, n - LANES, sub, out + LANES, WIDE);
+static void fetch_wide(const float *x, int s, int n, int sub, float *out) {
+  fetch_lanes(x, s, n, sub, out, WIDE);
+  fetch_lanes(x, s + LANES, n, sub, out + LANES, WIDE);
 }
 
 /* Sums of squares of n super-blocks in the order of their values, one
@@ -51,8 +51,8 @@ typedef struct group {
  * importance: w = importance * sqrt(sigma2 + x^2). */
 static void load_weighed(const float *x, const float *importance, int s, int n,
                          int sub, const float *sigma2, group *g) {
-  fetch_wide(x + s * sub, n - s, sub, g->x);
-  fetch_wide(importance + s * sub, n - s, sub, g->w);
+  fetch_wide(x, s, n, sub, g->x);
+  fetch_wide(importance, s, n, sub, g->w);
   float sigma[WIDE];
   for (int i = 0; i < WIDE; i++)
     sigma[i] = s + i < n ? sigma2[(s + i) * sub / WN_QK] : 0;
@@ -67,7 +67,7 @@ static void load_weighed(const float *x, const float *importance, int s, int n,
 /* The same without importance: |x|, for 32 values plus their root mean
  * square. */
 static void load_plain(const float *x, int s, int n, int sub, group *g) {
-  fetch_wide(x + s * sub, n - s, sub, g->x);
+  fetch_wide(x, s, n, sub, g->x);
   wf base = wf_set(0);
   if (sub == 32) {
     for (int i = 0; i < sub * WIDE; i += WIDE) {

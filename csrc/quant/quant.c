@@ -1,10 +1,12 @@
 /* quant.c - see quant.h: the table of formats and the checks around them. */
 #include "quant/quant.h"
 
-#include <math.h>
+#include <string.h>
 
 #include "base/half.h"
+#include "base/mem.h"
 #include "quant/family.h"
+#include "quant/fast.h"
 
 static const wn_format *const formats[WN_N_TYPE_IDS] = {
 #define X(ID, name) [WN_TYPE_##ID] = &wn_fmt_##name,
@@ -47,27 +49,28 @@ static const char *nonfinite_name(float v) {
   return magnitude_bits(v) > 0x7f800000u ? "nan" : v > 0 ? "inf" : "-inf";
 }
 
-/* True when all n magnitudes are at most `limit` (as bits): one pass without
- * branches, which the compiler turns into vector code. */
-static bool all_within(const float *x, size_t n, uint32_t limit) {
+uint32_t wn_peak_bits(const float *x, size_t n) {
+  const wn_fast_table *fast = wn_fast_of(wn_cpu_get()->isa);
   uint32_t worst = 0;
+  if (fast != NULL) return fast->worst(x, n);
   for (size_t i = 0; i < n; i++) {
     uint32_t m = magnitude_bits(x[i]);
     worst = m > worst ? m : worst;
   }
-  return worst <= limit;
+  return worst;
 }
 
-/* NaN is refused everywhere; infinities only fit plain numbers. */
-static int check_row(const wn_type_info *t, const float *x, size_t n,
-                     size_t row, wn_err *e) {
+/* Rows of n values, the first of them number `row`. NaN is refused
+ * everywhere; infinities only fit plain numbers. */
+static int check_rows(const wn_type_info *t, const float *x, size_t n_rows,
+                      size_t n, size_t row, wn_err *e) {
   uint32_t limit = t->class == WN_CLASS_PLAIN ? 0x7f800000u : 0x7f7fffffu;
-  if (all_within(x, n, limit)) return WN_OK;
+  if (wn_peak_bits(x, n_rows * n) <= limit) return WN_OK;
   size_t i = 0;
   while (magnitude_bits(x[i]) <= limit)
     i++;
   return wn_fail(e, WN_EDATA, "row %zu, column %zu is %s, which %s cannot hold",
-                 row + 1, i + 1, nonfinite_name(x[i]), t->name);
+                 row + i / n + 1, i % n + 1, nonfinite_name(x[i]), t->name);
 }
 
 int wn_check_importance(const float *importance, size_t n, wn_err *e) {
@@ -117,24 +120,78 @@ static int check_encode(const wn_format *f, const wn_type_info *t,
 
 /* -- rows ----------------------------------------------------------------- */
 
+/* The widest encoders work on so many super-blocks at a time. */
+enum { BATCH = 16, SUPER = 256 };
+/* Values of one call of wn_encode_rows, at most: 128 KiB. */
+enum { PIECE = 32768 };
+
+size_t wn_rows_together(int type, size_t n_cols, bool weighted,
+                        size_t max_values) {
+  size_t rows = 1, blocks = n_cols / SUPER;
+  size_t most = n_cols > 0 && n_cols < max_values ? max_values / n_cols : 1;
+  weighted = weighted && wn_format_of(type)->uses_importance;
+  if (wn_type(type)->block == SUPER) {
+    while (rows < most && rows * blocks % BATCH != 0)
+      rows++;
+    return rows;
+  }
+  if (weighted || n_cols * 2 > BATCH * SUPER) return 1;
+  rows = BATCH * SUPER / (n_cols > 0 ? n_cols : 1);
+  return rows < most ? rows : most;
+}
+
+void wn_repeat(const float *v, size_t n, size_t times, float *dst) {
+  for (size_t i = 0; i < times; i++)
+    memcpy(dst + i * n, v, n * sizeof *v);
+}
+
+/* Where the rows of one call come from and go to. */
+typedef struct rows {
+  const wn_type_info *type;
+  const float *src;
+  char *dst;
+  size_t n_rows, n_cols;
+  uint64_t row_bytes;
+} rows;
+
+/* Encodes `together` rows at a time; importance is repeated for as many. */
+static int encode_together(const rows *w, wn_encode_fn encode, size_t together,
+                           const float *importance, wn_err *e) {
+  for (size_t r = 0; r < w->n_rows; r += together) {
+    size_t left = w->n_rows - r, n = left < together ? left : together;
+    const float *x = w->src + r * w->n_cols;
+    int rc = check_rows(w->type, x, n, w->n_cols, r, e);
+    if (rc != WN_OK) return rc;
+    encode(x, w->dst + r * w->row_bytes, n * w->n_cols, importance);
+  }
+  return WN_OK;
+}
+
 int wn_encode_rows(int type, const float *src, void *dst, size_t n_rows,
                    size_t n_cols, const float *importance, wn_err *e) {
-  uint64_t row_bytes;
-  int rc = wn_row_bytes(type, n_cols, &row_bytes, e);
+  rows w = {.src = src, .dst = dst, .n_rows = n_rows, .n_cols = n_cols};
+  int rc = wn_row_bytes(type, n_cols, &w.row_bytes, e);
   if (rc != WN_OK) return rc;
   const wn_format *f = wn_format_of(type);
-  const wn_type_info *t = wn_type(type);
-  rc = check_encode(f, t, importance, n_cols, e);
+  w.type = wn_type(type);
+  rc = check_encode(f, w.type, importance, n_cols, e);
   if (rc != WN_OK) return rc;
   wn_encode_fn encode = wn_encode_best(type, wn_cpu_get()->isa);
   if (!f->uses_importance) importance = NULL;
-  for (size_t r = 0; r < n_rows; r++) {
-    const float *row = src + r * n_cols;
-    rc = check_row(t, row, n_cols, r, e);
-    if (rc != WN_OK) return rc;
-    encode(row, (char *)dst + r * row_bytes, n_cols, importance);
+  size_t together = wn_rows_together(type, n_cols, importance != NULL, PIECE);
+  if (together > n_rows) together = n_rows > 0 ? n_rows : 1;
+  float *repeated = NULL;
+  if (importance != NULL && together > 1) {
+    repeated = wn_calloc(WN_MEM_QUANT, together * n_cols, sizeof *repeated);
+    if (repeated != NULL)
+      wn_repeat(importance, n_cols, together, repeated);
+    else
+      together = 1; /* slower, but no reason to fail */
   }
-  return WN_OK;
+  rc = encode_together(&w, encode, together,
+                       repeated != NULL ? repeated : importance, e);
+  wn_free(repeated);
+  return rc;
 }
 
 int wn_decode_rows(int type, const void *src, float *dst, size_t n_rows,

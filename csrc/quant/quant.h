@@ -38,6 +38,21 @@ const wn_format *wn_format_of(int type);
 wn_encode_fn wn_encode_best(int type, wn_isa isa);
 wn_decode_fn wn_decode_best(int type, wn_isa isa);
 
+/* How many rows one call of an encoder should take, at most `max_values`
+ * values (but at least one row), so that encoders that work on many blocks at
+ * a time are not left with half-full batches at the end of every row. Blocks
+ * do not know which row they are in, with one exception: the formats of small
+ * blocks weigh importance by the row's mean square, and take single rows.
+ * `weighted`: there is importance; it must then be repeated for each row. */
+size_t wn_rows_together(int type, size_t n_cols, bool weighted,
+                        size_t max_values);
+/* Copies a vector of n values `times` times to dst. */
+void wn_repeat(const float *v, size_t n, size_t times, float *dst);
+
+/* The largest magnitude of n values, as bits: NaN is above infinity
+ * (0x7f800000), and that above every finite value. */
+uint32_t wn_peak_bits(const float *x, size_t n);
+
 /* Encodes n_rows rows of n_cols values with the tier in force; `importance`
  * has n_cols values for all rows, or is NULL. Checks first:
  *   WN_EUNSUP  the type cannot be written (integers, unknown types)

@@ -26,6 +26,7 @@ typedef struct wn_hessian {
   size_t n;
   float *h;
   float *feed;
+  double lambda; /* what damping added to the diagonal */
 } wn_hessian;
 
 /* An all-zero H for n columns; wn_hessian_free frees what it holds. */
@@ -41,6 +42,23 @@ void wn_hessian_add(wn_hessian *hs, const float *x, size_t ldx, size_t n_rows,
  * that were never active a 1, and computes `feed`. WN_EDATA when H is not
  * positive definite even so (not finite). */
 int wn_hessian_factor(wn_hessian *hs, double damp, wn_err *e);
+
+/* cross (n x n) += X^T Y of n_rows rows of two matrices of n columns. */
+void wn_hessian_cross(float *cross, size_t n, const float *x, const float *y,
+                      size_t n_rows, int n_threads);
+
+/* Rows to encode instead of w when a layer sees inputs X, but its outputs are
+ * meant to be those of inputs Y (the inputs before the layers above were
+ * quantized): the least-squares solution (X^T X + l)^-1 (X^T Y + l) w, or
+ * `strength` of the way to it. H is X^T X, factored; cross is X^T Y. */
+int wn_hessian_aim(const wn_hessian *hs, const float *cross, const float *w,
+                   float *out, size_t n_rows, double strength, int n_threads,
+                   wn_err *e);
+
+/* Sum over rows of (w - q)^T H (w - q); q NULL: zero. H is that of hs, or the
+ * diagonal matrix of `diagonal`, or (both NULL) the identity. */
+double wn_output_error(const float *w, const float *q, size_t n_rows, size_t n,
+                       const wn_hessian *hs, const float *diagonal);
 
 typedef struct wn_rebuild_opts {
   bool feedback; /* the GPTQ step */

@@ -1,328 +1,24 @@
-/* stream.c - see stream.h.
- *
- * The ring's slots go FREE -> (read) -> FULL -> (convert) -> READY -> (write)
- * -> FREE, always in the same order, so three positions describe everything.
- * `lock` guards slot states, positions and flags; slot contents belong to
- * whoever's turn the state says. The I/O thread prefers writing to reading:
- * that keeps the ring moving. Without a thread (it could not be started, or
- * we are in a forked child) _step does the I/O itself. */
+/* stream.c - opening a stream and stepping it; see stream.h and, for how the
+ * parts fit together, stream_parts.h. */
 #include "quant/stream.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/arith.h"
-#include "base/digest.h"
 #include "base/mem.h"
 #include "base/pool.h"
-#include "quant/convert.h"
-#include "quant/journal.h"
 #include "quant/quant.h"
+#include "quant/stream_parts.h"
 
-#define N_SLOTS 3
-#define MIN_CHUNK ((uint64_t)2 << 20)
-#define MAX_CHUNK ((uint64_t)16 << 20)
+#define MIN_CHUNK ((uint64_t)4 << 20)
+#define MAX_CHUNK ((uint64_t)8 << 20)
 #define STEP_WAIT_MS 50
 
-typedef enum slot_state { FREE, FULL, READY } slot_state;
-
-typedef struct slot {
-  slot_state state;
-  size_t tensor;
-  uint64_t row0;
-  size_t n_rows;
-  void *in, *out;
-} slot;
-
-struct wn_stream {
-  wn_layout *layout;
-  wn_stream_job *jobs; /* by layout index */
-  size_t first_file, n_files;
-  size_t first, end; /* tensors of those files */
-  wn_writer **writers;
-  wn_journal *journal;
-  wn_converter *converter;
-  wn_gguf **sources; /* the distinct inputs, counted */
-  size_t n_sources;
-  uint64_t chunk_bytes;
-  bool zero_nonfinite, threaded, in_pool;
-  pid_t pid;
-  pthread_t thread;
-
-  /* shared with the I/O thread, under `lock` */
-  pthread_mutex_t lock;
-  pthread_cond_t changed;
-  atomic_bool stop; /* also looked at without the lock */
-  bool started, sealed;
-  wn_err err; /* of the I/O thread; code WN_OK while all is well */
-  slot slots[N_SLOTS];
-  unsigned read_at, convert_at, write_at;
-  wn_stream_progress progress;
-
-  /* the I/O thread's own */
-  size_t read_tensor;
-  uint64_t read_row;
-  size_t cur_file;
-  wn_digest digest;
-
-  /* the caller's own */
-  size_t importance_of; /* tensor that has been given its importance, or -1 */
-  float *importance;
-  uint8_t *usable;
-  wn_importance view;
-  bool done;
-};
-
-/* -- shapes ---------------------------------------------------------------- */
-
-static const wn_tensor *out_tensor(const wn_stream *s, size_t i) {
-  return wn_layout_tensor(s->layout, i);
-}
-
-static bool is_copy(const wn_stream *s, size_t i) {
-  return s->jobs[i].source->type == out_tensor(s, i)->type;
-}
-
-/* Rows of tensor i in one chunk: as many as fit, at least one. */
-static uint64_t chunk_rows(const wn_stream *s, size_t i) {
-  uint64_t in = s->jobs[i].source->row_bytes, out = out_tensor(s, i)->row_bytes;
-  uint64_t rows = s->chunk_bytes / (in > out ? in : out);
-  uint64_t all = s->jobs[i].source->n_rows;
-  if (rows == 0) rows = 1;
-  return rows < all ? rows : all;
-}
-
-/* -- the I/O side ------------------------------------------------------------ */
-
-static void set_error(wn_stream *s, const wn_err *e) {
-  pthread_mutex_lock(&s->lock);
-  if (s->err.code == WN_OK) s->err = *e;
-  pthread_cond_broadcast(&s->changed);
-  pthread_mutex_unlock(&s->lock);
-}
-
-/* Puts the tensor's name before a message. */
-static int fail_in_tensor(const wn_stream *s, size_t i, wn_err *e) {
-  char name[200];
-  const wn_tensor *t = s->jobs[i].source;
-  wn_fail_in(e, wn_printable(name, sizeof name, t->name.p, t->name.n));
-  return wn_fail_in(e, wn_gguf_shard_path(s->jobs[i].from, t->shard));
-}
-
-static wn_writer *writer_of(const wn_stream *s, size_t tensor, size_t *file) {
-  size_t k = *file;
-  while (k + 1 < s->first_file + s->n_files) {
-    const wn_layout_file *f = wn_layout_file_at(s->layout, k);
-    if (tensor < f->first + f->n_tensors) break;
-    k++;
-  }
-  *file = k;
-  return s->writers[k - s->first_file];
-}
-
-/* True when the .part's bytes of tensor i have the digest `want`. */
-static int verify_tensor(wn_stream *s, size_t i, wn_digest_value want,
-                         bool *good, wn_err *e) {
-  size_t file = s->first_file;
-  wn_writer *w = writer_of(s, i, &file);
-  uint64_t bytes = out_tensor(s, i)->bytes;
-  char *buf = s->slots[0].in;
-  wn_digest d;
-  wn_digest_init(&d);
-  for (uint64_t off = 0; off < bytes && !s->stop;) {
-    uint64_t left = bytes - off;
-    size_t n = (size_t)(left < s->chunk_bytes ? left : s->chunk_bytes);
-    int rc = wn_writer_read(w, i, off, buf, n, e);
-    if (rc == WN_ETRUNC) return WN_OK;
-    if (rc != WN_OK) return rc;
-    wn_digest_add(&d, buf, n);
-    off += n;
-  }
-  wn_digest_value v = wn_digest_end(&d);
-  *good = v.lo == want.lo && v.hi == want.hi;
-  return WN_OK;
-}
-
-/* How many tensors of an earlier run are whole: by its journal, by the size
- * of the .part files, and by reading them back. */
-static int verify_all(wn_stream *s, size_t *n_good, wn_err *e) {
-  size_t file = s->first_file, n = wn_journal_n(s->journal);
-  for (*n_good = 0; *n_good < n && !s->stop; ++*n_good) {
-    size_t i = s->first + *n_good;
-    if (i >= s->end) break;
-    wn_writer *w = writer_of(s, i, &file);
-    const wn_layout_file *f = wn_layout_file_at(s->layout, file);
-    if (i - f->first >= wn_writer_had(w)) break;
-    bool good = false;
-    int rc = verify_tensor(s, i, wn_journal_at(s->journal, *n_good), &good, e);
-    if (rc != WN_OK) return rc;
-    if (!good) break;
-    pthread_mutex_lock(&s->lock);
-    s->progress.n_resumed = s->progress.n_done = *n_good + 1;
-    s->progress.total_in -= s->jobs[i].source->bytes;
-    s->progress.total_out -= out_tensor(s, i)->bytes;
-    pthread_mutex_unlock(&s->lock);
-  }
-  return WN_OK;
-}
-
-/* Takes over what an earlier run finished and starts reading after it. */
-static int start(wn_stream *s, wn_err *e) {
-  size_t n_good = 0;
-  int rc = verify_all(s, &n_good, e);
-  if (rc != WN_OK) return rc;
-  if ((rc = wn_journal_cut(s->journal, n_good, e)) != WN_OK) return rc;
-  size_t next = s->first + n_good;
-  for (size_t k = 0; k < s->n_files; k++) {
-    const wn_layout_file *f = wn_layout_file_at(s->layout, s->first_file + k);
-    size_t end = f->first + f->n_tensors, upto = next < end ? next : end;
-    if (upto <= f->first) continue;
-    if ((rc = wn_writer_skip(s->writers[k], upto, e)) != WN_OK) return rc;
-    if (upto == end && (rc = wn_writer_seal(s->writers[k], e)) != WN_OK)
-      return rc;
-  }
-  wn_digest_init(&s->digest);
-  pthread_mutex_lock(&s->lock);
-  s->read_tensor = next;
-  s->progress.tensor = next;
-  s->progress.verifying = false;
-  s->started = true;
-  pthread_mutex_unlock(&s->lock);
-  return WN_OK;
-}
-
-/* Reads the next chunk into the slot at read_at. */
-static int read_chunk(wn_stream *s, slot *k, wn_err *e) {
-  size_t i = s->read_tensor;
-  const wn_stream_job *job = &s->jobs[i];
-  uint64_t rows = chunk_rows(s, i), left = job->source->n_rows - s->read_row;
-  k->tensor = i;
-  k->row0 = s->read_row;
-  k->n_rows = (size_t)(rows < left ? rows : left);
-  uint64_t off = s->read_row * job->source->row_bytes;
-  int rc = wn_gguf_read(job->from, job->source, off, k->in,
-                        k->n_rows * (size_t)job->source->row_bytes, e);
-  if (rc != WN_OK) return rc;
-  s->read_row += k->n_rows;
-  if (s->read_row == job->source->n_rows) {
-    s->read_row = 0;
-    s->read_tensor++;
-  }
-  return WN_OK;
-}
-
-/* Writes the chunk of the slot at write_at; the last of a tensor is recorded,
- * the last of a file flushed to the disk. */
-static int write_chunk(wn_stream *s, slot *k, wn_err *e) {
-  const wn_tensor *t = out_tensor(s, k->tensor);
-  const void *data = is_copy(s, k->tensor) ? k->in : k->out;
-  size_t n = k->n_rows * (size_t)t->row_bytes;
-  wn_writer *w = writer_of(s, k->tensor, &s->cur_file);
-  int rc = wn_writer_put(w, data, n, e);
-  if (rc != WN_OK) return rc;
-  wn_digest_add(&s->digest, data, n);
-  bool last = k->row0 + k->n_rows == t->n_rows;
-  if (last) {
-    rc = wn_journal_add(s->journal, wn_digest_end(&s->digest), e);
-    if (rc != WN_OK) return rc;
-    wn_digest_init(&s->digest);
-    const wn_layout_file *f = wn_layout_file_at(s->layout, s->cur_file);
-    if (k->tensor + 1 == f->first + f->n_tensors &&
-        (rc = wn_writer_seal(w, e)) != WN_OK)
-      return rc;
-  }
-  pthread_mutex_lock(&s->lock);
-  s->progress.n_done += last;
-  s->progress.bytes_in +=
-      k->n_rows * (size_t)s->jobs[k->tensor].source->row_bytes;
-  s->progress.bytes_out += n;
-  pthread_mutex_unlock(&s->lock);
-  return WN_OK;
-}
-
-typedef enum io_op { IO_NOTHING, IO_START, IO_READ, IO_WRITE, IO_END } io_op;
-
-/* What the I/O side can do now. Under the lock. */
-static io_op next_op(const wn_stream *s) {
-  if (s->stop || s->err.code != WN_OK || s->sealed) return IO_NOTHING;
-  if (!s->started) return IO_START;
-  if (s->slots[s->write_at].state == READY) return IO_WRITE;
-  if (s->read_tensor < s->end && s->slots[s->read_at].state == FREE)
-    return IO_READ;
-  if (s->progress.n_done == s->progress.n_tensors) return IO_END;
-  return IO_NOTHING;
-}
-
-static void pass(wn_stream *s, unsigned *at, slot_state state) {
-  pthread_mutex_lock(&s->lock);
-  s->slots[*at].state = state;
-  *at = (*at + 1) % N_SLOTS;
-  pthread_cond_broadcast(&s->changed);
-  pthread_mutex_unlock(&s->lock);
-}
-
-/* Does one operation outside the lock. */
-static void do_op(wn_stream *s, io_op op) {
-  wn_err e = {0};
-  int rc = WN_OK;
-  if (op == IO_START) {
-    rc = start(s, &e);
-  } else if (op == IO_READ) {
-    size_t i = s->read_tensor;
-    rc = read_chunk(s, &s->slots[s->read_at], &e);
-    if (rc == WN_OK) pass(s, &s->read_at, FULL);
-    else rc = fail_in_tensor(s, i, &e);
-  } else if (op == IO_WRITE) {
-    rc = write_chunk(s, &s->slots[s->write_at], &e);
-    if (rc == WN_OK) pass(s, &s->write_at, FREE);
-  } else {
-    /* the sources must still be what was read (HARDENING Q1) */
-    for (size_t k = 0; k < s->n_sources && rc == WN_OK; k++)
-      rc = wn_gguf_check(s->sources[k], true, &e);
-    for (size_t k = 0; k < s->n_files && rc == WN_OK; k++)
-      rc = wn_writer_seal(s->writers[k], &e);
-    pthread_mutex_lock(&s->lock);
-    s->sealed = rc == WN_OK;
-    pthread_cond_broadcast(&s->changed);
-    pthread_mutex_unlock(&s->lock);
-  }
-  if (rc != WN_OK) set_error(s, &e);
-}
-
-static void *io_main(void *arg) {
-  wn_stream *s = arg;
-  pthread_mutex_lock(&s->lock);
-  for (;;) {
-    io_op op = next_op(s);
-    if (s->stop || s->err.code != WN_OK || s->sealed) break;
-    if (op == IO_NOTHING) {
-      pthread_cond_wait(&s->changed, &s->lock);
-      continue;
-    }
-    pthread_mutex_unlock(&s->lock);
-    do_op(s, op);
-    pthread_mutex_lock(&s->lock);
-  }
-  pthread_mutex_unlock(&s->lock);
-  return NULL;
-}
-
-/* The host's signals stay with the host's threads. */
-static void start_thread(wn_stream *s) {
-  sigset_t all, old;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &old);
-  s->threaded = pthread_create(&s->thread, NULL, io_main, s) == 0;
-  pthread_sigmask(SIG_SETMASK, &old, NULL);
-}
-
-/* -- opening ----------------------------------------------------------------- */
+/* -- opening -----------------------------------------------------------------
+ */
 
 /* Everything that the output depends on, as one digest: the caller's words,
  * the headers to be written, and which files are read. */
@@ -365,7 +61,7 @@ static int take_jobs(wn_stream *s, const wn_stream_opts *o, wn_err *e) {
   for (size_t i = s->first; i < s->end; i++) {
     const wn_tensor *a = s->jobs[i].source, *b = out_tensor(s, i);
     int rc = wn_convert_check(a->type, b->type, e);
-    if (rc != WN_OK) return fail_in_tensor(s, i, e);
+    if (rc != WN_OK) return wn_stream_fail_in(s, i, e);
     if (is_copy(s, i))
       s->jobs[i].wants_importance = false;
     else if (wn_format_of(b->type)->needs_importance)
@@ -451,7 +147,7 @@ int wn_stream_open(const wn_stream_opts *o, wn_stream **out, wn_err *e) {
       wn_layout_file_at(s->layout, s->first_file + s->n_files - 1);
   s->first = wn_layout_file_at(s->layout, s->first_file)->first;
   s->end = last->first + last->n_tensors;
-  s->chunk_bytes = (uint64_t)n_threads << 20;
+  s->chunk_bytes = (uint64_t)n_threads << 21;
   if (s->chunk_bytes < MIN_CHUNK) s->chunk_bytes = MIN_CHUNK;
   if (s->chunk_bytes > MAX_CHUNK) s->chunk_bytes = MAX_CHUNK;
   if ((rc = take_jobs(s, o, e)) != WN_OK) goto fail;
@@ -460,7 +156,7 @@ int wn_stream_open(const wn_stream_opts *o, wn_stream **out, wn_err *e) {
   s->progress.verifying = wn_journal_n(s->journal) > 0;
   wn_pool_enter();
   s->in_pool = true;
-  start_thread(s);
+  wn_stream_start_thread(s);
   *out = s;
   return WN_OK;
 fail:
@@ -468,14 +164,15 @@ fail:
   return rc;
 }
 
-/* -- the caller's side --------------------------------------------------------- */
+/* -- the caller's side
+ * --------------------------------------------------------- */
 
 /* Waits a moment for the I/O thread, or does its work. */
 static void await_io(wn_stream *s) {
   if (!s->threaded) {
-    io_op op = next_op(s);
+    io_op op = wn_stream_next_op(s);
     pthread_mutex_unlock(&s->lock);
-    if (op != IO_NOTHING) do_op(s, op);
+    if (op != IO_NOTHING) wn_stream_do_op(s, op);
     pthread_mutex_lock(&s->lock);
     return;
   }
@@ -499,8 +196,8 @@ static int convert_slot(wn_stream *s, slot *k, wn_err *e) {
   chunk.zero_nonfinite = s->zero_nonfinite;
   if (s->importance_of == k->tensor) chunk.importance = s->view;
   int rc = wn_convert(s->converter, &chunk, e);
-  if (rc != WN_OK) return fail_in_tensor(s, k->tensor, e);
-  pass(s, &s->convert_at, READY);
+  if (rc != WN_OK) return wn_stream_fail_in(s, k->tensor, e);
+  wn_stream_pass(s, &s->convert_at, READY);
   return WN_OK;
 }
 
@@ -562,7 +259,7 @@ int wn_stream_importance(wn_stream *s, const float *values, size_t n,
   if (n > 0) {
     memcpy(s->importance, values, n * sizeof(float));
     int rc = wn_importance_check(t, s->importance, n, s->usable, n_left_out, e);
-    if (rc != WN_OK) return fail_in_tensor(s, i, e);
+    if (rc != WN_OK) return wn_stream_fail_in(s, i, e);
     s->view.values = s->importance;
     s->view.n_cols = (size_t)t->ne[0];
     s->view.n_matrices = (size_t)t->ne[2];
@@ -572,7 +269,7 @@ int wn_stream_importance(wn_stream *s, const float *values, size_t n,
   if (f->needs_importance && (n == 0 || *n_left_out > 0)) {
     wn_fail(e, WN_EDATA, "%s needs importance, and there is none%s",
             wn_type(f->type)->name, n == 0 ? "" : " (all zero)");
-    return fail_in_tensor(s, i, e);
+    return wn_stream_fail_in(s, i, e);
   }
   s->importance_of = i;
   return WN_OK;
@@ -595,8 +292,8 @@ void wn_stream_free(wn_stream *s, bool keep) {
     pthread_join(s->thread, NULL);
   }
   /* nothing finished, or not even known: nothing worth keeping */
-  bool any = s->progress.n_done > 0 ||
-             (s->journal != NULL && !s->started && wn_journal_n(s->journal) > 0);
+  bool any = s->progress.n_done > 0 || (s->journal != NULL && !s->started &&
+                                        wn_journal_n(s->journal) > 0);
   keep = !ours || (keep && (any || s->journal == NULL));
   for (size_t k = 0; s->writers != NULL && k < s->n_files; k++)
     wn_writer_abort(s->writers[k], keep);

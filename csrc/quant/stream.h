@@ -41,7 +41,7 @@ typedef struct wn_stream_opts {
   const wn_stream_job *jobs;  /* one for each tensor of the layout; copied */
   int n_threads;              /* 0: all CPUs */
   bool overwrite, resume, zero_nonfinite;
-  const void *identity; /* everything else the result depends on: recipe, */
+  const void *identity;  /* everything else the result depends on: recipe, */
   size_t identity_bytes; /* importance, version. Part of the journal's head */
   const wn_file_id *inputs; /* files that must not be the output */
   size_t n_inputs;
@@ -67,10 +67,10 @@ int wn_stream_importance(wn_stream *s, const float *values, size_t n,
                          size_t *n_left_out, wn_err *e);
 
 typedef struct wn_stream_progress {
-  size_t tensor;      /* layout index of the tensor being converted */
-  size_t n_done;      /* tensors written, those of an earlier run included */
-  size_t n_tensors;   /* to write in all */
-  size_t n_resumed;   /* taken over from an earlier run */
+  size_t tensor;    /* layout index of the tensor being converted */
+  size_t n_done;    /* tensors written, those of an earlier run included */
+  size_t n_tensors; /* to write in all */
+  size_t n_resumed; /* taken over from an earlier run */
   uint64_t bytes_in, bytes_out; /* of tensors, done so far in this run */
   uint64_t total_in, total_out; /* of all tensors to write */
   bool verifying;               /* reading back what an earlier run left */

@@ -14,6 +14,7 @@
 #define WN_VEC_TARGET WN_T_AVX2
 #define WN_VEC static inline __attribute__((always_inline))
 
+#define SLOW_DIVISION 0
 enum { LANES = 8 };
 typedef __m256 vf;
 typedef __m256i vi;
@@ -39,6 +40,11 @@ WN_VEC vf vf_div(vf a, vf b) { return _mm256_div_ps(a, b); }
 WN_VEC vf vf_sqrt(vf a) { return _mm256_sqrt_ps(a); }
 WN_VEC vf vf_min(vf a, vf b) { return _mm256_min_ps(a, b); }
 WN_VEC vf vf_max(vf a, vf b) { return _mm256_max_ps(a, b); }
+WN_VEC float vf_largest(vf a) {
+  __m128 m = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  m = _mm_max_ps(m, _mm_movehl_ps(m, m));
+  return _mm_cvtss_f32(_mm_max_ss(m, _mm_shuffle_ps(m, m, 1)));
+}
 WN_VEC vf vf_abs(vf a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.f), a); }
 WN_VEC vf vf_neg(vf a) { return _mm256_xor_ps(a, _mm256_set1_ps(-0.f)); }
 WN_VEC vi vi_add(vi a, vi b) { return _mm256_add_epi32(a, b); }
@@ -47,6 +53,9 @@ WN_VEC vi vi_and(vi a, vi b) { return _mm256_and_si256(a, b); }
 WN_VEC vi vi_or(vi a, vi b) { return _mm256_or_si256(a, b); }
 WN_VEC vi vi_min(vi a, vi b) { return _mm256_min_epi32(a, b); }
 WN_VEC vi vi_max(vi a, vi b) { return _mm256_max_epi32(a, b); }
+WN_VEC vi vi_sign_byte(vi a) {
+  return _mm256_srai_epi32(_mm256_slli_epi32(a, 24), 24);
+}
 #define vi_left(a, n) _mm256_slli_epi32(a, n)
 #define vi_right(a, n) _mm256_srli_epi32(a, n)
 
@@ -55,11 +64,23 @@ WN_VEC vi vf_bits(vf a) { return _mm256_castps_si256(a); }
 WN_VEC vf vi_as_float(vi a) { return _mm256_castsi256_ps(a); }
 WN_VEC vf vi_to_float(vi a) { return _mm256_cvtepi32_ps(a); }
 
+WN_VEC vf vf_nearest(vf v) {
+  vi bits = _mm256_castps_si256(_mm256_add_ps(v, vf_set(12582912.f)));
+  bits = vi_or(vi_and(bits, vi_set(0x007fffff)), vi_set(0x4b000000));
+  return _mm256_sub_ps(_mm256_castsi256_ps(bits), vf_set(12582912.f));
+}
+
 /* Comparisons. */
 WN_VEC vm vf_lt(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
 WN_VEC vm vf_le(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_LE_OQ); }
 WN_VEC vm vf_eq(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_EQ_OQ); }
 WN_VEC vm vf_ne(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_NEQ_UQ); }
+WN_VEC vm vf_lt_where(vm m, vf a, vf b) {
+  return _mm256_and_ps(m, vf_lt(a, b));
+}
+WN_VEC vm vf_ne_where(vm m, vf a, vf b) {
+  return _mm256_and_ps(m, vf_ne(a, b));
+}
 WN_VEC vm vi_eq(vi a, vi b) { return vi_as_float(_mm256_cmpeq_epi32(a, b)); }
 
 /* Masks. */
@@ -94,15 +115,6 @@ WN_VEC vi vi_load_bytes(const void *p) {
 WN_VEC vi vi_load_chars(const void *p) {
   return _mm256_cvtepi8_epi32(_mm_loadl_epi64(p));
 }
-
-/* Packing chosen lanes: the plan is the list of their numbers. */
-typedef __m256i v_plan;
-WN_VEC v_plan vm_plan(vm chosen) {
-  uint64_t bytes = _pdep_u64(vm_bits(chosen), 0x0101010101010101u) * 255;
-  uint64_t lanes = _pext_u64(0x0706050403020100u, bytes);
-  return _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)lanes));
-}
-WN_VEC vf vf_pack(v_plan p, vf a) { return _mm256_permutevar8x32_ps(a, p); }
 
 /* clang-format on */
 /* Transposition of an 8 x 8 square. */

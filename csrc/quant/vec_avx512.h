@@ -18,6 +18,8 @@
 #define WN_VEC_TARGET WN_T_AVX512
 #define WN_VEC static inline __attribute__((always_inline))
 
+/* 1: a division takes as long as 16 additions on some CPUs. */
+#define SLOW_DIVISION 1
 enum { LANES = 16 };
 typedef __m512 vf;
 typedef __m512i vi;
@@ -44,6 +46,8 @@ WN_VEC vf vf_sqrt(vf a) { return _mm512_sqrt_ps(a); }
 /* a < b ? a : b  and  a > b ? a : b: b when they are unordered or equal. */
 WN_VEC vf vf_min(vf a, vf b) { return _mm512_min_ps(a, b); }
 WN_VEC vf vf_max(vf a, vf b) { return _mm512_max_ps(a, b); }
+/* The largest lane, when none is NaN. */
+WN_VEC float vf_largest(vf a) { return _mm512_reduce_max_ps(a); }
 WN_VEC vf vf_abs(vf a) { return _mm512_abs_ps(a); }
 WN_VEC vf vf_neg(vf a) { /* the sign bit flips, of NaN too */
   return _mm512_xor_ps(a, _mm512_set1_ps(-0.f));
@@ -54,6 +58,10 @@ WN_VEC vi vi_and(vi a, vi b) { return _mm512_and_si512(a, b); }
 WN_VEC vi vi_or(vi a, vi b) { return _mm512_or_si512(a, b); }
 WN_VEC vi vi_min(vi a, vi b) { return _mm512_min_epi32(a, b); }
 WN_VEC vi vi_max(vi a, vi b) { return _mm512_max_epi32(a, b); }
+/* The low byte of each lane, sign extended. */
+WN_VEC vi vi_sign_byte(vi a) {
+  return _mm512_srai_epi32(_mm512_slli_epi32(a, 24), 24);
+}
 #define vi_left(a, n) _mm512_slli_epi32(a, (unsigned)(n))
 #define vi_right(a, n) _mm512_srli_epi32(a, (unsigned)(n)) /* logical */
 
@@ -62,11 +70,27 @@ WN_VEC vi vf_bits(vf a) { return _mm512_castps_si512(a); }
 WN_VEC vf vi_as_float(vi a) { return _mm512_castsi512_ps(a); }
 WN_VEC vf vi_to_float(vi a) { return _mm512_cvtepi32_ps(a); }
 
+/* wn_k_round (k.h) of each lane, as a float. Also where that wraps: the bits
+ * above the 23rd are put in place before the magic number is taken off. */
+WN_VEC vf vf_nearest(vf v) {
+  vi bits = _mm512_castps_si512(_mm512_add_ps(v, vf_set(12582912.f)));
+  bits = _mm512_ternarylogic_epi32(bits, vi_set(0x007fffff),
+                                   vi_set(0x4b000000), 0xea); /* (a & b) | c */
+  return _mm512_sub_ps(_mm512_castsi512_ps(bits), vf_set(12582912.f));
+}
+
 /* Comparisons: false when unordered, but for vf_ne. */
 WN_VEC vm vf_lt(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
 WN_VEC vm vf_le(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ); }
 WN_VEC vm vf_eq(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
 WN_VEC vm vf_ne(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_NEQ_UQ); }
+/* The same and m: one instruction, and m may come early. */
+WN_VEC vm vf_lt_where(vm m, vf a, vf b) {
+  return _mm512_mask_cmp_ps_mask(m, a, b, _CMP_LT_OQ);
+}
+WN_VEC vm vf_ne_where(vm m, vf a, vf b) {
+  return _mm512_mask_cmp_ps_mask(m, a, b, _CMP_NEQ_UQ);
+}
 WN_VEC vm vi_eq(vi a, vi b) { return _mm512_cmpeq_epi32_mask(a, b); }
 
 /* Masks; vm_bits has one bit per lane, lane 0 lowest. */
@@ -95,12 +119,6 @@ WN_VEC vi vi_load_bytes(const void *p) {
 WN_VEC vi vi_load_chars(const void *p) {
   return _mm512_cvtepi8_epi32(_mm_loadu_si128(p));
 }
-
-/* Packing chosen lanes to the front: make a plan from a mask once, apply it to
- * many vectors. The lanes behind the chosen ones are unspecified. */
-typedef __mmask16 v_plan;
-WN_VEC v_plan vm_plan(vm chosen) { return chosen; }
-WN_VEC vf vf_pack(v_plan p, vf a) { return _mm512_maskz_compress_ps(p, a); }
 
 /* clang-format on */
 /* out[i * stride + lane] = row[lane][off + i] for i < LANES: a square of

@@ -28,6 +28,11 @@ enum { WIDE = 2 * LANES, QUAD = 4 * LANES };
                   N##t##_pick(m.b, yes.b, no.b)};      \
   }
 
+#define WN_PAIR_WHERE(N, W, name)                                  \
+  WN_VEC W##m W##name(W##m m, W##f x, W##f y) {                    \
+    return (W##m){N##name(m.a, x.a, y.a), N##name(m.b, x.b, y.b)}; \
+  }
+
 #define WN_VEC_PAIR(N, W, HALF)                       \
   typedef struct W##f {                               \
     N##f a, b;                                        \
@@ -59,6 +64,7 @@ enum { WIDE = 2 * LANES, QUAD = 4 * LANES };
   WN_PAIR_2(f, N, W, f_max, f)                        \
   WN_PAIR_1(f, N, W, f_sqrt, f)                       \
   WN_PAIR_1(f, N, W, f_abs, f)                        \
+  WN_PAIR_1(f, N, W, f_nearest, f)                    \
   WN_PAIR_1(f, N, W, f_neg, f)                        \
   WN_PAIR_2(i, N, W, i_and, i)                        \
   WN_PAIR_2(i, N, W, i_sub, i)                        \
@@ -72,6 +78,8 @@ enum { WIDE = 2 * LANES, QUAD = 4 * LANES };
   WN_PAIR_2(m, N, W, m_and, m)                        \
   WN_PAIR_2(m, N, W, m_or, m)                         \
   WN_PAIR_2(m, N, W, m_not_and, m)                    \
+  WN_PAIR_WHERE(N, W, f_lt_where)                     \
+  WN_PAIR_WHERE(N, W, f_ne_where)                     \
   WN_PAIR_PICK(N, W, f)                               \
   WN_VEC int W##m_any(W##m x) {                       \
     return N##m_any(N##m_or(x.a, x.b));               \

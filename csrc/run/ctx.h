@@ -19,6 +19,8 @@ typedef struct wn_ctx_opts {
   uint32_t n_ctx;     /* tokens per sequence; 0: what the model was made for */
   uint32_t n_seq;     /* sequences, at least 1 */
   uint32_t n_batch;   /* most tokens of one step (default 512) */
+  uint32_t n_out;     /* most wanted rows of one step (0: a default that keeps
+                         the logits below 64 MiB, at least n_seq) */
   int n_threads;      /* 0: wn_pool_default_threads() */
   int type_k, type_v; /* WN_TYPE_F16 (default), F32, later BF16, Q8_0, Q4_0 */
   uint64_t max_bytes; /* refuse to allocate more; 0: no limit */
@@ -31,17 +33,34 @@ wn_model *wn_ctx_model(wn_ctx *c);
 uint32_t wn_ctx_n_ctx(const wn_ctx *c);
 uint32_t wn_ctx_n_batch(const wn_ctx *c);
 uint32_t wn_ctx_n_seq(const wn_ctx *c);
+uint32_t wn_ctx_n_out(const wn_ctx *c);
 uint64_t wn_ctx_bytes(const wn_ctx *c); /* KV cache and buffers */
+uint64_t wn_ctx_cache_bytes(const wn_ctx *c);
+/* Barriers that the threads met at in the last step. */
+uint32_t wn_ctx_regions(const wn_ctx *c);
+
+/* What a context with these options would take, without allocating it. */
+int wn_ctx_estimate(const wn_model *m, const wn_ctx_opts *o,
+                    uint64_t *cache_bytes, uint64_t *buffer_bytes, wn_err *e);
+
+/* The same for a model that is not loaded: a finished program, the types that
+ * its weights would have, and the context the model was made for. */
+int wn_ctx_foresee(const wn_prog *p, const int *types, uint32_t n_ctx,
+                   const wn_ctx_opts *o, uint64_t *cache_bytes,
+                   uint64_t *buffer_bytes, wn_err *e);
 
 /* One step: n <= n_batch tokens, token i goes to the end of sequence seq[i]
  * (seq == NULL: all to sequence 0). want[i] asks for logits after token i
  * (want == NULL: only after the last). Tokens of one sequence must be in
- * order. WN_EARG: id out of range, sequence full; nothing has changed then. */
+ * order. A model whose attention is not causal takes each sequence whole, in
+ * one step. WN_EARG: id out of range, sequence full; nothing has changed
+ * then. WN_ECHANGED: the mapped file changed; every later step fails. */
 int wn_ctx_step(wn_ctx *c, const int32_t *tokens, const uint32_t *seq,
                 const uint8_t *want, size_t n, wn_err *e);
 
 /* Logits of the last step: row i of *n_rows rows, in the order asked for.
- * Valid until the next step. For embedding models: wn_ctx_embeddings. */
+ * For embedding models: the vector of token i of *n_rows tokens. Valid until
+ * the next step; NULL when there is no row i. wn_model_n_vocab is the width. */
 const float *wn_ctx_logits(const wn_ctx *c, size_t i, size_t *n_rows);
 
 /* Tokens held by a sequence; forgetting all from position n on; copying the
@@ -50,7 +69,13 @@ uint32_t wn_ctx_n_past(const wn_ctx *c, uint32_t seq);
 int wn_ctx_truncate(wn_ctx *c, uint32_t seq, uint32_t n, wn_err *e);
 int wn_ctx_copy(wn_ctx *c, uint32_t from, uint32_t to, uint32_t n, wn_err *e);
 
-/* The one-caller rule: begin gives false when somebody is inside. */
+/* Shows the inputs of matrices to a tap from now on; NULL: to nobody. Not
+ * counted: it must stay until another one, or the context's end. */
+void wn_ctx_set_tap(wn_ctx *c, const wn_tap *tap);
+const wn_tap *wn_ctx_tap(const wn_ctx *c);
+
+/* The one-caller rule: begin gives false when somebody is inside. Whoever
+ * calls step, truncate or copy, or reads logits, is between begin and end. */
 bool wn_ctx_begin(wn_ctx *c);
 void wn_ctx_end(wn_ctx *c);
 

@@ -7,6 +7,7 @@
 #define WN_RUN_SAMPLE_H
 
 #include <stddef.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -31,7 +32,14 @@ int wn_sampler_new(const wn_sample_opts *o, uint32_t n_vocab, wn_sampler **out,
 wn_sampler *wn_sampler_ref(wn_sampler *s);
 void wn_sampler_unref(wn_sampler *s);
 
+uint32_t wn_sampler_n_vocab(const wn_sampler *s);
+
 /* logit[id] += bias for every later choice. */
+/* The one-caller rule, as for contexts: begin gives false while somebody else
+ * is inside; bias, pick and accept are called between begin and end. */
+bool wn_sampler_begin(wn_sampler *s);
+void wn_sampler_end(wn_sampler *s);
+
 int wn_sampler_bias(wn_sampler *s, int32_t id, float bias, wn_err *e);
 
 /* Picks a token. WN_EDATA "non-finite logits" when no choice is defined

@@ -1,7 +1,8 @@
 /* vocab.h - tokenizers: bytes to token ids and back.
  *
  * A wn_vocab is built once from the tokenizer.ggml.* metadata, immutable and
- * reference counted. Kinds: BPE (gpt2), SPM (llama), WPM (bert), UGM (t5).
+ * reference counted. Kinds: BPE (gpt2), SPM (llama), WPM (bert), UGM (t5),
+ * RWKV, PLaMo-2, and "none": ids without texts, which cannot encode or decode.
  * Every byte string can be encoded; the ids equal llama.cpp's. */
 #ifndef WN_TEXT_VOCAB_H
 #define WN_TEXT_VOCAB_H
@@ -44,6 +45,15 @@ int32_t wn_vocab_special(const wn_vocab *v, wn_special which);
 bool wn_vocab_is_eog(const wn_vocab *v, int32_t id); /* ends generation */
 bool wn_vocab_add_bos(const wn_vocab *v);
 bool wn_vocab_add_eos(const wn_vocab *v);
+bool wn_vocab_add_sep(const wn_vocab *v);
+/* The pre-tokenizer's name of a BPE vocabulary, "" for other kinds. */
+const char *wn_vocab_pre(const wn_vocab *v);
+/* The i-th pre-tokenizer name that is known, NULL past the last. */
+const char *wn_vocab_pre_name(size_t i);
+/* The token whose text (as in the file) is exactly this, or -1; and back. The
+ * text is not terminated and lives as long as v. */
+int32_t wn_vocab_find(const wn_vocab *v, const char *text, size_t n);
+const char *wn_vocab_text(const wn_vocab *v, int32_t id, size_t *n);
 
 /* Attribute bits of a token: llama.cpp's numbers (1 unknown, 2 unused,
  * 4 normal, 8 control, 16 user defined, 32 byte, 64 normalized, 128 lstrip,

@@ -356,17 +356,14 @@ local function copier(g, layout, n_tensors, progress)
   end
 end
 
---- Opens the layout of a copy; unchanged copies keep even their padding.
+--- The layout of a copy; unchanged copies keep even their padding.
 local function copy_layout(f, meta, opts)
   local o = layout_options(opts)
   o.version = o.version or f.version
-  local keeps = #f.shards == 1 and not (o.split_bytes or o.split_tensors) or o.by_shard
-  if keeps then
+  local whole = #f.shards == 1 and not (o.split_bytes or o.split_tensors)
+  if whole or o.by_shard then
     o.like = f._g
     o.by_shard = true
-    local layout = core.gguf.layout(meta, f._g, o)
-    if layout then return layout end
-    o.like = nil -- another alignment: the data cannot keep its places
   end
   return core.gguf.layout(meta, f._g, o)
 end

@@ -10,7 +10,8 @@
 -- each call gives a new one. Rules look only at tensors that may be quantized
 -- (matrices, no norms). A type is a name ("q4_K"), "keep" (the source's), or
 -- a function of the tensor that returns one, or nil to leave the choice as
--- it is. Mistakes are errors: unknown types and roles at once; a pattern that
+-- it is. Formats defined in Lua (wane.quant.define) may be named too: such a
+-- recipe can be judged (wane.eval), but not written to a file. Mistakes are errors: unknown types and roles at once; a pattern that
 -- matches nothing, a rule that never decides, two rules that contradict each
 -- other when the recipe meets a model.
 local choose = require "wane.recipe.choose"
@@ -31,15 +32,20 @@ Recipe.__index = function(_, key)
 end
 Recipe.__metatable = "wane.recipe"
 
--- Where in the user's program a rule was written.
+-- Where in the user's program a rule was written: the nearest Lua line above
+-- (a tail call leaves no line of its own).
 local function caller(level)
-  local info = debug and debug.getinfo(level + 1, "Sl")
-  return info and ("%s:%d"):format(info.short_src, info.currentline) or "?"
+  for l = level + 1, level + 8 do
+    local info = debug and debug.getinfo(l, "Sl")
+    if not info then return "?" end
+    if info.currentline > 0 then return ("%s:%d"):format(info.short_src, info.currentline) end
+  end
+  return "?"
 end
 
 local function check_type(to)
   if type(to) == "function" or to == "keep" then return to end
-  local t, msg = types.writable(to)
+  local t, msg = types.usable(to)
   if not t then error("wane: " .. msg, 3) end
   return t.name
 end
@@ -137,7 +143,8 @@ local function mix_lines(mix, lines)
   for _, role in ipairs(roles.all) do
     local rule = mix[role]
     if rule then
-      lines[#lines + 1] = ("  %-14s %s"):format(role, type(rule) == "string" and rule or "depends on layer and model")
+      lines[#lines + 1] = ("  %-14s %s"):format(role, type(rule) == "string" and rule
+        or "depends on layer and model")
     end
   end
 end
@@ -185,6 +192,12 @@ end
 ---@return string? message
 ---@return string? code
 function M.load(path) return require("wane.recipe.sandbox").load(path, M) end
+
+--- The mix of least loss under a budget; see wane.search.solve.
+function M.solve(o) return require("wane.search").solve(o) end
+
+--- All best mixes from the smallest to the largest; see wane.search.solve.
+function M.front(o) return require("wane.search").front(o) end
 
 return setmetatable(M, {
   __call = function(_, base)

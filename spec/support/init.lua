@@ -56,27 +56,42 @@ function M.conformance(name)
   return path
 end
 
+--- Overwrites stack slots that dead values may still sit in: LuaJIT's collector
+--- keeps whatever a slot above the top happens to hold.
+local function scrub(depth)
+  local a, b, c, d, e, f, g, h = nil, nil, nil, nil, nil, nil, nil, nil
+  if depth > 0 then scrub(depth - 1) end
+  return a, b, c, d, e, f, g, h
+end
+
 --- Collects all garbage; finalizers may free more, so more than once.
 function M.collect()
+  scrub(40)
+  if jit then jit.flush() end -- traces hold on to values too
   for _ = 1, 4 do collectgarbage() end
 end
 
---- Number of open file descriptors, or 0 where /proc is absent.
+--- Number of open file descriptors that are files or sockets (the pipes of
+--- io.popen come and go), or 0 where /proc is absent.
 function M.fds()
-  local p = io.popen "ls /proc/$PPID/fd 2>/dev/null | wc -l"
+  M.collect()
+  local p = io.popen "ls -l /proc/$PPID/fd 2>/dev/null | grep -c -v -e pipe: -e total"
   local n = tonumber(p:read "*a") or 0
   p:close()
   return n
 end
 
 --- Call at the top of a describe: after each test nothing of ours may live.
-function M.check_leaks()
+--- `setup` and `teardown` (optional) run inside of the check.
+function M.check_leaks(setup, teardown)
   local before
   busted.before_each(function()
     M.collect()
     before = core.memory().blocks
+    if setup then setup() end
   end)
   busted.after_each(function()
+    if teardown then teardown() end
     M.collect()
     local m = core.memory()
     assert(m.blocks <= before, ("%d blocks leaked (%d bytes)"):format(m.blocks - before, m.bytes))

@@ -20,7 +20,7 @@ local sums -- sums(name, seed, n, visit): calls visit(i, S, high) for i = 0..n-1
 
 -- Each half is source text, since neither Lua can parse the other's integers.
 if jit then
-  sums = loadstring [[ -- luacheck: ignore
+  sums = rawget(_G, "loadstring") [[
     local bit, ffi = require "bit", require "ffi"
     local band, rshift, bxor = bit.band, bit.rshift, bit.bxor
     local function mix(z)
@@ -83,7 +83,8 @@ local packers = {}
 function packers.f32(v)
   local sign, bits = float_bits(v, 23, 127)
   bits = bits + sign * 2 ^ 31
-  return string.char(bits % 256, math.floor(bits / 256) % 256, math.floor(bits / 65536) % 256, math.floor(bits / 16777216))
+  return string.char(bits % 256, math.floor(bits / 256) % 256, math.floor(bits / 65536) % 256,
+    math.floor(bits / 16777216))
 end
 function packers.f16(v)
   local sign, bits = float_bits(v, 10, 15)
@@ -95,7 +96,8 @@ function packers.bf16(v)
   bits = bits + sign * 2 ^ 15
   return string.char(bits % 256, math.floor(bits / 256))
 end
-if string.pack then packers.f32 = function(v) return string.pack("<f", v) end end
+local pack = rawget(string, "pack")
+if pack then packers.f32 = function(v) return pack("<f", v) end end
 
 -- Numbers of one kind to bytes; LuaJIT packs float32 through its ffi.
 local function collector(kind, n)
@@ -104,9 +106,9 @@ local function collector(kind, n)
     local a = ffi.new("float[?]", n)
     return function(i, v) a[i] = v end, function() return ffi.string(a, 4 * n) end
   end
-  local pack, parts, chunk = packers[kind], {}, {}
+  local put, parts, chunk = packers[kind], {}, {}
   return function(_, v)
-    chunk[#chunk + 1] = pack(v)
+    chunk[#chunk + 1] = put(v)
     if #chunk == 4096 then
       parts[#parts + 1] = table.concat(chunk)
       chunk = {}
@@ -153,7 +155,8 @@ end
 
 -- Little-endian integers.
 local function u32(v)
-  return string.char(v % 256, math.floor(v / 256) % 256, math.floor(v / 65536) % 256, math.floor(v / 16777216) % 256)
+  return string.char(v % 256, math.floor(v / 256) % 256, math.floor(v / 65536) % 256,
+    math.floor(v / 16777216) % 256)
 end
 local function u64(v) return u32(v % 4294967296) .. u32(math.floor(v / 4294967296)) end
 local function str(s) return u64(#s) .. s end

@@ -90,8 +90,12 @@ local function trimmed(shape)
   return s
 end
 
+---@class wane.ModelSource
+---@field get fun(key: string): any   metadata
+---@field tensors table[]             { name, type, shape [, shard, off] }
+
 --- Describes a model.
----@param source { get: (fun(key: string): any), tensors: { name: string, type: string, shape: integer[], shard: integer?, off: integer? }[] }
+---@param source wane.ModelSource
 ---@param opts { prune_layers: integer[]?, keep_split: boolean? }?
 ---@return wane.ModelDesc?
 ---@return string? message
@@ -116,7 +120,8 @@ function M.model(source, opts)
   end
   for i, t in ipairs(source.tensors) do
     local shape = trimmed(t.shape)
-    local desc = describe_tensor({ name = t.name, type = t.type, shape = shape, shard = t.shard, off = t.off }, i, map)
+    local desc = describe_tensor({ name = t.name, type = t.type, shape = shape, shard = t.shard,
+      off = t.off }, i, map)
     if desc then d.tensors[#d.tensors + 1] = desc end
   end
   M.sort(d, opts.keep_split)

@@ -48,7 +48,7 @@ Plan.__index = Plan
 local function fail(code, fmt, ...) error({ plan = fmt:format(...), code = code }, 0) end
 
 local function checked_type(name, what)
-  local t, msg = types.writable(name)
+  local t, msg = types.usable(name)
   if not t then fail("EARG", "%s: %s", what, msg) end
   return t.name
 end
@@ -94,7 +94,9 @@ local function base_choice(self, t, v)
   local base = self.recipe._base
   if base.fn then
     local to = base.fn(v)
-    if to == nil then fail("EARG", "recipe: the function chose nothing for %s (want a type name or 'keep')", t.name) end
+    if to == nil then
+      fail("EARG", "recipe: the function chose nothing for %s (want a type name or 'keep')", t.name)
+    end
     return to, "function"
   end
   local mix = base.mix
@@ -177,7 +179,7 @@ local function check_conversion(self, d)
   end
   if t.class == "quant" then
     if not self.allow_requantize then
-      fail("EARG", "%s: requantizing from type %s is disabled: it adds the errors of both types; "
+      fail("EUNSUP", "%s: requantizing from type %s is disabled: it adds the errors of both types; "
         .. "quantize from an F16 or F32 file, or allow it (allow_requantize = true)", d.name, d.from)
     end
     self.n_requantized = self.n_requantized + 1
@@ -219,6 +221,12 @@ local function check_requirement(self, d)
     .. "(make one with wane.calibrate.imatrix, or choose a larger mix)", d.name, d.to)
 end
 
+-- Formats defined in Lua have no place in a file.
+local function check_writable(self, d)
+  local _, msg = types.writable(d.to)
+  if msg and not self.in_memory then fail("EUNSUP", "%s: %s", d.name, msg) end
+end
+
 local function decide(self, t)
   local want, reason = wanted(self, t)
   local to = fitting(self, t, want)
@@ -233,6 +241,7 @@ local function decide(self, t)
   if t.quantizable and not self.only_copy then
     local mix = self.recipe._base.mix
     d.requires_imatrix = choose.requires_imatrix(t.role, to, mix and mix.name)
+    if d.to ~= d.from then check_writable(self, d) end
     check_conversion(self, d)
     check_importance(self, t, d)
     check_requirement(self, d)
@@ -244,14 +253,14 @@ end
 local function check_rules_used(self)
   if self.only_copy then return end
   for _, p in ipairs(self.options.patterns) do
-    if p.n == 0 then fail("EARG", "tensor_types: '%s' matches no tensor that is quantized", p.text) end
+    if p.n == 0 then fail("EFORMAT", "tensor_types: '%s' matches no tensor that is quantized", p.text) end
   end
   for _, rule in ipairs(self.recipe._rules) do
     if rule.n_matched == 0 then
-      fail("EARG", "recipe: %s (%s) matches no tensor that is quantized", rule.text, rule.where)
+      fail("EFORMAT", "recipe: %s (%s) matches no tensor that is quantized", rule.text, rule.where)
     end
     if rule.n_decided == 0 and type(rule.to) == "string" then
-      fail("EARG", "recipe: %s (%s) never decides: options or later rules override it for all %d tensors",
+      fail("EFORMAT", "recipe: %s (%s) never decides: options or later rules override it for all %d tensors",
         rule.text, rule.where, rule.n_matched)
     end
   end
@@ -315,7 +324,9 @@ function Planner:warn(fmt, ...) self.warnings[#self.warnings + 1] = fmt:format(.
 
 local function run(self)
   local mix = self.recipe._base.mix
-  if mix and not mix.base then fail("EARG", "%s: invalid output file type %d: %s", mix.name, mix.id, mix.note) end
+  if mix and not mix.base then
+    fail("EUNSUP", "%s: invalid output file type %d: %s", mix.name, mix.id, mix.note)
+  end
   if self.pure and not mix then fail("EARG", "pure wants a mix, not a function") end
   if mix then self.chooser = choose.new(self.model, mix, self.imatrix ~= nil) end
   for _, rule in ipairs(self.recipe._rules) do rule.n_matched, rule.n_decided = 0, 0 end
@@ -339,7 +350,8 @@ function M.make(model, recipe, opts)
     return run(setmetatable({
       model = model, recipe = recipe, options = compile_options(opts), imatrix = opts.imatrix,
       pure = opts.pure, only_copy = opts.only_copy, leave_output = opts.leave_output_tensor,
-      allow_requantize = opts.allow_requantize, dry_run = opts.dry_run, measure = opts.measure,
+      allow_requantize = opts.allow_requantize, dry_run = opts.dry_run, in_memory = opts.in_memory,
+      measure = opts.measure,
       stats = opts.stats, warnings = {}, missing = {}, n_requantized = 0, requires_imatrix = false,
     }, Planner))
   end)

@@ -92,7 +92,9 @@ end
 -- calls k(i'); it returns what k returns, or false.
 local function tick(s)
   s.steps = s.steps + 1
-  if s.steps > MAX_STEPS then error({ regex = "the pattern takes too many steps on '" .. s.text .. "'" }, 0) end
+  if s.steps > MAX_STEPS then
+    error({ regex = "the pattern takes too many steps on '" .. s.text .. "'" }, 0)
+  end
 end
 
 local function set_node(set)

@@ -20,7 +20,8 @@ local jit_off = type(jit) == "table" and jit.off or function() end
 -- String methods are reachable through any string. While foreign code runs,
 -- those that can be made to take for ever are replaced.
 local safe_string = {}
-for _, name in ipairs { "byte", "find", "format", "gmatch", "gsub", "len", "lower", "match", "sub", "upper", "reverse" } do
+for _, name in ipairs { "byte", "find", "format", "gmatch", "gsub", "len", "lower", "match", "sub",
+  "upper", "reverse" } do
   safe_string[name] = string[name]
 end
 function safe_string.rep(s, n, sep)
@@ -94,8 +95,9 @@ end
 -- `load` of text only, in both Luas.
 local function compile(source, name, env)
   if source:sub(1, 1) == "\27" then return nil, name .. ": text chunks only" end
+  local setfenv = rawget(_G, "setfenv")
   if setfenv then
-    local f, msg = loadstring(source, "=" .. name) -- luacheck: ignore
+    local f, msg = rawget(_G, "loadstring")(source, "=" .. name)
     if f then setfenv(f, env) end
     return f, msg
   end
@@ -115,7 +117,9 @@ function M.run(source, name, recipe)
   local ok, result = guarded(f)
   if not ok then return nil, tostring(result), "EFORMAT" end
   local found, r = pcall(inner, result)
-  if not found then return nil, name .. ": the file returns no recipe (want: return recipe \"Q4_K_M\")", "EFORMAT" end
+  if not found then
+    return nil, name .. ": the file returns no recipe (want: return recipe \"Q4_K_M\")", "EFORMAT"
+  end
   return r
 end
 

@@ -76,7 +76,7 @@ end
 local optional = { layer = true, importance = true, chosen = true }
 
 local meta = {
-  __index = function(self, key)
+  __index = function(_, key)
     if methods[key] then return methods[key] end
     if optional[key] then return nil end
     error(("wane: a tensor has no field '%s'"):format(tostring(key)), 2)

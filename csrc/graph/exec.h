@@ -1,0 +1,158 @@
+/* exec.h - running one step of a planned program.
+ *
+ * A wn_frame is all that the threads of a step share: program, plan, weights,
+ * memory, the tokens of the batch. wn_exec_task is the task of one
+ * wn_pool_run: every member walks the stages and meets the others at
+ * barriers. Nothing is allocated, nothing can fail: the program was verified,
+ * the batch checked by the caller.
+ *
+ * Two regimes. A stage with few rows is narrow: every member does the
+ * prologue for itself, in memory of its own, which saves a barrier. A stage
+ * with many rows is wide: the rows of the prologue are divided, then a
+ * barrier. Both do the same arithmetic on each row. */
+#ifndef WN_GRAPH_EXEC_H
+#define WN_GRAPH_EXEC_H
+
+#include "base/pool.h"
+#include "graph/plan.h"
+#include "graph/sched.h"
+#include "graph/tap.h"
+#include "kern/vec.h"
+#include "quant/quant.h"
+
+/* A weight as the executor sees it. Matrices keep their type; vectors are
+ * float32. */
+typedef struct wn_bound {
+  int type;
+  const uint8_t *data;
+  size_t row_bytes;
+  size_t matrix_bytes; /* from one expert to the next */
+  wn_decode_fn decode; /* of a row, for embeddings */
+  const float *vec;    /* vectors; NULL for matrices */
+} wn_bound;
+
+/* Where one slot of the cache lies: byte distances. A head's keys are
+ * contiguous over positions. */
+typedef struct wn_cache_slot {
+  uint8_t *k, *v;
+  size_t k_seq, v_seq, k_head, v_head, k_pos, v_pos;
+} wn_cache_slot;
+
+/* One type of the cache: rows of a head to and from float32. */
+typedef struct wn_cache_type {
+  int type;
+  wn_encode_fn encode;
+  wn_decode_fn decode;
+} wn_cache_type;
+
+typedef struct wn_frame {
+  const wn_prog *p;
+  const wn_sched *s;
+  const wn_plan *plan;
+  const wn_bound *bound; /* of each weight of the program */
+  const wn_vec *vec;
+  uint8_t *arena;
+  uint8_t *members; /* plan->member_bytes each */
+  const wn_cache_slot *slots;
+  wn_cache_type type_k, type_v;
+  bool long_rope; /* the context exceeds the original one */
+  /* the batch */
+  uint32_t n_tokens, n_out;
+  const int32_t *tokens;
+  const uint32_t *pos, *seq;
+  const uint32_t *end;      /* of each token: one past the last position of
+                               its sequence in this batch (kind full) */
+  const uint32_t *out_rows; /* the token of each wanted row */
+  const wn_tap *tap;        /* who watches inputs, or NULL */
+  uint32_t n_regions;       /* out: barriers met in this step */
+} wn_frame;
+
+void wn_exec_task(void *frame, wn_team *team, int member, int n_members);
+
+/* The rows of the result: n_out for logits, n_tokens for embeddings. */
+static inline const float *wn_exec_result(const wn_frame *f, uint32_t row) {
+  uint32_t v = f->p->result;
+  const void *base = f->arena + f->plan->values[v].off;
+  return (const float *)base + (size_t)row * f->p->widths[v];
+}
+
+/* -- shared by exec.c and op_*.c ------------------------------------------ */
+
+/* One thread inside one stage. */
+typedef struct wn_member {
+  wn_frame *f;
+  wn_team *team;
+  int id, n;
+  uint8_t *mem;
+  const wn_stage *st;
+  const wn_stage_mem *sm;
+  uint32_t stage;
+  uint32_t n_rows;
+  bool narrow;
+  uint32_t n_regions;
+} wn_member;
+
+static inline float *wn_floats(uint8_t *base, size_t off) {
+  return (float *)(void *)(base + off);
+}
+
+/* Is v made by the prologue of this stage in this member's own memory? */
+static inline bool wn_is_own(const wn_member *m, uint32_t v) {
+  return m->narrow && m->id != 0 && m->f->plan->values[v].own != SIZE_MAX &&
+         m->f->s->stage_of[v] == m->stage;
+}
+
+/* Row r of value v, to be written. */
+static inline float *wn_row(const wn_member *m, uint32_t v, uint32_t r) {
+  const wn_value_mem *vm = &m->f->plan->values[v];
+  float *base = wn_is_own(m, v) ? wn_floats(m->mem, vm->own)
+                                : wn_floats(m->f->arena, vm->off);
+  return base + (size_t)r * m->f->p->widths[v];
+}
+
+/* The token that row r of this stage belongs to. */
+static inline uint32_t wn_token_of(const wn_member *m, uint32_t r) {
+  return m->st->wanted ? m->f->out_rows[r] : r;
+}
+
+/* Row r of this stage, read from value v. */
+static inline const float *wn_row_in(const wn_member *m, uint32_t v,
+                                     uint32_t r) {
+  if (m->st->wanted && !m->f->s->wanted[v]) r = m->f->out_rows[r];
+  return wn_row(m, v, r);
+}
+
+/* All members meet; counts the region. */
+static inline void wn_meet(wn_member *m) {
+  m->n_regions++;
+  wn_team_barrier(m->team, m->id);
+}
+
+/* Does a step for the values c0 <= c < c1 of row r (op_rows.c). */
+void wn_do_step(wn_member *m, wn_step s, uint32_t r, uint32_t c0, uint32_t c1);
+/* The prologue of this stage for row r. */
+void wn_do_prologue(wn_member *m, uint32_t r);
+/* The epilogues of a bundle on a range, for all rows. */
+void wn_do_epilogues(wn_member *m, const wn_bundle *b, uint32_t c0,
+                     uint32_t c1);
+/* First and one past the last of this member's share of n rows. */
+static inline uint32_t wn_share(const wn_member *m, uint32_t n, int k) {
+  return (uint32_t)((uint64_t)n * (uint64_t)k / (uint64_t)m->n);
+}
+
+void wn_rope_tables(wn_member *m, bool own); /* op_rope.c */
+void wn_rope(wn_member *m, const wn_op *op, uint32_t i, uint32_t r, uint32_t c0,
+             uint32_t c1);
+void wn_stage_matrix(wn_member *m);                  /* op_matrix.c */
+void wn_stage_attend(wn_member *m);                  /* op_attend.c */
+void wn_route(wn_member *m, uint32_t i, uint32_t r); /* op_moe.c */
+void wn_stage_experts_up(wn_member *m);
+void wn_stage_experts_down(wn_member *m);
+/* Shows a tap the inputs of this stage of experts: this member's channels. */
+void wn_tap_experts(wn_member *m, wn_tap_item *t);
+
+/* How many output rows a member takes at a time, of a bundle. */
+uint32_t wn_chunk_rows(const wn_member *m, uint64_t all_rows,
+                       const wn_bundle *b);
+
+#endif

@@ -1,0 +1,354 @@
+/* fuse.c - from operations to stages (sched.h).
+ *
+ * One pass in program order with two places to put a step: the stage that is
+ * open, and a list of row steps that wait for the next stage to become its
+ * prologue. A step joins the open stage as an epilogue when nothing waits and
+ * all it needs is in the same range of output rows or older than the stage;
+ * a linear operation joins when it multiplies the same input. Everything
+ * else waits, or closes the stage. Program order is kept between stages, so
+ * no dependency needs a proof. */
+#include <string.h>
+
+#include "base/mem.h"
+#include "graph/sched.h"
+
+/* A range longer than this splits a product too coarsely over threads. */
+#define MAX_GRANULE 512
+
+typedef struct fuser {
+  const wn_prog *p;
+  wn_sched *s;
+  bool fuse;
+  bool open; /* the last stage may take more */
+  uint32_t n_waiting;
+  bool waiting_wanted;
+  wn_step waiting[WN_STAGE_PROS];
+  wn_err *e;
+} fuser;
+
+void wn_step_reads(const wn_prog *p, wn_step s,
+                   void (*visit)(void *arg, uint32_t value), void *arg) {
+  const wn_op *op = &p->ops[s.op];
+  switch (s.what) {
+    case WN_DO_KEEP_K:
+      visit(arg, op->in[1]);
+      return;
+    case WN_DO_KEEP_V:
+      visit(arg, op->in[2]);
+      return;
+    case WN_DO_ROUTE:
+      visit(arg, op->in[1]);
+      return;
+    case WN_DO_OP:
+      break;
+  }
+  int n = op->code == WN_OP_ATTEND || op->code == WN_OP_MOE ? 1 : WN_OP_INS;
+  for (int k = 0; k < n; k++)
+    if (op->in[k] != WN_NONE) visit(arg, op->in[k]);
+}
+
+/* Adds an empty stage and returns it; NULL when memory is out. */
+static wn_stage *new_stage(fuser *f, wn_stage_kind kind, bool wanted) {
+  wn_sched *s = f->s;
+  if (s->n_stages == s->cap_stages) {
+    uint32_t cap = s->cap_stages == 0 ? 64 : 2 * s->cap_stages;
+    wn_stage *q = wn_realloc(WN_MEM_GRAPH, s->stages, cap * sizeof *q);
+    if (q == NULL) {
+      wn_fail(f->e, WN_ENOMEM, "program: out of memory");
+      return NULL;
+    }
+    s->stages = q;
+    s->cap_stages = cap;
+  }
+  wn_stage *st = &s->stages[s->n_stages++];
+  memset(st, 0, sizeof *st);
+  st->kind = kind;
+  st->wanted = wanted;
+  st->op = st->input = WN_NONE;
+  return st;
+}
+
+static void made_here(fuser *f, uint32_t value) {
+  f->s->stage_of[value] = f->s->n_stages - 1;
+}
+
+/* The waiting steps become the prologue of the last stage. */
+static void take_waiting(fuser *f) {
+  wn_stage *st = &f->s->stages[f->s->n_stages - 1];
+  for (uint32_t k = 0; k < f->n_waiting; k++) {
+    st->pros[k] = f->waiting[k];
+    if (f->waiting[k].what == WN_DO_OP) made_here(f, f->waiting[k].op);
+  }
+  st->n_pros = f->n_waiting;
+  f->n_waiting = 0;
+}
+
+static int flush(fuser *f) {
+  if (f->n_waiting == 0) return WN_OK;
+  if (new_stage(f, WN_STAGE_ROWS, f->waiting_wanted) == NULL) return WN_ENOMEM;
+  take_waiting(f);
+  f->open = false;
+  return WN_OK;
+}
+
+static int wait(fuser *f, wn_step s, bool wanted) {
+  if (f->n_waiting == WN_STAGE_PROS ||
+      (f->n_waiting != 0 && f->waiting_wanted != wanted)) {
+    int rc = flush(f);
+    if (rc != WN_OK) return rc;
+  }
+  f->waiting_wanted = wanted;
+  f->waiting[f->n_waiting++] = s;
+  return f->fuse ? WN_OK : flush(f);
+}
+
+/* Opens a stage with what waits as its prologue. */
+static wn_stage *open_stage(fuser *f, wn_stage_kind kind, bool wanted) {
+  if (f->n_waiting != 0 && f->waiting_wanted != wanted && flush(f) != WN_OK)
+    return NULL;
+  wn_stage *st = new_stage(f, kind, wanted);
+  if (st == NULL) return NULL;
+  take_waiting(f);
+  f->open = f->fuse;
+  return st;
+}
+
+/* The open stage, when a step on such rows could join it; else NULL. */
+static wn_stage *joinable(fuser *f, bool wanted) {
+  if (!f->open || f->n_waiting != 0) return NULL;
+  wn_stage *st = &f->s->stages[f->s->n_stages - 1];
+  return st->wanted == wanted ? st : NULL;
+}
+
+/* Is value v made by bundle b (products or epilogues)? */
+static bool bundle_makes(const wn_stage *st, const wn_bundle *b, uint32_t v) {
+  for (uint32_t k = 0; k < b->n_parts; k++)
+    if (b->parts[k] == v) return true;
+  for (uint32_t k = 0; k < b->n_epis; k++)
+    if (b->epis[k].what == WN_DO_OP && b->epis[k].op == v) return true;
+  return st->kind == WN_STAGE_EXPERTS_DOWN && st->op == v;
+}
+
+/* Index of the bundle of st that makes v, or -1. */
+static int maker(const wn_stage *st, uint32_t v) {
+  for (uint32_t b = 0; b < st->n_bundles; b++)
+    if (bundle_makes(st, &st->bundles[b], v)) return (int)b;
+  return -1;
+}
+
+/* The bundles whose values a step reads, as a set of bits. */
+typedef struct reads {
+  const wn_stage *st;
+  unsigned bundles;
+} reads;
+
+static void note_read(void *arg, uint32_t v) {
+  reads *r = arg;
+  int b = maker(r->st, v);
+  if (b >= 0) r->bundles |= 1u << b;
+}
+
+/* Ranges of which length can this step be done on? 1: any; 0: only whole
+ * rows. */
+static uint32_t granule_of(const wn_prog *p, wn_step s) {
+  const wn_op *op = &p->ops[s.op];
+  const wn_slot *slot = op->code == WN_OP_ATTEND ? &p->slots[op->i[0]] : NULL;
+  if (s.what == WN_DO_KEEP_K) return slot->width_k;
+  if (s.what == WN_DO_KEEP_V) return slot->width_v;
+  if (s.what == WN_DO_ROUTE) return 0;
+  switch (op->code) {
+    case WN_OP_NORM:
+    case WN_OP_ROPE:
+      return op->i[0];
+    case WN_OP_ACT:
+    case WN_OP_GLU:
+    case WN_OP_ADD:
+    case WN_OP_MUL:
+    case WN_OP_SCALE:
+    case WN_OP_SOFTCAP:
+      return 1;
+    default:
+      return 0;
+  }
+}
+
+static uint32_t lcm(uint32_t a, uint32_t b) {
+  uint32_t x = a, y = b;
+  while (y != 0) {
+    uint32_t r = x % y;
+    x = y;
+    y = r;
+  }
+  return a / x * b; /* divides the width: no overflow */
+}
+
+/* Moves bundle `from` into bundle `to`; false when there is no room. */
+static bool merge(wn_stage *st, int to, int from) {
+  wn_bundle *a = &st->bundles[to], *b = &st->bundles[from];
+  if (a->rows != b->rows || a->n_parts + b->n_parts > WN_BUNDLE_PARTS ||
+      a->n_epis + b->n_epis > WN_BUNDLE_EPIS)
+    return false;
+  memcpy(a->parts + a->n_parts, b->parts, b->n_parts * sizeof *b->parts);
+  memcpy(a->epis + a->n_epis, b->epis, b->n_epis * sizeof *b->epis);
+  a->n_parts += b->n_parts;
+  a->n_epis += b->n_epis;
+  a->granule = lcm(a->granule, b->granule);
+  *b = st->bundles[--st->n_bundles];
+  return true;
+}
+
+/* Makes one bundle of those in the set; its index, or -1. */
+static int merge_all(wn_stage *st, unsigned set) {
+  int first = -1;
+  for (int b = 0; b < (int)st->n_bundles; b++) {
+    if ((set >> b & 1) == 0) continue;
+    if (first < 0) {
+      first = b;
+    } else {
+      unsigned last = st->n_bundles - 1;
+      if (!merge(st, first, b)) return -1;
+      /* the last bundle moved to place b */
+      set = (set & ~(1u << b)) | (set >> last & 1u) << b;
+      set &= ~(1u << last);
+      b--;
+    }
+  }
+  return first;
+}
+
+/* Tries to add the step to the open stage as an epilogue. */
+static bool join(fuser *f, wn_step s, bool wanted) {
+  wn_stage *st = joinable(f, wanted);
+  uint32_t granule = granule_of(f->p, s);
+  if (st == NULL || granule == 0) return false;
+  reads r = {st, 0};
+  wn_step_reads(f->p, s, note_read, &r);
+  int b = merge_all(st, r.bundles);
+  if (b < 0) return false;
+  wn_bundle *to = &st->bundles[b];
+  granule = lcm(to->granule, granule);
+  if (to->n_epis == WN_BUNDLE_EPIS || granule > MAX_GRANULE) return false;
+  to->granule = granule;
+  to->epis[to->n_epis++] = s;
+  if (s.what == WN_DO_OP) made_here(f, s.op);
+  return true;
+}
+
+static int place(fuser *f, wn_step s, bool wanted) {
+  return join(f, s, wanted) ? WN_OK : wait(f, s, wanted);
+}
+
+static void add_bundle(wn_stage *st, uint32_t rows) {
+  wn_bundle *b = &st->bundles[st->n_bundles++];
+  *b = (wn_bundle){.rows = rows, .granule = 1};
+}
+
+static int place_linear(fuser *f, uint32_t i, bool wanted) {
+  uint32_t in = f->p->ops[i].in[0];
+  wn_stage *st = joinable(f, wanted);
+  if (st == NULL || st->kind != WN_STAGE_MATRIX || st->input != in ||
+      st->n_bundles == WN_STAGE_BUNDLES) {
+    st = open_stage(f, WN_STAGE_MATRIX, wanted);
+    if (st == NULL) return WN_ENOMEM;
+    st->input = in;
+  }
+  add_bundle(st, f->p->widths[i]);
+  wn_bundle *b = &st->bundles[st->n_bundles - 1];
+  b->parts[b->n_parts++] = i;
+  made_here(f, i);
+  return WN_OK;
+}
+
+static int place_attend(fuser *f, uint32_t i, bool wanted) {
+  wn_step k = {i, WN_DO_KEEP_K}, v = {i, WN_DO_KEEP_V};
+  int rc = place(f, k, false);
+  if (rc == WN_OK) rc = place(f, v, false);
+  if (rc == WN_OK) rc = flush(f);
+  if (rc != WN_OK) return rc;
+  wn_stage *st = new_stage(f, WN_STAGE_ATTEND, wanted);
+  if (st == NULL) return WN_ENOMEM;
+  st->op = i;
+  made_here(f, i);
+  f->open = false;
+  return WN_OK;
+}
+
+static int place_moe(fuser *f, uint32_t i, bool wanted) {
+  wn_step route = {i, WN_DO_ROUTE};
+  int rc = wait(f, route, wanted);
+  if (rc != WN_OK) return rc;
+  wn_stage *st = open_stage(f, WN_STAGE_EXPERTS_UP, wanted);
+  if (st == NULL) return WN_ENOMEM;
+  st->op = i;
+  st->input = f->p->ops[i].in[0];
+  st = open_stage(f, WN_STAGE_EXPERTS_DOWN, wanted);
+  if (st == NULL) return WN_ENOMEM;
+  st->op = i;
+  add_bundle(st, f->p->widths[i]);
+  made_here(f, i);
+  return WN_OK;
+}
+
+/* Which values are needed for all rows? Backwards: attention reads all rows
+ * of its inputs; any other operation the rows that it makes. */
+static void find_wanted(const wn_prog *p, uint8_t *wanted) {
+  memset(wanted, 1, p->n_ops);
+  if (p->result_kind == WN_RESULT_EMBEDDINGS) wanted[p->result] = 0;
+  for (uint32_t i = p->n_ops; i-- > 0;) {
+    const wn_op *op = &p->ops[i];
+    if (wanted[i] && op->code != WN_OP_ATTEND) continue;
+    for (int k = 0; k < WN_OP_INS; k++)
+      if (op->in[k] != WN_NONE) wanted[op->in[k]] = 0;
+  }
+}
+
+static int place_all(fuser *f) {
+  for (uint32_t i = 0; i < f->p->n_ops; i++) {
+    bool wanted = f->s->wanted[i];
+    wn_step s = {i, WN_DO_OP};
+    int rc;
+    switch (f->p->ops[i].code) {
+      case WN_OP_LINEAR:
+        rc = place_linear(f, i, wanted);
+        break;
+      case WN_OP_ATTEND:
+        rc = place_attend(f, i, wanted);
+        break;
+      case WN_OP_MOE:
+        rc = place_moe(f, i, wanted);
+        break;
+      default:
+        rc = place(f, s, wanted);
+        break;
+    }
+    if (rc != WN_OK) return rc;
+  }
+  return flush(f);
+}
+
+int wn_sched_new(const wn_prog *p, bool fuse, wn_sched **out, wn_err *e) {
+  wn_sched *s = wn_calloc(WN_MEM_GRAPH, 1, sizeof *s);
+  if (s == NULL) return wn_fail(e, WN_ENOMEM, "program: out of memory");
+  s->wanted = wn_calloc(WN_MEM_GRAPH, p->n_ops, sizeof *s->wanted);
+  s->stage_of = wn_calloc(WN_MEM_GRAPH, p->n_ops, sizeof *s->stage_of);
+  int rc = WN_ENOMEM;
+  if (s->wanted != NULL && s->stage_of != NULL) {
+    find_wanted(p, s->wanted);
+    fuser f = {.p = p, .s = s, .fuse = fuse, .e = e};
+    rc = place_all(&f);
+  }
+  if (rc != WN_OK) {
+    wn_sched_free(s);
+    return wn_fail(e, WN_ENOMEM, "program: out of memory");
+  }
+  *out = s;
+  return WN_OK;
+}
+
+void wn_sched_free(wn_sched *s) {
+  if (s == NULL) return;
+  wn_free(s->stages);
+  wn_free(s->wanted);
+  wn_free(s->stage_of);
+  wn_free(s);
+}

@@ -1,0 +1,93 @@
+/* op_matrix.c - linear operations: prologue, packing, products by ranges of
+ * output rows, bias and epilogues on the range just made. */
+#include "graph/exec.h"
+#include "kern/kern.h"
+
+/* Units a member should get of a stage: enough to even out the load, few
+ * enough to keep streams long. */
+enum { UNITS_EACH = 4, MIN_CHUNK = WN_MM_ROWS, MAX_CHUNK = 256 };
+
+uint32_t wn_chunk_rows(const wn_member *m, uint64_t all_rows,
+                       const wn_bundle *b) {
+  uint64_t units = (uint64_t)m->n * UNITS_EACH;
+  uint64_t chunk = (all_rows + units - 1) / units;
+  if (chunk < MIN_CHUNK) chunk = MIN_CHUNK;
+  if (chunk > MAX_CHUNK) chunk = MAX_CHUNK;
+  uint32_t step = b->granule; /* a common multiple with MIN_CHUNK, if short */
+  if (MIN_CHUNK % step == 0) step = MIN_CHUNK;
+  chunk = (chunk + step - 1) / step * step;
+  return chunk > b->rows ? b->rows : (uint32_t)chunk;
+}
+
+static uint64_t rows_of_stage(const wn_stage *st) {
+  uint64_t n = 0;
+  for (uint32_t b = 0; b < st->n_bundles; b++)
+    n += (uint64_t)st->bundles[b].rows * st->bundles[b].n_parts;
+  return n;
+}
+
+static uint8_t *pack_place(const wn_member *m, const wn_pack_mem *pm) {
+  return m->narrow ? m->mem + pm->own : m->f->arena + pm->off;
+}
+
+/* Packs row r of the stage's input in every way its weights want. */
+static void pack_row(wn_member *m, uint32_t r) {
+  const float *x = wn_row_in(m, m->st->input, r);
+  size_t k = m->f->p->widths[m->st->input];
+  for (uint32_t i = 0; i < m->sm->n_packs; i++) {
+    const wn_pack_mem *pm = &m->sm->packs[i];
+    wn_mm_pack(pm->type, x, 0, k, r, r + 1, m->n_rows, pack_place(m, pm));
+  }
+}
+
+static void prepare(wn_member *m) {
+  uint32_t r = m->narrow ? 0 : wn_share(m, m->n_rows, m->id);
+  uint32_t end = m->narrow ? m->n_rows : wn_share(m, m->n_rows, m->id + 1);
+  for (; r < end; r++) {
+    wn_do_prologue(m, r);
+    pack_row(m, r);
+  }
+  if (!m->narrow) wn_meet(m);
+}
+
+static void add_bias(wn_member *m, const float *bias, float *y, size_t ldy,
+                     uint32_t c0, uint32_t c1) {
+  for (uint32_t r = 0; r < m->n_rows; r++, y += ldy)
+    m->f->vec->add(y + c0, bias + c0, y + c0, c1 - c0);
+}
+
+/* Output rows c0 <= c < c1 of one linear operation, for all rows. */
+static void multiply(wn_member *m, uint32_t i, uint32_t c0, uint32_t c1) {
+  const wn_frame *f = m->f;
+  const wn_op *op = &f->p->ops[i];
+  const wn_bound *w = &f->bound[op->w[0]];
+  const wn_pack_mem *pm = wn_find_pack(m->sm, wn_mm_pack_kind(w->type));
+  size_t ldy = f->p->widths[i];
+  float *y = wn_row(m, i, 0);
+  wn_mm(w->type, w->data + (size_t)op->i[0] * w->row_bytes, w->row_bytes,
+        f->p->widths[m->st->input], c0, c1, pack_place(m, pm), m->n_rows, 0,
+        m->n_rows, y, ldy, m->mem + f->plan->scratch_own);
+  if (op->w[1] != WN_NONE)
+    add_bias(m, f->bound[op->w[1]].vec + op->i[0], y, ldy, c0, c1);
+}
+
+void wn_stage_matrix(wn_member *m) {
+  const wn_stage *st = m->st;
+  uint64_t all = rows_of_stage(st);
+  prepare(m);
+  uint64_t unit = (uint64_t)wn_team_next(m->team), first = 0;
+  for (uint32_t b = 0; b < st->n_bundles; b++) {
+    const wn_bundle *bn = &st->bundles[b];
+    uint32_t chunk = wn_chunk_rows(m, all, bn);
+    uint32_t n = (bn->rows + chunk - 1) / chunk;
+    while (unit < first + n) {
+      uint32_t c0 = (uint32_t)(unit - first) * chunk;
+      uint32_t c1 = bn->rows - c0 < chunk ? bn->rows : c0 + chunk;
+      for (uint32_t k = 0; k < bn->n_parts; k++)
+        multiply(m, bn->parts[k], c0, c1);
+      wn_do_epilogues(m, bn, c0, c1);
+      unit = (uint64_t)wn_team_next(m->team);
+    }
+    first += n;
+  }
+}

@@ -1,0 +1,93 @@
+/* plan.h - where everything lies while a program runs.
+ *
+ * Planned once for a context: the largest batch and number of wanted rows,
+ * the number of threads, the types of the bound weights. Values get places in
+ * one arena by liveness: two values share memory when no stage needs both.
+ * Each member of the team has memory of its own for narrow prologues, packed
+ * inputs and scratch. The plan is all there is to allocate. */
+#ifndef WN_GRAPH_PLAN_H
+#define WN_GRAPH_PLAN_H
+
+#include "graph/sched.h"
+
+enum {
+  WN_NARROW_ROWS = 4,    /* most rows of a narrow stage */
+  WN_STAGE_PACKS = 12,   /* kinds of packed input of a stage: its parts */
+  WN_ATTEND_BLOCK = 64,  /* keys done at a time */
+  WN_ATTEND_PART = 1024, /* keys after which partial results are merged */
+  WN_ATTEND_TILE = 8     /* rows that share a block of keys */
+};
+
+typedef struct wn_value_mem {
+  size_t off; /* in the arena */
+  size_t own; /* in a member's memory; SIZE_MAX: not made by a prologue */
+} wn_value_mem;
+
+/* A packed input: weights of `type` and all that share its packing. */
+typedef struct wn_pack_mem {
+  int type, kind;
+  size_t off, own; /* in the arena (wide), in a member's memory (narrow) */
+} wn_pack_mem;
+
+typedef struct wn_stage_mem {
+  uint32_t n_packs;
+  wn_pack_mem packs[WN_STAGE_PACKS];
+} wn_stage_mem;
+
+/* Memory of one mixture-of-experts operation. An assignment is a row and one
+ * of its chosen experts. */
+typedef struct wn_moe_mem {
+  size_t route, route_own; /* per row: chosen ids (int32), then weights */
+  size_t gate, up, down;   /* per assignment, grouped by expert */
+} wn_moe_mem;
+
+typedef struct wn_plan {
+  uint32_t n_batch, n_out, n_ctx;
+  int n_threads;
+  wn_value_mem *values;
+  wn_stage_mem *stages;
+  wn_moe_mem *moes; /* by operation; NULL when there are none */
+  /* rotation tables: rope_of[op] is the table's number; an operation that
+   * defines table t is ropes[t] */
+  uint32_t *rope_of, *ropes;
+  uint32_t n_ropes;
+  size_t *rope_off, *rope_own;
+  /* attention: partial results of narrow stages, and their counters */
+  size_t partial_off, counter_off;
+  uint32_t n_parts;
+  size_t arena_bytes;
+  /* a member's memory */
+  size_t scratch_own, attend_own, order_own;
+  size_t member_bytes;
+} wn_plan;
+
+typedef struct wn_plan_opts {
+  uint32_t n_batch, n_out, n_ctx;
+  int n_threads;
+  const int *types; /* of the bound weights, by weight */
+} wn_plan_opts;
+
+/* Fails with WN_ELIMIT when sizes do not fit. */
+int wn_plan_new(const wn_prog *p, const wn_sched *s, const wn_plan_opts *o,
+                wn_plan **out, wn_err *e);
+void wn_plan_free(wn_plan *plan);
+
+/* Rows that value v can have. */
+static inline uint32_t wn_plan_rows(const wn_plan *plan, const wn_sched *s,
+                                    uint32_t v) {
+  return s->wanted[v] ? plan->n_out : plan->n_batch;
+}
+
+/* The pack of a stage that weights of `kind` want. */
+static inline const wn_pack_mem *wn_find_pack(const wn_stage_mem *sm,
+                                              int kind) {
+  uint32_t k = 0;
+  while (k + 1 < sm->n_packs && sm->packs[k].kind != kind)
+    k++;
+  return &sm->packs[k];
+}
+
+/* Floats of a member's scratch for one attend operation. */
+size_t wn_attend_floats(const wn_prog *p, const wn_op *op);
+
+#endif

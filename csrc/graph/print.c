@@ -1,0 +1,99 @@
+/* print.c - names of operations and kinds, and a program as text. */
+#include <stdio.h>
+#include <string.h>
+
+#include "graph/prog.h"
+#include "kern/vec.h"
+
+static const char *const op_names[WN_N_OPS] = {
+#define X(id, name) name,
+    WN_OPS(X)
+#undef X
+};
+
+const char *wn_op_name(uint32_t code) {
+  return code < WN_N_OPS ? op_names[code] : "?";
+}
+
+static const char *const embed_kinds[] = {"token", "position", "row", NULL};
+static const char *const norm_kinds[] = {"rms", "layer", NULL};
+static const char *const rope_kinds[] = {"normal", "neox", NULL};
+static const char *const attend_kinds[] = {"causal", "full", NULL};
+static const char *const act_kinds[] = {
+#define X(id, name) name,
+    WN_ACTS(X)
+#undef X
+        NULL};
+
+/* The NULL-terminated list of an operation's kinds, or NULL. */
+static const char *const *kinds_of(uint32_t code) {
+  switch (code) {
+    case WN_OP_EMBED:
+      return embed_kinds;
+    case WN_OP_NORM:
+      return norm_kinds;
+    case WN_OP_ROPE:
+      return rope_kinds;
+    case WN_OP_ATTEND:
+      return attend_kinds;
+    case WN_OP_ACT:
+    case WN_OP_GLU:
+    case WN_OP_MOE:
+      return act_kinds;
+    default:
+      return NULL;
+  }
+}
+
+const char *wn_kind_name(uint32_t code, uint32_t kind) {
+  const char *const *list = kinds_of(code);
+  for (uint32_t k = 0; list != NULL && list[k] != NULL; k++)
+    if (k == kind) return list[k];
+  return NULL;
+}
+
+int wn_kind_of_name(uint32_t code, const char *name) {
+  const char *const *list = kinds_of(code);
+  for (int k = 0; list != NULL && list[k] != NULL; k++)
+    if (strcmp(list[k], name) == 0) return k;
+  return -1;
+}
+
+/* A cursor over a buffer that may be too short: counts what did not fit. */
+typedef struct out {
+  char *buf;
+  size_t cap, n;
+} out;
+
+__attribute__((format(printf, 2, 3))) static void put(out *o, const char *fmt,
+                                                      ...) {
+  va_list ap;
+  va_start(ap, fmt);
+  size_t room = o->n < o->cap ? o->cap - o->n : 0;
+  int n = vsnprintf(room != 0 ? o->buf + o->n : NULL, room, fmt, ap);
+  va_end(ap);
+  if (n > 0) o->n += (size_t)n;
+}
+
+size_t wn_prog_line(const wn_prog *p, uint32_t i, char *buf, size_t cap) {
+  const wn_op *op = &p->ops[i];
+  const char *kind = wn_kind_name(op->code, op->kind);
+  out o = {buf, cap, 0};
+  if (cap != 0) buf[0] = 0;
+  put(&o, "%%%u", i);
+  if (p->finished) put(&o, "[%u]", p->widths[i]);
+  put(&o, " = %s", wn_op_name(op->code));
+  if (kind != NULL) put(&o, ".%s", kind);
+  for (int k = 0; k < WN_OP_INS; k++)
+    if (op->in[k] != WN_NONE) put(&o, " %%%u", op->in[k]);
+  for (int k = 0; k < WN_OP_WEIGHTS; k++)
+    if (op->w[k] < p->n_weights)
+      put(&o, " %s", wn_prog_str(p, p->weights[op->w[k]].name));
+  put(&o, " (");
+  for (int k = 0; k < WN_OP_INTS; k++)
+    put(&o, "%s%u", k != 0 ? " " : "", op->i[k]);
+  for (int k = 0; k < WN_OP_FLOATS; k++)
+    if (op->f[k] != 0) put(&o, " f%d=%g", k, (double)op->f[k]);
+  put(&o, ") ; %s", wn_prog_str(p, op->name));
+  return o.n;
+}

@@ -1,0 +1,185 @@
+/* prog.h - programs: what a model computes, as a flat list of operations.
+ *
+ * A description in Lua appends operations once, at load; C verifies them
+ * (verify.c), groups them into stages (fuse.c), plans memory (plan.c) and runs
+ * them (exec.c). An operation is transformer-sized: there are no reshapes,
+ * views or permutations, the layout of data is the operation's own business.
+ *
+ * Every operation makes one value: a matrix with one row per token and a
+ * fixed width. A value's id is the index of the operation that makes it, so
+ * "defined before use" is `in < index`. The number of tokens and their
+ * positions are symbolic: one program serves every batch.
+ *
+ * A program is built, verified by wn_prog_finish and immutable from then on.
+ * Only finished programs can be bound and run; the executor trusts them. */
+#ifndef WN_GRAPH_PROG_H
+#define WN_GRAPH_PROG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+/* Fields of an operation that are not used hold this. */
+#define WN_NONE UINT32_MAX
+
+/* The instruction set. id, name in Lua, what it computes:
+ *
+ * embed    row of w[0]: of the token (kind token), of the token's position
+ *          (kind position), or always row i[0] (kind row)
+ * norm     x normalised, times w[0], plus w[1] (both optional): kind rms or
+ *          layer, in groups of i[0] values (0: the whole row), eps f[0].
+ *          w[0] has one group's values, or one row's
+ * linear   x times rows i[0] .. i[0]+i[1] of the matrix w[0], plus the same
+ *          rows of w[1] (optional)
+ * rope     x rotated by position, in heads of i[0] values of which the first
+ *          i[1] rotate; pairs (2j, 2j+1) for kind normal, (j, j + i[1]/2) for
+ *          kind neox. Angle position * f[0]^(-2j/i[1]) / w[0][j], scaled by
+ *          f[1] with YaRN's ramp where f[2] != 0: f[3] magnitude, f[4] and
+ *          f[5] fast and slow bounds, i[2] original context. w[1]: factors
+ *          instead of w[0] when the context is longer than i[2]
+ * attend   softmax(scale q k^T) v over the sequence so far (kind causal) or
+ *          the whole of it (kind full); in = q, k, v; cache slot i[0], i[1]
+ *          query heads, i[2] key/value heads, window i[3] (0: none), scale
+ *          f[0], soft cap f[1] (0: none), w[0] one sink per query head
+ * act      kind(x), element by element
+ * glu      kind(x) * y, in = x, y; swiglu_oai has alpha f[0] and limit f[1]
+ * add, mul x + y, x * y
+ * scale    f[0] * x
+ * softcap  f[0] * tanh(x / f[0])
+ * moe      sum over the i[0] best experts e of weight(e) * down_e(glu(gate_e
+ *          x, up_e x)); in = x, router logits; w = gate, up, down, their
+ *          biases, and a bias used only in choosing; gating i[1] (softmax,
+ *          sigmoid, softmax of the chosen), i[2]: weights divided by their
+ *          sum, times f[0]; expert width i[3]; kind as glu's with f[1], f[2]
+ */
+#define WN_OPS(X)       \
+  X(EMBED, "embed")     \
+  X(NORM, "norm")       \
+  X(LINEAR, "linear")   \
+  X(ROPE, "rope")       \
+  X(ATTEND, "attend")   \
+  X(ACT, "act")         \
+  X(GLU, "glu")         \
+  X(ADD, "add")         \
+  X(MUL, "mul")         \
+  X(SCALE, "scale")     \
+  X(SOFTCAP, "softcap") \
+  X(MOE, "moe")
+
+typedef enum wn_opcode {
+#define X(id, name) WN_OP_##id,
+  WN_OPS(X)
+#undef X
+      WN_N_OPS
+} wn_opcode;
+
+/* Kinds, by operation. Those of act and glu are wn_act of kern/vec.h. */
+enum { WN_EMBED_TOKEN, WN_EMBED_POSITION, WN_EMBED_ROW, WN_N_EMBED };
+enum { WN_NORM_RMS, WN_NORM_LAYER, WN_N_NORM };
+enum { WN_ROPE_NORMAL, WN_ROPE_NEOX, WN_N_ROPE };
+enum { WN_ATTEND_CAUSAL, WN_ATTEND_FULL, WN_N_ATTEND };
+enum { WN_GATE_SOFTMAX, WN_GATE_SIGMOID, WN_GATE_CHOSEN, WN_N_GATE };
+
+/* Weights of moe, by place. */
+enum {
+  WN_MOE_GATE,
+  WN_MOE_UP,
+  WN_MOE_DOWN,
+  WN_MOE_GATE_B,
+  WN_MOE_UP_B,
+  WN_MOE_DOWN_B,
+  WN_MOE_CHOICE_B
+};
+
+enum { WN_OP_INS = 3, WN_OP_WEIGHTS = 7, WN_OP_INTS = 4, WN_OP_FLOATS = 6 };
+
+typedef struct wn_op {
+  uint16_t code; /* wn_opcode */
+  uint16_t kind; /* variant, see above */
+  uint32_t name; /* offset in the program's strings; blk.3.ffn_down */
+  uint32_t in[WN_OP_INS];
+  uint32_t w[WN_OP_WEIGHTS];
+  uint32_t i[WN_OP_INTS];
+  float f[WN_OP_FLOATS];
+} wn_op;
+
+/* A tensor that the program needs. ne[0] values a row, ne[1] rows, ne[2]
+ * matrices (experts). `matrix`: used by linear, embed or moe in its stored
+ * type; otherwise it is a vector that loading expands to float32. */
+typedef struct wn_weight {
+  uint32_t name;
+  uint32_t ne[3];
+  bool matrix;
+} wn_weight;
+
+/* What attention keeps of each token in one cache slot. */
+typedef struct wn_slot {
+  uint32_t n_head_kv, width_k, width_v; /* widths of one head */
+  uint32_t window;                      /* 0: everything */
+} wn_slot;
+
+/* What the result value is. */
+typedef enum wn_result { WN_RESULT_LOGITS, WN_RESULT_EMBEDDINGS } wn_result;
+
+typedef struct wn_prog {
+  int refs;
+  bool finished;
+  wn_op *ops;
+  uint32_t n_ops, cap_ops;
+  wn_weight *weights;
+  uint32_t n_weights, cap_weights;
+  char *strings; /* each terminated */
+  uint32_t n_strings, cap_strings;
+  /* the rest is filled in by wn_prog_finish */
+  uint32_t result; /* value id */
+  wn_result result_kind;
+  bool causal;      /* no attend of kind full */
+  uint32_t *widths; /* of each value */
+  wn_slot *slots;
+  uint32_t n_slots;
+  uint32_t n_vocab;     /* rows of the token embedding: valid token ids */
+  uint32_t n_positions; /* rows of position embeddings, or UINT32_MAX */
+} wn_prog;
+
+int wn_prog_new(wn_prog **out, wn_err *e);
+wn_prog *wn_prog_ref(wn_prog *p);
+void wn_prog_unref(wn_prog *p);
+
+/* Declares a weight. A name may be declared more than once: both bind to the
+ * same tensor (tied embeddings). */
+int wn_prog_weight(wn_prog *p, const char *name, size_t n, const uint32_t ne[3],
+                   bool matrix, uint32_t *id, wn_err *e);
+
+/* Appends a copy of *op under `name`; *id is its value. Checks nothing but
+ * limits: wn_prog_finish does. */
+int wn_prog_add(wn_prog *p, const wn_op *op, const char *name, size_t n,
+                uint32_t *id, wn_err *e);
+
+/* Verifies the whole program (verify.c) and makes it immutable. Messages
+ * name the operation and the reason. */
+int wn_prog_finish(wn_prog *p, uint32_t result, wn_result kind, wn_err *e);
+
+/* Values of a weight. */
+static inline uint64_t wn_weight_values(const wn_weight *w) {
+  return (uint64_t)w->ne[0] * w->ne[1] * w->ne[2];
+}
+
+static inline const char *wn_prog_str(const wn_prog *p, uint32_t off) {
+  return p->strings + off;
+}
+const char *wn_op_name(uint32_t code);
+
+/* An operation with every field unused. */
+wn_op wn_op_blank(wn_opcode code, uint16_t kind);
+
+/* Names of kinds, for Lua and for printing; NULL / -1 when there is none. */
+const char *wn_kind_name(uint32_t code, uint32_t kind);
+int wn_kind_of_name(uint32_t code, const char *name);
+
+/* One line about operation i, as `wane inspect --program` prints it. Returns
+ * the full length, at most cap - 1 bytes of it are stored. */
+size_t wn_prog_line(const wn_prog *p, uint32_t i, char *buf, size_t cap);
+
+#endif

@@ -1,0 +1,26 @@
+/* avxvnni.c - the AVX2 tier of the matrix multiply on CPUs with AVX-VNNI. */
+#if defined(__x86_64__)
+#include <immintrin.h>
+#include <string.h>
+
+#include "base/cpu.h"
+#include "kern/grids.h"
+#include "kern/mm.h"
+#include "quant/blocks.h"
+#include "quant/fp4.h"
+#include "quant/iq_grid.h"
+#include "quant/quant.h"
+
+#define TIER wn_mm_avxvnni
+#define WN_TIER_ISA WN_ISA_AVX2
+#define FLOAT_NC 6 /* columns whose accumulators fit 16 registers */
+#define QCOLS 3
+#define LANES_VNNI
+
+WN_TARGET_BEGIN(WN_T_AVX2 ",avxvnni")
+#include "kern/lanes_avx2.h"
+#include "kern/pack_x86.inc.h"
+
+#include "kern/mm.inc.h"
+WN_TARGET_END
+#endif

@@ -1,0 +1,268 @@
+/* q8.inc.h - template: integer levels times 8-bit activations.
+ *
+ * A panel holds R rows side by side: the levels of 4 neighbouring values of a
+ * row are 4 bytes of its lane, u = level + offset, unsigned. One activation
+ * dword, repeated in all lanes, meets R rows at once: the sums of products
+ * are exact integers, and no sum across lanes is ever needed.
+ *
+ * Order of operations for one (row, column), in every tier the same and
+ * independent of what else is computed (i: exact integers, f, y: floats, fma
+ * rounds once, dx: the activations' scale, sums: of their levels):
+ *
+ *   types with scales per 32 (or 16) values, y from 0:
+ *     for each block b:  y = fma(i(b), scale(b) * dx(b), y)
+ *         with minima:   y = fma(min(b), dx(b) * sum(b), y)
+ *   types with super-blocks of 256 values:
+ *     f = 0;  for each sub-block s:  f = fma(i(s), scale(s), f)
+ *     y = fma(f, d * dx, y)
+ *         with minima:   y = fma(sum over s of min(s) * sum(s), -dmin * dx, y)
+ *
+ * The offset is taken back exactly: i starts at -offset * sum of the levels
+ * of the activations.
+ *
+ * With VNNI an instruction adds 4 products to a lane. Without it (dot_plain)
+ * pairs of products are added in 16 bits as long as they cannot overflow:
+ * `run` says for how many steps (levels up to 15: 8, 31: 4, 63: 2, 127: 1),
+ * and 0 stands for signed bytes that need 8 bits: there the sign of the
+ * weight is moved to the activation. */
+
+typedef struct qpanel {
+  uint8_t u[CHUNK / 4][R][4];
+  float scale[CHUNK / 16][R]; /* per block or sub-block */
+  union {
+    float real[CHUNK / 32][R];      /* minimum per block */
+    int16_t pair[CHUNK / 32][R][2]; /* of two sub-blocks, side by side */
+  } min;
+  float d[R], minus_dmin[R]; /* super-blocks */
+} qpanel;
+
+/* Types whose levels need all 8 bits: unsigned with this offset, or signed
+ * where there is no unsigned-by-signed product of 8 full bits. */
+#ifdef DOT_PLAIN
+#define WIDE_OFFSET 0
+#else
+#define WIDE_OFFSET 128
+#endif
+
+/* Packed columns as a kernel sees them: from value k of column 0 on. */
+typedef struct qcols {
+  const uint8_t *q, *d, *sums, *sums32;
+  size_t stride;
+} qcols;
+
+/* ---- sums of products -------------------------------------------------- */
+
+#ifdef DOT_PLAIN
+INLINE VI plain_pairs(VI w, VI size_w, VI x, size_t run) {
+  return run == 0 ? _mm256_maddubs_epi16(size_w, _mm256_sign_epi8(x, w))
+                  : _mm256_maddubs_epi16(w, x);
+}
+
+INLINE void dot_steps(const uint8_t *u, const uint8_t *x, size_t ldx, size_t nc,
+                      size_t steps, size_t run, VI lo[], VI hi[]) {
+  size_t group = run == 0 ? 1 : run < steps ? run : steps;
+  VI one = _mm256_set1_epi16(1);
+  for (size_t s = 0; s < steps; s += group) {
+    VI t[QCOLS], v[QCOLS];
+    WN_UNROLL
+    for (size_t i = 0; i < group; i++, u += 4 * R) {
+      VI w0 = vi_load(u), w1 = vi_load(u + 4 * LANES);
+      VI a0 = run == 0 ? _mm256_abs_epi8(w0) : w0;
+      VI a1 = run == 0 ? _mm256_abs_epi8(w1) : w1;
+      WN_UNROLL
+      for (size_t j = 0; j < nc; j++) {
+        VI b = vi_bcast(x + j * ldx + 4 * (s + i));
+        VI p0 = plain_pairs(w0, a0, b, run), p1 = plain_pairs(w1, a1, b, run);
+        t[j] = i == 0 ? p0 : _mm256_add_epi16(t[j], p0);
+        v[j] = i == 0 ? p1 : _mm256_add_epi16(v[j], p1);
+      }
+    }
+    WN_UNROLL
+    for (size_t j = 0; j < nc; j++) {
+      lo[j] = vi_dot16(lo[j], t[j], one);
+      hi[j] = vi_dot16(hi[j], v[j], one);
+    }
+  }
+}
+#else
+/* lo[j], hi[j] += the products of 4 * steps values with column j. */
+INLINE void dot_steps(const uint8_t *u, const uint8_t *x, size_t ldx, size_t nc,
+                      size_t steps, size_t run, VI lo[], VI hi[]) {
+  (void)run;
+  for (size_t s = 0; s < steps; s++, u += 4 * R) {
+    VI w0 = vi_load(u), w1 = vi_load(u + 4 * LANES);
+    WN_UNROLL
+    for (size_t j = 0; j < nc; j++) {
+      VI b = vi_bcast(x + j * ldx + 4 * s);
+      lo[j] = vi_dot8(lo[j], w0, b);
+      hi[j] = vi_dot8(hi[j], w1, b);
+    }
+  }
+}
+#endif
+
+/* -offset * (sum of the activations of sub-block s), for `sub` values each. */
+INLINE VI start(const uint8_t *sums, size_t s, size_t sub, int offset) {
+  if (offset == 0) return vi_zero();
+  uint32_t minus = (uint32_t)-offset & 0xffff;
+  if (sub == 32)
+    return vi_dot16(vi_zero(), vi_bcast(sums + 4 * s),
+                    vi_set1((int32_t)(minus << 16 | minus)));
+  return vi_dot16(vi_zero(), vi_bcast(sums + s / 2 * 4),
+                  vi_set1((int32_t)(s % 2 ? minus << 16 : minus)));
+}
+
+/* ---- scales per block of 32 or 16 values ------------------------------- */
+
+INLINE void blocks_nc(const qpanel *p, size_t n, qcols x, size_t nc,
+                      float (*acc)[R], bool first, size_t sub, int offset,
+                      bool min, size_t run) {
+  VF flo[QCOLS], fhi[QCOLS];
+  WN_UNROLL
+  for (size_t j = 0; j < nc; j++) {
+    flo[j] = first ? vf_zero() : vf_load(acc[j]);
+    fhi[j] = first ? vf_zero() : vf_load(acc[j] + LANES);
+  }
+  for (size_t s = 0; s < n / sub; s++) {
+    VI lo[QCOLS], hi[QCOLS];
+    WN_UNROLL
+    for (size_t j = 0; j < nc; j++)
+      lo[j] = hi[j] = start(x.sums + j * x.stride, s, sub, offset);
+    dot_steps(p->u[s * sub / 4][0], x.q + s * sub, x.stride, nc, sub / 4, run,
+              lo, hi);
+    VF s0 = vf_load(p->scale[s]), s1 = vf_load(p->scale[s] + LANES);
+    WN_UNROLL
+    for (size_t j = 0; j < nc; j++) {
+      VF dx = vf_set1(x.d + j * x.stride + s * sub / 32 * 4);
+      flo[j] = vf_fma(vi_f32(lo[j]), vf_mul(s0, dx), flo[j]);
+      fhi[j] = vf_fma(vi_f32(hi[j]), vf_mul(s1, dx), fhi[j]);
+    }
+    if (!min) continue;
+    VF m0 = vf_load(p->min.real[s]), m1 = vf_load(p->min.real[s] + LANES);
+    WN_UNROLL
+    for (size_t j = 0; j < nc; j++) {
+      VF sum = vf_set1(x.sums32 + j * x.stride + 4 * s);
+      flo[j] = vf_fma(m0, sum, flo[j]);
+      fhi[j] = vf_fma(m1, sum, fhi[j]);
+    }
+  }
+  WN_UNROLL
+  for (size_t j = 0; j < nc; j++) {
+    vf_store(acc[j], flo[j]);
+    vf_store(acc[j] + LANES, fhi[j]);
+  }
+}
+
+/* ---- super-blocks of 256 values ---------------------------------------- */
+
+/* sum over pairs of sub-blocks of min * (sum of activations) */
+INLINE void minima(const qpanel *p, qcols x, size_t nc, size_t sub, VI lo[],
+                   VI hi[]) {
+  const uint8_t *sums = sub == 32 ? x.sums32 : x.sums;
+  WN_UNROLL
+  for (size_t j = 0; j < nc; j++)
+    lo[j] = hi[j] = vi_zero();
+  for (size_t i = 0; i < CHUNK / sub / 2; i++) {
+    VI m0 = vi_load(p->min.pair[i]), m1 = vi_load(p->min.pair[i][LANES]);
+    WN_UNROLL
+    for (size_t j = 0; j < nc; j++) {
+      VI b = vi_bcast(sums + j * x.stride + 4 * i);
+      lo[j] = vi_dot16(lo[j], m0, b);
+      hi[j] = vi_dot16(hi[j], m1, b);
+    }
+  }
+}
+
+/* acc = fma(v, d * dx, acc) */
+INLINE void add_scaled(float *acc, bool first, VF v, const float *d, VF dx) {
+  VF a = first ? vf_zero() : vf_load(acc);
+  vf_store(acc, vf_fma(v, vf_mul(vf_load(d), dx), a));
+}
+
+INLINE void super_nc(const qpanel *p, size_t n, qcols x, size_t nc,
+                     float (*acc)[R], bool first, size_t sub, int offset,
+                     bool min, size_t run) {
+  (void)n;
+  VF flo[QCOLS], fhi[QCOLS];
+  VI lo[QCOLS], hi[QCOLS];
+  WN_UNROLL
+  for (size_t j = 0; j < nc; j++)
+    flo[j] = fhi[j] = vf_zero();
+  for (size_t s = 0; s < CHUNK / sub; s++) {
+    WN_UNROLL
+    for (size_t j = 0; j < nc; j++)
+      lo[j] = hi[j] = start(x.sums + j * x.stride, s, sub, offset);
+    dot_steps(p->u[s * sub / 4][0], x.q + s * sub, x.stride, nc, sub / 4, run,
+              lo, hi);
+    VF s0 = vf_load(p->scale[s]), s1 = vf_load(p->scale[s] + LANES);
+    WN_UNROLL
+    for (size_t j = 0; j < nc; j++) {
+      flo[j] = vf_fma(vi_f32(lo[j]), s0, flo[j]);
+      fhi[j] = vf_fma(vi_f32(hi[j]), s1, fhi[j]);
+    }
+  }
+  if (min) minima(p, x, nc, sub, lo, hi);
+  WN_UNROLL
+  for (size_t j = 0; j < nc; j++) {
+    VF dx = vf_set1(x.d + j * x.stride);
+    add_scaled(acc[j], first, flo[j], p->d, dx);
+    add_scaled(acc[j] + LANES, first, fhi[j], p->d + LANES, dx);
+    if (!min) continue;
+    add_scaled(acc[j], false, vi_f32(lo[j]), p->minus_dmin, dx);
+    add_scaled(acc[j] + LANES, false, vi_f32(hi[j]), p->minus_dmin + LANES, dx);
+  }
+}
+
+/* ---- all columns ------------------------------------------------------- */
+
+/* Defines multiply_<name>: blocks_nc or super_nc over groups of columns. */
+#define MULTIPLY(name, core, per, sub, offset, min, run)                       \
+  static void multiply_##name(const void *panel, size_t n,                     \
+                              const uint8_t *packed, const wn_column *col,     \
+                              size_t k, size_t n_cols, float(*acc)[R],         \
+                              bool first) {                                    \
+    qcols x = {                                                                \
+        packed + k, packed + col->d + k / (per)*4, packed + col->sums + k / 8, \
+        packed + col->sums32 + ((per) == 256 ? k / 16 : k / 8), col->stride};  \
+    while (n_cols > 0) {                                                       \
+      size_t nc = n_cols >= QCOLS            ? QCOLS                           \
+                  : n_cols >= 3 && QCOLS > 3 ? 3                               \
+                  : n_cols >= 2              ? 2                               \
+                                             : 1;                                           \
+      if (nc == QCOLS)                                                         \
+        core(panel, n, x, QCOLS, acc, first, sub, offset, min, run);           \
+      else if (nc == 3)                                                        \
+        core(panel, n, x, 3, acc, first, sub, offset, min, run);               \
+      else if (nc == 2)                                                        \
+        core(panel, n, x, 2, acc, first, sub, offset, min, run);               \
+      else                                                                     \
+        core(panel, n, x, 1, acc, first, sub, offset, min, run);               \
+      n_cols -= nc;                                                            \
+      acc += nc;                                                               \
+      x.q += nc * x.stride, x.d += nc * x.stride;                              \
+      x.sums += nc * x.stride, x.sums32 += nc * x.stride;                      \
+    }                                                                          \
+  }
+
+/*       name         core       per  sub offset       min   run */
+MULTIPLY(o8, blocks_nc, 32, 32, 8, false, 8)             /* q4_0 */
+MULTIPLY(m15, blocks_nc, 32, 32, 0, true, 8)             /* q4_1 */
+MULTIPLY(o16, blocks_nc, 32, 32, 16, false, 4)           /* q5_0 */
+MULTIPLY(m31, blocks_nc, 32, 32, 0, true, 4)             /* q5_1 */
+MULTIPLY(wide, blocks_nc, 32, 32, WIDE_OFFSET, false, 0) /* q8_0 iq4_nl */
+MULTIPLY(o12, blocks_nc, 32, 32, 12, false, 4)           /* mxfp4 */
+MULTIPLY(o12_16, blocks_nc, 32, 16, 12, false, 4)        /* nvfp4 */
+MULTIPLY(o1, blocks_nc, 32, 32, 1, false, 8)             /* q1_0 q2_0 */
+MULTIPLY(q2_K, super_nc, 256, 16, 0, true, 8)
+MULTIPLY(q3_K, super_nc, 256, 16, 4, false, 8)
+MULTIPLY(q4_K, super_nc, 256, 32, 0, true, 8)
+MULTIPLY(q5_K, super_nc, 256, 32, 0, true, 4)
+MULTIPLY(q6_K, super_nc, 256, 16, 32, false, 2)
+MULTIPLY(iq4_xs, super_nc, 256, 32, WIDE_OFFSET, false, 0)
+MULTIPLY(ternary, super_nc, 256, 32, 1, false, 8)
+MULTIPLY(iq1_s, super_nc, 256, 32, 9, false, 4)
+MULTIPLY(iq1_m, super_nc, 256, 16, 9, false, 4)
+MULTIPLY(iq2_xxs, super_nc, 256, 32, 43, false, 1)
+MULTIPLY(iq2_16, super_nc, 256, 16, 43, false, 1) /* iq2_xs iq2_s */
+MULTIPLY(iq3_xxs, super_nc, 256, 32, 62, false, 1)
+MULTIPLY(iq3_s, super_nc, 256, 32, 15, false, 4)

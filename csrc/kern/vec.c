@@ -1,0 +1,13 @@
+/* vec.c - which table of vector operations is in force. */
+#include "kern/vec.h"
+
+#include "base/cpu.h"
+
+const wn_vec *wn_vec_get(void) {
+#if defined(__x86_64__)
+  wn_isa isa = wn_cpu_get()->isa;
+  if (isa >= WN_ISA_AVX512) return &wn_vec_avx512;
+  if (isa >= WN_ISA_AVX2) return &wn_vec_avx2;
+#endif
+  return &wn_vec_ref;
+}

@@ -1,0 +1,81 @@
+/* vec.h - vector operations of inference: norms, activations, rotation,
+ * the pieces of attention. One table per instruction set.
+ *
+ * All tables give the same bits: every operation is written once, over 16
+ * lanes whatever the width of the registers (vec.inc.h), without fused
+ * multiply-add, and sums are taken lane by lane and then in one fixed tree.
+ * An element's result does not depend on where in a vector it stands, so
+ * rows may be cut anywhere. Outputs may be the same memory as inputs, not
+ * overlap them otherwise. n may be 0. */
+#ifndef WN_KERN_VEC_H
+#define WN_KERN_VEC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Activations. id, name in programs. swiglu_oai exists only with a gate. */
+#define WN_ACTS(X)            \
+  X(SILU, "silu")             \
+  X(GELU, "gelu")             \
+  X(GELU_ERF, "gelu_erf")     \
+  X(GELU_QUICK, "gelu_quick") \
+  X(RELU, "relu")             \
+  X(RELU2, "relu2")           \
+  X(SIGMOID, "sigmoid")       \
+  X(TANH, "tanh")             \
+  X(SWIGLU_OAI, "swiglu_oai")
+
+typedef enum wn_act {
+#define X(id, name) WN_ACT_##id,
+  WN_ACTS(X)
+#undef X
+      WN_ACT_N,
+  WN_ACT_N_UNARY = WN_ACT_SWIGLU_OAI
+} wn_act;
+
+typedef struct wn_vec {
+  /* y = x / sqrt(mean(x^2) + eps) * w + b; w, b may be NULL (1 and 0) */
+  void (*norm_rms)(const float *x, const float *w, const float *b, float *y,
+                   size_t n, float eps);
+  /* y = (x - mean) / sqrt(variance + eps) * w + b */
+  void (*norm_layer)(const float *x, const float *w, const float *b, float *y,
+                     size_t n, float eps);
+  void (*add)(const float *a, const float *b, float *y, size_t n);
+  void (*mul)(const float *a, const float *b, float *y, size_t n);
+  void (*scale)(float s, const float *x, float *y, size_t n);
+  void (*madd)(float s, const float *x, float *y, size_t n); /* y += s x */
+  void (*softcap)(float cap, const float *x, float *y, size_t n);
+  void (*act)(wn_act kind, const float *x, float *y, size_t n);
+  /* y = act(g) * u. swiglu_oai: with g cut at limit from above and u from
+   * both sides, g * sigmoid(alpha g) * (u + 1) */
+  void (*glu)(wn_act kind, const float *g, const float *u, float *y, size_t n,
+              float alpha, float limit);
+  /* Rotates one head: pair j by the angle whose cosine and sine are cs[2j]
+   * and cs[2j+1]. Pairs are (2j, 2j+1), or (j, j + n_rot/2) for neox. */
+  void (*rope_normal)(const float *cs, const float *x, float *y, size_t n_rot);
+  void (*rope_neox)(const float *cs, const float *x, float *y, size_t n_rot);
+  /* s[j] = scale * (q . key j), for n keys of `width` values, ldk apart */
+  void (*scores)(const float *q, const float *k, size_t ldk, size_t n,
+                 size_t width, float scale, float *s);
+  float (*max)(const float *x, size_t n); /* -inf for n = 0 */
+  /* x = exp(x - max), returns the sum */
+  float (*exp_sum)(float *x, size_t n, float max);
+  /* acc = keep * acc + sum_j p[j] * value j, in order of j */
+  void (*weigh)(const float *p, const float *v, size_t ldv, size_t n,
+                size_t width, float keep, float *acc);
+  void (*f32_of_f16)(const uint16_t *x, float *y, size_t n);
+  void (*f16_of_f32)(const float *x, uint16_t *y, size_t n);
+} wn_vec;
+
+/* The table of the tier in force (base/cpu.h). */
+const wn_vec *wn_vec_get(void);
+
+extern const wn_vec wn_vec_ref;
+#if defined(__x86_64__)
+extern const wn_vec wn_vec_avx2, wn_vec_avx512;
+#endif
+
+/* exp(x), the scalar of the vector code above: what every table computes. */
+float wn_expf(float x);
+
+#endif

@@ -1,0 +1,450 @@
+/* vec.inc.h - the operations of vec.h, written once.
+ *
+ * Included by one file per instruction set, between WN_TARGET_BEGIN and
+ * WN_TARGET_END, with
+ *   VEC_BYTES  width of a register: 16, 32 or 64
+ *   VEC_TABLE  name of the table to define
+ *   VEC_F16C   the target converts halves in hardware (optional)
+ *
+ * Everything works on strips of 16 floats, held in 64 / VEC_BYTES registers
+ * of the compilers' vector type. The last strip of a row is copied to a
+ * buffer filled up with zeros. Sums keep 16 lane totals, added up in one
+ * tree: the bits are the same for every VEC_BYTES. */
+#include <math.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "base/half.h"
+#include "kern/vec.h"
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wpsabi" /* vectors never leave this file */
+#endif
+
+#define STRIP 16
+#define REGS (64 / VEC_BYTES)
+#define PER_REG (VEC_BYTES / 4)
+#define EACH_REG for (int r_ = 0; r_ < REGS; r_++)
+#define INLINE static inline __attribute__((always_inline))
+
+typedef float vf __attribute__((vector_size(VEC_BYTES)));
+typedef uint32_t vu __attribute__((vector_size(VEC_BYTES)));
+typedef int32_t vi __attribute__((vector_size(VEC_BYTES)));
+
+/* 16 floats. */
+typedef struct strip {
+  vf v[REGS];
+} strip;
+
+INLINE strip load(const float *p) {
+  strip s;
+  memcpy(&s, p, sizeof s);
+  return s;
+}
+
+INLINE void store(float *p, strip s) {
+  memcpy(p, &s, sizeof s);
+}
+
+/* The first n of 16, the others zero. */
+INLINE strip load_n(const float *p, size_t n) {
+  float buf[STRIP] = {0};
+  memcpy(buf, p, n * sizeof *buf);
+  return load(buf);
+}
+
+INLINE void store_n(float *p, strip s, size_t n) {
+  float buf[STRIP];
+  store(buf, s);
+  memcpy(p, buf, n * sizeof *buf);
+}
+
+INLINE vf all(float x) {
+  vf v;
+  for (int k = 0; k < PER_REG; k++)
+    v[k] = x;
+  return v;
+}
+
+/* m ? a : b, for masks made by comparisons. */
+INLINE vf pick(vi m, vf a, vf b) {
+  return (vf)(((vi)a & m) | ((vi)b & ~m));
+}
+
+/* A NaN stays one. */
+INLINE vf at_most(vf x, vf top) {
+  return pick(x > top, top, x);
+}
+INLINE vf at_least(vf x, vf low) {
+  return pick(x < low, low, x);
+}
+
+/* Fixed tree: lane i with i + 8, then + 4, + 2, + 1. */
+INLINE float total(strip s) {
+  float b[STRIP];
+  store(b, s);
+  for (int half = STRIP / 2; half > 0; half /= 2)
+    for (int k = 0; k < half; k++)
+      b[k] += b[k + half];
+  return b[0];
+}
+
+/* exp, within 1.5 units in the last place: x = n ln 2 + r, a polynomial in r
+ * (Cephes' expf), times 2^n in two factors, so that results down to the
+ * smallest normal number are exact scalings; below -87.3 zero, above 88.7
+ * infinity. The sum with 1.5 * 2^23 rounds to an integer. */
+INLINE vf exp_reg(vf x) {
+  const vf magic = all(12582912.0f);
+  vf t = at_least(at_most(x, all(89.0f)), all(-89.0f));
+  vf shifted = t * all(1.44269504f) + magic;
+  vf n = shifted - magic;
+  vf r = t - n * all(0.693359375f);
+  r = r - n * all(-2.12194440e-4f);
+  vf p = all(1.9875691500e-4f);
+  p = p * r + all(1.3981999507e-3f);
+  p = p * r + all(8.3334519073e-3f);
+  p = p * r + all(4.1665795894e-2f);
+  p = p * r + all(1.6666665459e-1f);
+  p = p * r + all(5.0000001201e-1f);
+  p = p * (r * r) + r + all(1.0f);
+  vu bits = (vu)shifted; /* the low 22 bits: n in two's complement */
+  vi whole = (vi)(bits << 10) >> 10;
+  vi half = whole >> 1;
+  vf lo = (vf)(vu)((half + 127) << 23);
+  vf hi = (vf)(vu)((whole - half + 127) << 23);
+  vf y = p * lo * hi;
+  y = pick(x < all(-87.33655f), all(0.0f), y);
+  return pick(x > all(88.72284f), all(INFINITY), y);
+}
+
+INLINE vf sigmoid_reg(vf x) {
+  return all(1.0f) / (all(1.0f) + exp_reg(-x));
+}
+
+/* tanh: an odd polynomial near zero (Cephes' tanhf), 1 - 2 / (e^2x + 1)
+ * elsewhere. */
+INLINE vf tanh_reg(vf x) {
+  vf a = (vf)((vi)x & 0x7fffffff), z = x * x;
+  vf p = all(-5.70498872745e-3f);
+  p = p * z + all(2.06390887954e-2f);
+  p = p * z + all(-5.37397155531e-2f);
+  p = p * z + all(1.33314422036e-1f);
+  p = p * z + all(-3.33332819422e-1f);
+  vf near = p * z * x + x;
+  vf far = all(1.0f) - all(2.0f) / (exp_reg(a + a) + all(1.0f));
+  far = (vf)((vi)far | ((vi)x & (vi)all(-0.0f)));
+  return pick(a < all(0.625f), near, far);
+}
+
+/* x rounded to half precision (ties to even) and back, for |x| < 65504.
+ * Subnormal halves are multiples of 2^-24, a float's step near 0.75. */
+INLINE vf through_half(vf x) {
+  vu u = (vu)x;
+  vu even = (u >> 13) & 1u;
+  vf normal = (vf)((u + 0xfffu + even) & ~0x1fffu);
+  vf tiny = (x + all(0.75f)) - all(0.75f);
+  vf a = (vf)((vi)x & 0x7fffffff);
+  return pick(a < all(6.103515625e-5f), tiny, normal);
+}
+
+/* GELU by tanh, as x sigmoid(2u): the same function without cancellation.
+ * Defined as in ggml, which reads it from a table: argument and result have
+ * half precision between -10 and 10; beyond it is 0 and x. */
+INLINE vf gelu_reg(vf exact) {
+  vf x = through_half(exact);
+  vf u =
+      all(0.79788456080286535588f) * x * (all(1.0f) + all(0.044715f) * x * x);
+  vf y = through_half(x * sigmoid_reg(u + u));
+  y = pick(exact <= all(-10.0f), all(0.0f), y);
+  return pick(exact >= all(10.0f), exact, y);
+}
+
+/* x sigmoid(1.702 x), through half precision in the same way. */
+INLINE vf gelu_quick_reg(vf exact) {
+  vf x = through_half(at_least(at_most(exact, all(65504.0f)), all(-65504.0f)));
+  return through_half(x * sigmoid_reg(all(1.702f) * x));
+}
+
+INLINE vf gelu_erf_reg(vf x) {
+  for (int k = 0; k < PER_REG; k++)
+    x[k] = 0.5f * x[k] * (1.0f + erff(x[k] * 0.70710678118654752440f));
+  return x;
+}
+
+INLINE vf act_reg(wn_act kind, vf x) {
+  switch (kind) {
+    case WN_ACT_SILU:
+      return x * sigmoid_reg(x);
+    case WN_ACT_GELU:
+      return gelu_reg(x);
+    case WN_ACT_GELU_ERF:
+      return gelu_erf_reg(x);
+    case WN_ACT_GELU_QUICK:
+      return gelu_quick_reg(x);
+    case WN_ACT_RELU:
+      return at_least(x, all(0.0f));
+    case WN_ACT_RELU2:
+      x = at_least(x, all(0.0f));
+      return x * x;
+    case WN_ACT_SIGMOID:
+      return sigmoid_reg(x);
+    case WN_ACT_TANH:
+      return tanh_reg(x);
+    default:
+      return x;
+  }
+}
+
+/* y[i] = EXPR of a register `x` (and `z`, when there is a second input) for
+ * all i < n: whole strips, then the rest. */
+#define MAP1(n, X, Y, EXPR)                  \
+  do {                                       \
+    size_t i_ = 0;                           \
+    for (; i_ + STRIP <= (n); i_ += STRIP) { \
+      strip a_ = load((X) + i_);             \
+      EACH_REG {                             \
+        vf x = a_.v[r_];                     \
+        a_.v[r_] = (EXPR);                   \
+      }                                      \
+      store((Y) + i_, a_);                   \
+    }                                        \
+    if (i_ < (n)) {                          \
+      strip a_ = load_n((X) + i_, (n)-i_);   \
+      EACH_REG {                             \
+        vf x = a_.v[r_];                     \
+        a_.v[r_] = (EXPR);                   \
+      }                                      \
+      store_n((Y) + i_, a_, (n)-i_);         \
+    }                                        \
+  } while (0)
+
+#define MAP2(n, X, Z, Y, EXPR)                        \
+  do {                                                \
+    size_t i_ = 0;                                    \
+    for (; i_ + STRIP <= (n); i_ += STRIP) {          \
+      strip a_ = load((X) + i_), b_ = load((Z) + i_); \
+      EACH_REG {                                      \
+        vf x = a_.v[r_], z = b_.v[r_];                \
+        a_.v[r_] = (EXPR);                            \
+      }                                               \
+      store((Y) + i_, a_);                            \
+    }                                                 \
+    if (i_ < (n)) {                                   \
+      strip a_ = load_n((X) + i_, (n)-i_);            \
+      strip b_ = load_n((Z) + i_, (n)-i_);            \
+      EACH_REG {                                      \
+        vf x = a_.v[r_], z = b_.v[r_];                \
+        a_.v[r_] = (EXPR);                            \
+      }                                               \
+      store_n((Y) + i_, a_, (n)-i_);                  \
+    }                                                 \
+  } while (0)
+
+static void add(const float *a, const float *b, float *y, size_t n) {
+  MAP2(n, a, b, y, x + z);
+}
+
+static void mul(const float *a, const float *b, float *y, size_t n) {
+  MAP2(n, a, b, y, x * z);
+}
+
+static void scale(float s, const float *in, float *y, size_t n) {
+  MAP1(n, in, y, all(s) * x);
+}
+
+static void madd(float s, const float *in, float *y, size_t n) {
+  MAP2(n, in, y, y, z + all(s) * x);
+}
+
+static void softcap(float cap, const float *in, float *y, size_t n) {
+  const float inverse = 1.0f / cap;
+  MAP1(n, in, y, all(cap) * tanh_reg(x * all(inverse)));
+}
+
+static void act(wn_act kind, const float *in, float *y, size_t n) {
+  switch (kind) { /* one loop each, so that the choice is outside */
+    case WN_ACT_SILU:
+      MAP1(n, in, y, act_reg(WN_ACT_SILU, x));
+      break;
+    case WN_ACT_GELU:
+      MAP1(n, in, y, act_reg(WN_ACT_GELU, x));
+      break;
+    default:
+      MAP1(n, in, y, act_reg(kind, x));
+      break;
+  }
+}
+
+static void swiglu_oai(const float *g, const float *u, float *y, size_t n,
+                       float alpha, float limit) {
+  MAP2(n, g, u, y,
+       (at_most(x, all(limit)) *
+        sigmoid_reg(all(alpha) * at_most(x, all(limit)))) *
+           (at_least(at_most(z, all(limit)), all(-limit)) + all(1.0f)));
+}
+
+static void glu(wn_act kind, const float *g, const float *u, float *y, size_t n,
+                float alpha, float limit) {
+  switch (kind) {
+    case WN_ACT_SILU:
+      MAP2(n, g, u, y, act_reg(WN_ACT_SILU, x) * z);
+      break;
+    case WN_ACT_GELU:
+      MAP2(n, g, u, y, act_reg(WN_ACT_GELU, x) * z);
+      break;
+    case WN_ACT_SWIGLU_OAI:
+      swiglu_oai(g, u, y, n, alpha, limit);
+      break;
+    default:
+      MAP2(n, g, u, y, act_reg(kind, x) * z);
+      break;
+  }
+}
+
+/* sum of x (or of x^2), over n values */
+INLINE float sum_of(const float *x, size_t n, bool squares) {
+  strip acc = {{{0}}};
+  size_t i = 0;
+  for (; i + STRIP <= n; i += STRIP) {
+    strip a = load(x + i);
+    EACH_REG acc.v[r_] += squares ? a.v[r_] * a.v[r_] : a.v[r_];
+  }
+  if (i < n) {
+    strip a = load_n(x + i, n - i);
+    EACH_REG acc.v[r_] += squares ? a.v[r_] * a.v[r_] : a.v[r_];
+  }
+  return total(acc);
+}
+
+/* y = y * w + b, where given */
+INLINE void weigh_row(const float *w, const float *b, float *y, size_t n) {
+  if (w != NULL) mul(y, w, y, n);
+  if (b != NULL) add(y, b, y, n);
+}
+
+static void norm_rms(const float *x, const float *w, const float *b, float *y,
+                     size_t n, float eps) {
+  float mean = sum_of(x, n, true) / (float)n;
+  scale(1.0f / sqrtf(mean + eps), x, y, n);
+  weigh_row(w, b, y, n);
+}
+
+static void norm_layer(const float *in, const float *w, const float *b,
+                       float *y, size_t n, float eps) {
+  float mean = sum_of(in, n, false) / (float)n;
+  MAP1(n, in, y, x - all(mean));
+  /* the padding of a last strip must not count: sum_of reads n values */
+  float variance = sum_of(y, n, true) / (float)n;
+  scale(1.0f / sqrtf(variance + eps), y, y, n);
+  weigh_row(w, b, y, n);
+}
+
+static void rope_normal(const float *cs, const float *x, float *y,
+                        size_t n_rot) {
+  for (size_t j = 0; j < n_rot; j += 2) {
+    float a = x[j], b = x[j + 1];
+    y[j] = a * cs[j] - b * cs[j + 1];
+    y[j + 1] = a * cs[j + 1] + b * cs[j];
+  }
+}
+
+static void rope_neox(const float *cs, const float *x, float *y, size_t n_rot) {
+  for (size_t j = 0; j < n_rot / 2; j++) {
+    float a = x[j], b = x[j + n_rot / 2];
+    y[j] = a * cs[2 * j] - b * cs[2 * j + 1];
+    y[j + n_rot / 2] = a * cs[2 * j + 1] + b * cs[2 * j];
+  }
+}
+
+INLINE float dot(const float *a, const float *b, size_t n) {
+  strip acc = {{{0}}};
+  size_t i = 0;
+  for (; i + STRIP <= n; i += STRIP) {
+    strip u = load(a + i), w = load(b + i);
+    EACH_REG acc.v[r_] += u.v[r_] * w.v[r_];
+  }
+  if (i < n) {
+    strip u = load_n(a + i, n - i), w = load_n(b + i, n - i);
+    EACH_REG acc.v[r_] += u.v[r_] * w.v[r_];
+  }
+  return total(acc);
+}
+
+static void scores(const float *q, const float *k, size_t ldk, size_t n,
+                   size_t width, float factor, float *s) {
+  for (size_t j = 0; j < n; j++)
+    s[j] = factor * dot(q, k + j * ldk, width);
+}
+
+static float max(const float *x, size_t n) {
+  float m = -INFINITY;
+  for (size_t i = 0; i < n; i++)
+    if (x[i] > m) m = x[i];
+  return m;
+}
+
+static float exp_sum(float *in, size_t n, float top) {
+  MAP1(n, in, in, exp_reg(x - all(top)));
+  return sum_of(in, n, false);
+}
+
+static void weigh(const float *p, const float *v, size_t ldv, size_t n,
+                  size_t width, float keep, float *acc) {
+  size_t i = 0;
+  for (; i + STRIP <= width; i += STRIP) {
+    strip a = load(acc + i);
+    EACH_REG a.v[r_] *= all(keep);
+    for (size_t j = 0; j < n; j++) {
+      strip b = load(v + j * ldv + i);
+      EACH_REG a.v[r_] += all(p[j]) * b.v[r_];
+    }
+    store(acc + i, a);
+  }
+  for (; i < width; i++) {
+    float a = acc[i] * keep;
+    for (size_t j = 0; j < n; j++)
+      a += p[j] * v[j * ldv + i];
+    acc[i] = a;
+  }
+}
+
+static void f32_of_f16(const uint16_t *x, float *y, size_t n) {
+  size_t i = 0;
+#ifdef VEC_F16C
+  for (; i + 8 <= n; i += 8)
+    _mm256_storeu_ps(y + i, _mm256_cvtph_ps(_mm_loadu_si128(
+                                (const __m128i *)(const void *)(x + i))));
+#endif
+  for (; i < n; i++)
+    y[i] = wn_f32_of_f16(x[i]);
+}
+
+static void f16_of_f32(const float *x, uint16_t *y, size_t n) {
+  for (size_t i = 0; i < n; i++)
+    y[i] = wn_f16_of_f32(x[i]);
+}
+
+const wn_vec VEC_TABLE = {
+    .norm_rms = norm_rms,
+    .norm_layer = norm_layer,
+    .add = add,
+    .mul = mul,
+    .scale = scale,
+    .madd = madd,
+    .softcap = softcap,
+    .act = act,
+    .glu = glu,
+    .rope_normal = rope_normal,
+    .rope_neox = rope_neox,
+    .scores = scores,
+    .max = max,
+    .exp_sum = exp_sum,
+    .weigh = weigh,
+    .f32_of_f16 = f32_of_f16,
+    .f16_of_f32 = f16_of_f32,
+};
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif

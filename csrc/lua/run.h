@@ -1,0 +1,20 @@
+/* lua/run.h - handles of programs, models and contexts, for other bindings. */
+#ifndef WN_LUA_RUN_H
+#define WN_LUA_RUN_H
+
+#include "lua/lib.h"
+#include "run/ctx.h"
+
+extern const wn_class_def wn_prog_class;
+extern const wn_class_def wn_model_class;
+extern const wn_class_def wn_ctx_class;
+
+/* Pushes a handle on a new context of m, made from the options at table
+ * index t (0: none): n_ctx, n_seq, n_batch, n_out, threads, type_k, type_v,
+ * max_bytes. Returns what a Lua function returns. */
+int wn_push_ctx(lua_State *L, int model_arg, int t);
+
+/* Reads those options; raises for unknown ones. */
+void wn_ctx_options(lua_State *L, int t, wn_ctx_opts *o);
+
+#endif

@@ -1,0 +1,13 @@
+/* dense_avx2.c - dense.inc.h over 32-byte vectors. */
+#include "base/cpu.h"
+#include "quant/dense.h"
+
+#if defined(__x86_64__)
+WN_EXACT_FLOAT
+
+WN_TARGET_BEGIN(WN_T_AVX2)
+#define DENSE_BYTES 32
+#define DENSE_TABLE wn_dense_avx2
+#include "quant/dense.inc.h"
+WN_TARGET_END
+#endif

@@ -1,0 +1,100 @@
+/* wpm.c - WordPiece (BERT), and the index of the three kinds that look for
+ * the longest token: WordPiece, RWKV, PLaMo.
+ *
+ * Text is normalised as the BERT tokenizer does (accents stripped, lower
+ * case, control characters dropped) and cut at white space, punctuation and
+ * Chinese characters. A word, with U+2581 in front, is the longest token that
+ * begins it, then the longest that begins the rest, and so on; when nothing
+ * fits, the whole word is the unknown token. */
+#include "text/parts.h"
+
+int wn_trie_init_all(wn_vocab *v, wn_err *e) {
+  int rc = wn_trie_init(&v->trie, e);
+  uint8_t *buf = wn_alloc(WN_MEM_TEXT, (size_t)WN_MAX_TOKEN_BYTES);
+  if (buf == NULL) rc = wn_oom(e);
+  for (uint32_t i = 0; rc == WN_OK && i < v->n; i++) {
+    wn_bytes t = wn_text(v, i);
+    if (v->kind == WN_KIND_PLAMO2 && (v->attr[i] & WN_ATTR_BYTE)) {
+      v->byte_id[wn_byte_token(t)] = (int32_t)i;
+    } else if (v->kind == WN_KIND_RWKV) {
+      size_t n = wn_rwkv_unescape(buf, t);
+      if (n > 0) rc = wn_trie_put(&v->trie, buf, n, i, e);
+    } else {
+      rc = wn_trie_put(&v->trie, t.p, t.n, i, e);
+    }
+  }
+  wn_free(buf);
+  return rc;
+}
+
+typedef struct run {
+  const wn_vocab *v;
+  wn_ids *out;
+  uint8_t *word; /* U+2581 and the word so far */
+  size_t n;      /* its length */
+} run;
+
+/* Splits word[0..n) into longest tokens; false when memory is out. */
+static bool emit_word(run *r) {
+  size_t n_before = r->out->n, n = r->n;
+  r->n = 3;
+  if (n == 3) return true;
+  for (size_t i = 0; i < n;) {
+    uint32_t node = 0, id = WN_NONE;
+    size_t len = 0;
+    for (size_t k = i; k < n; k++) {
+      node = wn_trie_step(&r->v->trie, node, r->word[k]);
+      if (node == 0) break;
+      if (r->v->trie.value[node] == WN_TRIE_NONE) continue;
+      id = r->v->trie.value[node];
+      len = k + 1 - i;
+    }
+    if (id == WN_NONE) {
+      int32_t unk = r->v->special[WN_TOK_UNK];
+      r->out->n = n_before;
+      return unk < 0 || wn_ids_push(r->out, unk);
+    }
+    if (!wn_ids_push(r->out, (int32_t)id)) return false;
+    i += len;
+  }
+  return true;
+}
+
+/* The ranges of the BERT tokenizer, with its slip 2B920 for 2B820. */
+static bool is_chinese(uint32_t c) {
+  return (c >= 0x4E00 && c <= 0x9FFF) || (c >= 0x3400 && c <= 0x4DBF) ||
+         (c >= 0x20000 && c <= 0x2A6DF) || (c >= 0x2A700 && c <= 0x2B73F) ||
+         (c >= 0x2B740 && c <= 0x2B81F) || (c >= 0x2B920 && c <= 0x2CEAF) ||
+         (c >= 0xF900 && c <= 0xFAFF) || (c >= 0x2F800 && c <= 0x2FA1F);
+}
+
+static bool take(run *r, uint32_t cp) {
+  const wn_vocab *v = r->v;
+  if (v->strip_accents) cp = wn_nfd_base(cp);
+  uint8_t cls = wn_cp_class(&v->uni, cp);
+  if (cls == WN_C_W) return emit_word(r);
+  if (cp == 0 || cp == 0xFFFD || cls == WN_C_C) return true;
+  if (v->strip_accents && cls == WN_C_M) return true;
+  bool alone = cls == WN_C_P || (cp < 0x7F && cls == WN_C_S) || is_chinese(cp);
+  if (alone && !emit_word(r)) return false;
+  r->n += wn_utf8_put(r->word + r->n, v->lowercase ? wn_lower(cp) : cp);
+  return !alone || emit_word(r);
+}
+
+int wn_wpm_encode(const wn_vocab *v, const uint8_t *p, size_t n, wn_ids *out,
+                  wn_err *e) {
+  run r = {.v = v, .out = out, .n = 3};
+  bool ok = true;
+  r.word = wn_alloc(WN_MEM_TEXT, 4 * n + 8);
+  if (r.word == NULL) return wn_oom(e);
+  memcpy(r.word, "\xE2\x96\x81", 3);
+  for (size_t i = 0; ok && i < n;) {
+    uint32_t cp = 0xFFFD;
+    unsigned len = wn_utf8_decode(p + i, n - i, &cp);
+    i += len != 0 ? len : 1;
+    ok = take(&r, cp);
+  }
+  if (ok) ok = emit_word(&r);
+  wn_free(r.word);
+  return ok ? WN_OK : wn_oom(e);
+}

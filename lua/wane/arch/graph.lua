@@ -1,0 +1,353 @@
+--- The builder that descriptions of architectures write programs with.
+--
+-- A description is a function of a graph `m`. `m:block(i)` is the same thing
+-- with the prefix "blk.i." before every tensor name. Methods append one
+-- operation and return its value; values add with + and multiply with *.
+-- Shapes of weights follow from hyper-parameters (hparams.lua) and from the
+-- widths of values; C checks all of it again before anything can run.
+--
+-- A value belongs to the graph that made it and lives until the program is
+-- finished: everything else raises.
+local M = {}
+
+local core = require "wane.core"
+local hparams = require "wane.arch.hparams"
+
+---@class wane.arch.Value
+local Value = {}
+Value.__index = Value
+
+---@class wane.arch.Graph
+---@field hp table hyper-parameters
+---@field layer integer|nil number of the block, from 0
+local Graph = {}
+Graph.__index = Graph
+
+-- One state is shared by a graph and its blocks.
+--   prog    the program under construction; nil once it is finished
+--   g       the file
+--   use     defaults of the description (see Graph:use)
+--   weights id of each declared weight, by name
+--   slots   attend operations so far
+
+local function state_of(graph)
+  local s = graph.state
+  if not s.prog then error("wane: the program is finished", 3) end
+  return s
+end
+
+-- Ids of values, checked to be this graph's.
+local function ids(state, ...)
+  local list = {}
+  for k = 1, select("#", ...) do
+    local v = select(k, ...)
+    if getmetatable(v) ~= Value then
+      error(("wane: input %d is a %s, want a value"):format(k, type(v)), 4)
+    end
+    if v.state ~= state then error(("wane: input %d is a value of another graph"):format(k), 4) end
+    list[k] = v.id
+  end
+  return list
+end
+
+-- The width of what should be a value.
+local function width_of(x)
+  if getmetatable(x) ~= Value then error(("wane: input 1 is a %s, want a value"):format(type(x)), 4) end
+  return x.width
+end
+
+-- World errors of the C side come as nil, msg, code.
+local function check(id, msg, code)
+  if id == nil then hparams.fail(code, "%s", msg) end
+  return id
+end
+
+local function op(state, width, ...)
+  local id = check(state.prog:op(...))
+  return setmetatable({ state = state, id = id, width = width }, Value)
+end
+
+-- Declares a weight; the same name twice is one weight.
+local function weight(state, name, matrix, ne0, ne1, ne2)
+  local key = name .. (matrix and " m" or " v")
+  local known = state.weights[key]
+  if known then
+    if known.ne0 ~= ne0 or known.ne1 ~= ne1 or known.ne2 ~= ne2 then
+      error(("wane: weight %s is used in two shapes"):format(name), 4)
+    end
+    return known.id
+  end
+  local id = check(state.prog:weight(name, { ne0, ne1 or 1, ne2 or 1 }, matrix))
+  state.weights[key] = { id = id, ne0 = ne0, ne1 = ne1, ne2 = ne2 }
+  state.used[name] = true
+  return id
+end
+
+local function options(opts, known)
+  for key in pairs(opts or {}) do -- any order: the first that is wrong
+    if not known[key] then error(("wane: unknown option '%s'"):format(tostring(key)), 4) end
+  end
+  return opts or {}
+end
+
+--- Sets defaults of this architecture: norm = "rms" | "layer", rope =
+--- "normal" | "neox", factors = true (use rope factor tensors), causal,
+--- eps (of norms; read from the file by default).
+function Graph:use(defaults)
+  options(defaults, { norm = true, rope = true, factors = true, causal = true, eps = true })
+  for k, v in pairs(defaults) do self.state.use[k] = v end
+end
+
+--- The graph with "blk.i." before every tensor name.
+---@param i integer from 0
+function Graph:block(i)
+  local b = { state = self.state, hp = self.hp, prefix = ("blk.%d."):format(i), layer = i }
+  return setmetatable(b, Graph)
+end
+
+--- Does the file have this tensor? `name` without the prefix; ".weight" is
+--- added unless `suffix` says otherwise.
+function Graph:has(name, suffix)
+  return self.state.g:find_tensor(self.prefix .. name .. (suffix or ".weight")) ~= nil
+end
+
+-- The optional vector `name`.bias of n values, or false.
+local function bias(graph, name, n, want, ne1)
+  if want == false or (want == nil and not graph:has(name, ".bias")) then return false end
+  return weight(graph.state, graph.prefix .. name .. ".bias", false, n, ne1)
+end
+
+--- Rows of a matrix: of each token (default), of its position
+--- (`by = "position"`), or always row `row`.
+function Graph:embed(name, opts)
+  local s = state_of(self)
+  opts = options(opts, { by = true, row = true, rows = true })
+  local kind = opts.row and "row" or opts.by or "token"
+  local rows = opts.rows or (kind == "position" and self.hp.context_length) or self.hp.vocab_size
+  local w = weight(s, self.prefix .. name .. ".weight", true, self.hp.embedding_length, rows)
+  return op(s, self.hp.embedding_length, "embed", kind, self.prefix .. name, {}, { w }, { opts.row or 0 }, {})
+end
+
+-- eps of the norm in use, read from the file once.
+local function eps_of(graph, kind)
+  local use = graph.state.use
+  if not use.eps then
+    local key = kind == "rms" and "attention.layer_norm_rms_epsilon" or "attention.layer_norm_epsilon"
+    use.eps = graph.hp.r:number(key, 0)
+    if use.eps > 1 then
+      hparams.fail("EFORMAT", "key %s%s is %g, want at most 1", graph.hp.r.prefix, key, use.eps)
+    end
+  end
+  return use.eps
+end
+
+--- Normalises x, with `name`.weight and, when the file has it, `name`.bias;
+--- name nil: without weights. `per = "head"`: each head of `head` values (by
+--- default the key length) on its own.
+function Graph:norm(x, name, opts)
+  local s = state_of(self)
+  opts = options(opts, { per = true, head = true, kind = true })
+  local kind = opts.kind or s.use.norm
+  local group, w, b, n1 = 0, false, false, nil
+  local n = width_of(x)
+  if opts.per == "head" then
+    group = opts.head or self.hp.key_length
+    n = group
+    -- one weight for all heads, or a row for each
+    local t = name and s.g:find_tensor(self.prefix .. name .. ".weight")
+    if t and s.g:tensor(t).shape[2] then n1 = x.width / group end
+  end
+  if name then
+    w = weight(s, self.prefix .. name .. ".weight", false, n, n1)
+    b = bias(self, name, n, nil, n1)
+  end
+  return op(s, width_of(x), "norm", kind, self.prefix .. (name or "norm"), ids(s, x), { w, b }, { group },
+    { eps_of(self, kind) })
+end
+
+-- Output rows of the matrices with well-known names, in this block.
+local function rows_of(graph, name)
+  local hp, l = graph.hp, (graph.layer or 0) + 1
+  local q = hp.head_count[l] * hp.key_length
+  local k, v = hp.head_count_kv[l] * hp.key_length, hp.head_count_kv[l] * hp.value_length
+  local table = {
+    attn_q = q, attn_k = k, attn_v = v, attn_qkv = q + k + v,
+    attn_output = hp.embedding_length,
+    ffn_gate = hp.feed_forward_length[l], ffn_up = hp.feed_forward_length[l],
+    ffn_down = hp.embedding_length, ffn_gate_inp = hp.expert_count,
+    output = hp.vocab_size,
+  }
+  return table[name]
+end
+
+--- x times the matrix `name`.weight, plus `name`.bias when the file has it
+--- (bias = true: it must; false: never). `out`: rows of the matrix where the
+--- name does not tell; `part = { first, n }`: only those rows, from 0; `tied`:
+--- the name to use when the file lacks `name`.
+function Graph:linear(x, name, opts)
+  local s = state_of(self)
+  opts = options(opts, { out = true, part = true, tied = true, bias = true })
+  local out = opts.out or rows_of(self, name)
+  if not out then error(("wane: linear '%s': say how many rows it has (out = n)"):format(name), 2) end
+  local tensor = self.prefix .. name
+  if opts.tied and not self:has(name) then tensor = self.prefix .. opts.tied end
+  local input = ids(s, x)
+  local w = weight(s, tensor .. ".weight", true, x.width, out)
+  local b = bias(self, name, out, opts.bias)
+  local part = opts.part or { 0, out }
+  return op(s, part[2], "linear", nil, self.prefix .. name, input, { w, b }, part, {})
+end
+
+--- Queries, keys and values from x: three matrices, or one (attn_qkv).
+---@return wane.arch.Value q, wane.arch.Value k, wane.arch.Value v
+function Graph:qkv(x)
+  if not self:has "attn_qkv" then
+    return self:linear(x, "attn_q"), self:linear(x, "attn_k"), self:linear(x, "attn_v")
+  end
+  local q, k, v = rows_of(self, "attn_q"), rows_of(self, "attn_k"), rows_of(self, "attn_v")
+  return self:linear(x, "attn_qkv", { part = { 0, q } }),
+    self:linear(x, "attn_qkv", { part = { q, k } }),
+    self:linear(x, "attn_qkv", { part = { q + k, v } })
+end
+
+-- Weights with factors of the rotation, and a second one for long contexts.
+local function rope_factors(graph)
+  local s, hp = graph.state, graph.hp
+  local function factors(name)
+    return weight(s, name .. ".weight", false, hp.rope.dims / 2)
+  end
+  if not s.use.factors then return {} end
+  local top = { state = s, prefix = "" }
+  local function has(name) return Graph.has(top, name) end
+  if has "rope_freqs" then return { factors "rope_freqs" } end
+  if has "rope_factors_long" or has "rope_factors_short" then
+    return { factors "rope_factors_short", factors "rope_factors_long" }
+  end
+  return {}
+end
+
+--- Rotates the heads of x by their positions. `base`, `scale`: instead of the
+--- file's (sliding layers of some models).
+function Graph:rope(x, opts)
+  local s, r = state_of(self), self.hp.rope
+  opts = options(opts, { base = true, scale = true })
+  if r.dims == 0 then return x end
+  return op(s, width_of(x), "rope", s.use.rope, self.prefix .. "rope", ids(s, x), rope_factors(self),
+    { self.hp.key_length, r.dims, r.original },
+    { opts.base or r.base, opts.scale or r.scale, r.strength, r.magnitude, r.fast, r.slow })
+end
+
+--- Attention of queries over the keys and values of the sequence so far.
+--- Options: window (tokens), scale (default 1/sqrt(key length)), cap (soft cap
+--- of scores), sinks (name of a tensor with a value per head).
+function Graph:attend(q, k, v, opts)
+  local s, hp, l = state_of(self), self.hp, (self.layer or 0) + 1
+  opts = options(opts, { window = true, scale = true, cap = true, sinks = true })
+  local sinks = opts.sinks and weight(s, self.prefix .. opts.sinks .. ".weight", false, hp.head_count[l])
+  local slot = s.slots
+  s.slots = slot + 1
+  return op(s, hp.head_count[l] * hp.value_length, "attend", s.use.causal == false and "full" or "causal",
+    self.prefix .. "attn", ids(s, q, k, v), { sinks or false },
+    { slot, hp.head_count[l], hp.head_count_kv[l], opts.window or 0 },
+    { opts.scale or 1 / math.sqrt(hp.key_length), opts.cap or 0 })
+end
+
+--- An activation: "silu", "gelu", "gelu_erf", "gelu_quick", "relu", "relu2",
+--- "sigmoid", "tanh".
+function Graph:act(kind, x)
+  local s = state_of(self)
+  return op(s, width_of(x), "act", kind, self.prefix .. kind, ids(s, x), {}, {}, {})
+end
+
+local OAI = { 1.702, 7 } -- alpha and limit of swiglu_oai
+
+--- kind(gate) * up.
+function Graph:glu(kind, gate, up)
+  local s = state_of(self)
+  local f = kind == "swiglu_oai" and OAI or {}
+  return op(s, width_of(gate), "glu", kind, self.prefix .. "glu", ids(s, gate, up), {}, {}, f)
+end
+
+function Graph:swiglu(gate, up) return self:glu("silu", gate, up) end
+function Graph:geglu(gate, up) return self:glu("gelu", gate, up) end
+
+--- The usual gated feed-forward: down(kind(gate x) * up x).
+function Graph:ffn(x, kind)
+  return self:linear(self:glu(kind, self:linear(x, "ffn_gate"), self:linear(x, "ffn_up")), "ffn_down")
+end
+
+--- A factor, or a soft cap: c tanh(x / c).
+function Graph:scale(x, factor)
+  local s = state_of(self)
+  return op(s, width_of(x), "scale", nil, self.prefix .. "scale", ids(s, x), {}, {}, { factor })
+end
+
+function Graph:softcap(x, cap)
+  local s = state_of(self)
+  return op(s, width_of(x), "softcap", nil, self.prefix .. "softcap", ids(s, x), {}, {}, { cap })
+end
+
+-- The weights of a moe operation in the order C wants.
+local function moe_weights(graph, width, ff)
+  local s, n = graph.state, graph.hp.expert_count
+  local function full(name) return graph.prefix .. name .. ".weight" end
+  return {
+    weight(s, full "ffn_gate_exps", true, width, ff, n),
+    weight(s, full "ffn_up_exps", true, width, ff, n),
+    weight(s, full "ffn_down_exps", true, ff, width, n),
+    bias(graph, "ffn_gate_exps", ff, nil, n),
+    bias(graph, "ffn_up_exps", ff, nil, n),
+    bias(graph, "ffn_down_exps", width, nil, n),
+    graph:has("exp_probs_b", ".bias") and weight(s, graph.prefix .. "exp_probs_b.bias", false, n),
+  }
+end
+
+local GATING = { softmax = 0, sigmoid = 1, chosen = 2 }
+
+--- A mixture of experts on x, routed by `ffn_gate_inp`. Options: kind
+--- ("silu"), gating ("softmax", "sigmoid", "chosen": softmax over the chosen),
+--- normalise (divide weights by their sum), ff (width of an expert).
+function Graph:moe(x, opts)
+  local s, hp = state_of(self), self.hp
+  opts = options(opts, { kind = true, gating = true, normalise = true, ff = true })
+  local ff = opts.ff or hp.feed_forward_length[self.layer + 1]
+  local gating = GATING[opts.gating or "softmax"]
+  if not gating then error("wane: moe: unknown gating '" .. tostring(opts.gating) .. "'", 2) end
+  local logits = self:linear(x, "ffn_gate_inp")
+  local kind = opts.kind or "silu"
+  local f = kind == "swiglu_oai" and OAI or {}
+  return op(s, width_of(x), "moe", kind, self.prefix .. "ffn_moe", ids(s, x, logits),
+    moe_weights(self, x.width, ff),
+    { hp.expert_used_count, gating, opts.normalise and 1 or 0, ff },
+    { hp.expert_weights_scale, f[1] or 0, f[2] or 0 })
+end
+
+local function pair(name)
+  return function(a, b)
+    local s = getmetatable(a) == Value and a.state or b.state
+    if not s.prog then error("wane: the program is finished", 2) end
+    return op(s, width_of(a), name, nil, name, ids(s, a, b), {}, {}, {})
+  end
+end
+Value.__add = pair "add"
+Value.__mul = pair "mul"
+
+--- Runs a description on a file.
+---@param g userdata open file of core.gguf
+---@param describe fun(m: wane.arch.Graph): wane.arch.Value, string|nil
+---@param hp table of hparams.read
+---@return userdata program finished program of core.prog
+---@return table used names of tensors that the program needs
+function M.build(g, describe, hp)
+  local prog = check(core.prog.new())
+  local use = { norm = "rms", rope = "normal" }
+  local state = { prog = prog, g = g, use = use, weights = {}, used = {}, slots = 0 }
+  local m = setmetatable({ state = state, hp = hp, prefix = "" }, Graph)
+  local result, kind = describe(m)
+  local id = ids(state, result)[1]
+  state.prog = nil
+  check(prog:finish(id, kind or "logits"))
+  return prog, state.used
+end
+
+return M

@@ -1,0 +1,208 @@
+--- Calibration: what a text says about which errors a model forgives.
+---
+---     local m = assert(wane.load "model-f16.gguf")
+---     local im, coverage = wane.calibrate.imatrix(m, text)
+---     assert(im:save "imatrix.gguf")
+---     assert(wane.calibrate.gptq { from = "model-f16.gguf", to = "model.gguf",
+---                                  recipe = "Q4_K_M", text = text })
+local core = require "wane.core"
+local imatrix = require "wane.imatrix"
+local pass = require "wane.calibrate.pass"
+
+local M = {}
+
+---@class wane.Coverage
+---@field name string      tensor
+---@field experts integer  1: an ordinary matrix
+---@field tokens integer   rows seen, all experts together
+---@field least integer    by the expert that saw the fewest
+---@field unseen integer   experts that saw none: their importance is 1 everywhere
+
+local imatrix_options = {
+  context = true, chunks = true, first_chunk = true, threads = true, progress = true, output = true,
+  resume = true, dataset = true, save = true, save_every = true,
+}
+
+-- Which matrices an importance matrix covers: those of the blocks, and the
+-- output when asked for.
+local function covered(names, with_output)
+  local list = {}
+  for _, name in ipairs(names) do
+    if name:find "^blk%." or (with_output and name == "output.weight") then list[#list + 1] = name end
+  end
+  return list
+end
+
+-- Sums and counts of a tap as an importance matrix.
+local function from_tap(tap, info)
+  local entries = {}
+  for i, item in ipairs(tap:items()) do
+    local sums, counts = tap:squares(i), core.imatrix.pack(tap:counts(i))
+    for _, name in ipairs(item.weights) do
+      local have = entries[name]
+      entries[name] = have and {
+        sums = core.imatrix.add(have.sums, sums), counts = core.imatrix.add(have.counts, counts),
+      } or { sums = sums, counts = counts }
+    end
+  end
+  return imatrix.new(entries, info)
+end
+
+--- What each tensor of an importance matrix has seen.
+---@param im wane.Imatrix
+---@return wane.Coverage[]
+function M.coverage(im)
+  local list = {}
+  for _, name in ipairs(im:names()) do
+    local counts = im:counts(name)
+    local c = { name = name, experts = #counts, tokens = 0, least = math.huge, unseen = 0 }
+    for _, n in ipairs(counts) do
+      c.tokens, c.least = c.tokens + n, math.min(c.least, n)
+      if n == 0 then c.unseen = c.unseen + 1 end
+    end
+    list[#list + 1] = c
+  end
+  return list
+end
+
+---@class wane.ImatrixOptions
+---@field context integer?      tokens of a chunk (512)
+---@field chunks integer?       most chunks
+---@field first_chunk integer?  from 1
+---@field threads integer?
+---@field output boolean?       output.weight too
+---@field resume wane.Imatrix|string|nil
+---@field dataset string?       name of the text, for the file
+---@field save string?          file to write
+---@field save_every integer?
+---@field progress (fun(p: table): boolean?)?  return false to cancel
+
+--- Measures the importance of every input channel of every matrix: the sum of
+--- squares of what meets it, as llama.cpp's llama-imatrix does, per expert
+--- for mixtures of experts.
+---
+--- Work can be shared: `first_chunk` and `chunks` choose a piece of the text,
+--- wane.imatrix.merge adds the results. `resume` (a matrix or a file made
+--- from the first chunks of the same text) goes on after its last chunk;
+--- `save` writes a file every `save_every` chunks (default 50) and at the end.
+---@param model wane.Model
+---@param text string|integer[]
+---@param opts? wane.ImatrixOptions
+---@return wane.Imatrix|nil matrix
+---@return wane.Coverage[]|string coverage, or a message
+---@return string? code
+function M.imatrix(model, text, opts)
+  opts = pass.check_options(opts, imatrix_options, "calibrate.imatrix")
+  local n_ctx, before = opts.context or 512, nil
+  local first = opts.first_chunk or 1
+  if opts.resume then
+    local message, code
+    before = opts.resume
+    if type(before) == "string" then
+      before, message, code = imatrix.open(before)
+      if not before then return nil, message, code end
+    end
+    first = first + before.chunks
+  end
+  local most = opts.chunks and math.max(0, opts.chunks - (before and before.chunks or 0))
+  local chunks, message, code = pass.chunks(model, text, n_ctx, first, most)
+  if not chunks then return nil, message, code end
+  local names = covered(pass.matrices(model), opts.output)
+  local info = { datasets = opts.dataset and { opts.dataset } or {}, chunks = 0, chunk_size = n_ctx }
+  local result = before
+  local function take(tap, n)
+    local part = from_tap(tap, { datasets = info.datasets, chunks = n, chunk_size = n_ctx })
+    if not result then
+      result = part
+    else
+      local sum, why, kind = imatrix.merge { result, part }
+      if not sum then return nil, why, kind end
+      sum.datasets = #result.datasets > 0 and result.datasets or part.datasets
+      result = sum
+    end
+    tap:reset()
+    if opts.save then return result:save(opts.save, { overwrite = true }) end
+    return true
+  end
+  if #chunks > 0 then
+    local pending, every = 0, opts.save and opts.save_every or (opts.save and 50 or math.huge)
+    local ok
+    ok, message, code = pass.run({ model }, names, chunks, { squares = true, threads = opts.threads },
+      function(taps, c, is_end)
+        if not is_end then return true end
+        pending = pending + 1
+        if pending >= every or c == #chunks then
+          local fine, why, kind = take(taps[1], pending)
+          if not fine then return false, why, kind end
+          pending = 0
+        end
+        if opts.progress then
+          return opts.progress { done = c, total = #chunks, chunk = first + c - 1 }
+        end
+      end)
+    if not ok then return nil, message, code end
+  end
+  return result, M.coverage(result)
+end
+
+local hessian_options = {
+  context = true, chunks = true, first_chunk = true, threads = true, tensors = true, progress = true,
+}
+
+--- Correlations X^T X of the inputs of matrices: name -> hessian. Memory: one
+--- width x width float matrix per shared input, so `tensors` (names) chooses
+--- what one pass collects. Experts have a list of hessians, one each.
+---@param model wane.Model
+---@param text string|integer[]
+---@param opts? { context: integer?, chunks: integer?, first_chunk: integer?, threads: integer?,
+---  tensors: string[]?, progress: (fun(p: table): boolean?)? }
+---@return table<string, userdata|userdata[]>|nil
+---@return string? message
+---@return string? code
+function M.hessians(model, text, opts)
+  opts = pass.check_options(opts, hessian_options, "calibrate.hessians")
+  local chunks, message, code = pass.chunks(model, text, opts.context or 512, opts.first_chunk, opts.chunks)
+  if not chunks then return nil, message, code end
+  local result, items = {}, nil
+  local ok
+  ok, message, code = pass.run({ model }, opts.tensors or pass.matrices(model), chunks,
+    { rows = true, threads = opts.threads }, function(taps, c, is_end)
+      local tap = taps[1]
+      if not items then
+        items = tap:items()
+        for _, item in ipairs(items) do
+          item.sums = {}
+          for x = 1, item.experts do
+            local h, why, kind = core.calib.hessian(item.width)
+            if not h then return false, why, kind end
+            item.sums[x] = h
+          end
+          for _, name in ipairs(item.weights) do
+            result[name] = item.experts == 1 and item.sums[1] or item.sums
+          end
+        end
+      end
+      for i, item in ipairs(items) do
+        for x = 1, item.experts do
+          local rows = tap:rows(i, x)
+          if rows then
+            item.sums[x]:add(rows)
+            rows:close()
+          end
+        end
+      end
+      if is_end and opts.progress then return opts.progress { done = c, total = #chunks } end
+    end)
+  if not ok then return nil, message, code end
+  return result
+end
+
+-- gptq, awq: their own files, loaded when used.
+return setmetatable(M, {
+  __index = function(t, key)
+    if key ~= "gptq" and key ~= "awq" then return nil end
+    local f = require("wane.calibrate." .. key)
+    rawset(t, key, f)
+    return f
+  end,
+})

@@ -1,0 +1,127 @@
+--- `wane inspect FILE`: metadata and tensors of a GGUF file, or the entries
+-- of an importance matrix. Everything that comes from the file is printed
+-- with control characters escaped.
+local M = { summary = "show what is in a GGUF file" }
+
+function M.describe(p)
+  p:argument("file", "GGUF file (any file of a split), or an importance matrix")
+  p:flag("--meta", "metadata only")
+  p:flag("--tensors", "tensors only")
+  p:option("--key", "print the whole value of one metadata key")
+end
+
+local MAX_SHOWN = 60
+
+local function shorten(text)
+  return #text > MAX_SHOWN and text:sub(1, MAX_SHOWN) .. "..." or text
+end
+
+-- A metadata value on one line; long ones are cut.
+local function shown(value, printable)
+  if type(value) ~= "table" then return printable(shorten(tostring(value))) end
+  local parts = {}
+  for i = 1, math.min(#value, 6) do parts[i] = shown(value[i], printable) end
+  local more = #value > 6 and (", ... (%d in all)"):format(#value) or ""
+  return "[" .. table.concat(parts, ", ") .. more .. "]"
+end
+
+local function show_key(f, key, out, printable)
+  local value = f.meta[key]
+  if value == nil then return nil, ("no key '%s'"):format(key) end
+  if type(value) ~= "table" then
+    out.print(printable(tostring(value)))
+    return true
+  end
+  for _, v in ipairs(value) do
+    out.print(type(v) == "table" and shown(v, printable) or printable(tostring(v)))
+  end
+  return true
+end
+
+local function show_meta(f, out, printable)
+  for _, key in ipairs(f:keys()) do
+    local kind, elem = f:type_of(key)
+    local value = shown(f.meta[key], printable)
+    out.print(("%-8s %s = %s"):format(elem and elem .. "[]" or kind, printable(key), value))
+  end
+end
+
+local function show_tensors(f, out, printable, human)
+  local by_type, order, bytes, values = {}, {}, 0, 0
+  for _, t in ipairs(f.tensors) do
+    out.print(("%-40s %-8s %-20s %10s"):format(printable(t.name), t.type, table.concat(t.shape, " x "),
+      human(t.bytes)))
+    if not by_type[t.type] then
+      by_type[t.type] = 0
+      order[#order + 1] = t.type
+    end
+    by_type[t.type] = by_type[t.type] + 1
+    bytes, values = bytes + t.bytes, values + t.shape[1] * t.n_rows
+  end
+  local parts = {}
+  for i, name in ipairs(order) do parts[i] = ("%d %s"):format(by_type[name], name) end
+  out.print(("%d tensors (%s), %s, %.2f bits per weight"):format(
+    #f.tensors, table.concat(parts, ", "), human(bytes), values > 0 and bytes * 8 / values or 0))
+end
+
+local function as_json(f)
+  local tensors, meta = {}, {}
+  for i, t in ipairs(f.tensors) do
+    tensors[i] = { name = t.name, type = t.type, shape = t.shape, bytes = t.bytes, off = t.off,
+      shard = t.shard }
+  end
+  for i, key in ipairs(f:keys()) do
+    local kind, elem, count = f:type_of(key)
+    meta[i] = { key = key, type = kind, elem = elem, count = count, value = not elem and f.meta[key] or nil }
+  end
+  return { version = f.version, alignment = f.alignment, files = f.shards, meta = meta, tensors = tensors }
+end
+
+local function show_imatrix(im, out, printable)
+  out.print(("importance matrix (%s): %d entries, %d chunks%s"):format(
+    im.format, #im:names(), im.chunks, im.datasets[1] and " of " .. printable(im.datasets[1]) or ""))
+  for _, name in ipairs(im:names()) do
+    local s, msg = im:stats(name)
+    if not s then return nil, msg end
+    out.print(("%-40s %8d values  %.4g to %.4g, mean %.4g, %d zero%s"):format(
+      printable(name), s.n, s.min, s.max, s.mean, s.zeros, s.bad > 0 and (", %d BAD"):format(s.bad) or ""))
+  end
+  return true
+end
+
+-- A GGUF imatrix says so itself; a legacy one is not a GGUF file at all.
+local function try_imatrix(args, out, printable)
+  local im = require("wane.imatrix").open(args.file)
+  if not im then return nil end
+  local ok, msg = show_imatrix(im, out, printable)
+  im:close()
+  return ok, msg
+end
+
+--- Runs the command.
+---@param args table of argparse
+---@param out wane.Out
+---@return true?
+---@return string? message
+function M.run(args, out)
+  local report = require "wane.report"
+  local printable, human = report.printable, require("wane.recipe.plan").human
+  local f, msg = require("wane.gguf").open(args.file)
+  if not f then
+    if try_imatrix(args, out, printable) then return true end
+    return nil, msg
+  end
+  local ok = true
+  if args.key then
+    ok, msg = show_key(f, args.key, out, printable)
+  elseif args.json then
+    out.print(report.json(as_json(f)))
+  else
+    if not args.tensors then show_meta(f, out, printable) end
+    if not args.meta then show_tensors(f, out, printable, human) end
+  end
+  f:close()
+  return ok or nil, msg
+end
+
+return M

@@ -1,0 +1,501 @@
+--- Importance matrices: how much each column of a weight matrix matters,
+-- measured as the mean square of the activations that meet it.
+--
+--     local im = assert(imatrix.open "imatrix.gguf")       -- or a legacy .dat
+--     for _, name in ipairs(im:names()) do print(name, im:stats(name).mean) end
+--     local both = assert(imatrix.merge { im, assert(imatrix.open "more.dat") })
+--     assert(both:save "merged.gguf")
+--
+-- An entry belongs to a tensor (blk.0.ffn_down.weight) and has one vector per
+-- matrix of it: one for ordinary tensors, one per expert for experts. Files
+-- hold sums and counts; `values` are sums / counts, in float32 as llama.cpp
+-- computes them. An expert that was never used gets importance 1 everywhere.
+-- Files are read entry by entry when asked for, so that large matrices need
+-- little memory.
+local core = require "wane.core"
+
+local M = {}
+
+local MAX_ENTRIES = core.limits().MAX_TENSORS
+local MAX_NAME = core.limits().MAX_NAME_BYTES
+
+---@class wane.Imatrix
+---@field format string       "gguf", "dat" or "memory"
+---@field path string?
+---@field datasets string[]   names of the texts it was made from
+---@field chunks integer      chunks of text that were used
+---@field chunk_size integer  tokens in each; 0: not known (legacy files)
+local Imatrix = {}
+Imatrix.__index = Imatrix
+Imatrix.__metatable = "wane.imatrix"
+
+---@class wane.ImportanceStats
+---@field n integer
+---@field min number
+---@field max number
+---@field mean number
+---@field zeros integer     values that are 0
+---@field bad integer       values that are negative or not finite
+
+-- An entry: { n = values, matrices = , sums = function -> bytes, counts = bytes or number }
+local function make(fields)
+  table.sort(fields.order)
+  return setmetatable(fields, Imatrix)
+end
+
+-- Names go into messages with control characters escaped.
+local function shown(name)
+  return (name:gsub("[^\32-\126]", function(c) return ("\\x%02x"):format(c:byte()) end))
+end
+
+-- GGUF -----------------------------------------------------------------------
+
+local function meta_value(g, key)
+  local i = g:find_kv(key)
+  if not i then return nil end
+  local _, _, value = g:kv(i)
+  return value
+end
+
+local function reader(g, i, bytes)
+  return function() return g:read(i, 0, bytes) end
+end
+
+local function add_gguf_entry(im, g, name, sums_at, counts_at)
+  local s, c = g:tensor(sums_at), g:tensor(counts_at)
+  if s.type ~= "f32" or c.type ~= "f32" then
+    return nil, ("entry %s: sums and counts must be f32"):format(shown(name))
+  end
+  local n, matrices = s.bytes / 4, c.bytes / 4
+  if n % matrices ~= 0 then
+    return nil, ("entry %s: %d sums do not divide by %d counts"):format(shown(name), n, matrices)
+  end
+  local counts, msg, code = g:read(counts_at, 0, c.bytes)
+  if not counts then return nil, msg, code end
+  im.entries[name] = { n = n, matrices = matrices, counts = counts, sums = reader(g, sums_at, s.bytes) }
+  im.order[#im.order + 1] = name
+  return true
+end
+
+local function from_gguf(g, path)
+  local im = {
+    format = "gguf", path = path, entries = {}, order = {}, _g = g,
+    datasets = meta_value(g, "imatrix.datasets"),
+    chunks = tonumber(meta_value(g, "imatrix.chunk_count")) or 0,
+    chunk_size = tonumber(meta_value(g, "imatrix.chunk_size")) or 0,
+  }
+  if type(im.datasets) ~= "table" then im.datasets = {} end
+  local sums, counts, names = {}, {}, {}
+  local n_tensors = g:info().n_tensors
+  for i = 1, n_tensors do
+    local name = g:tensor(i).name
+    local base = name:match "^(.*)%.in_sum2$"
+    if base then
+      sums[base] = i
+      names[#names + 1] = base
+    else
+      base = name:match "^(.*)%.counts$"
+      if base then counts[base] = i end
+    end
+  end
+  if #names == 0 then return nil, path .. ": holds no importance data", "EFORMAT" end
+  for base in pairs(counts) do
+    if not sums[base] then
+      return nil, ("%s: entry %s has counts but no sums"):format(path, shown(base)), "EFORMAT"
+    end
+  end
+  for _, base in ipairs(names) do
+    if not counts[base] then
+      return nil, ("%s: entry %s has sums but no counts"):format(path, shown(base)), "EFORMAT"
+    end
+    local ok, msg, code = add_gguf_entry(im, g, base, sums[base], counts[base])
+    if not ok then return nil, code and msg or path .. ": " .. msg, code or "EFORMAT" end
+  end
+  return make(im)
+end
+
+-- The legacy format ------------------------------------------------------------
+--   i32 entries; each: i32 length, name, i32 calls, i32 n, n float32 (means
+--   times calls); then, if the file goes on: i32 chunks, i32 length, dataset
+
+local function i32_at(s)
+  if not s or #s < 4 then return nil end
+  local a, b, c, d = s:byte(1, 4)
+  local v = a + b * 256 + c * 65536 + d * 16777216
+  return v >= 2147483648 and v - 4294967296 or v
+end
+
+local function read_i32(f) return i32_at(f:read(4)) end
+
+local function slice_reader(path, off, bytes)
+  return function()
+    local f, msg = io.open(path, "rb")
+    if not f then return nil, tostring(msg), "ENOENT" end
+    f:seek("set", off)
+    local s = f:read(bytes)
+    f:close()
+    if not s or #s ~= bytes then return nil, path .. ": the file changed", "ECHANGED" end
+    return s
+  end
+end
+
+local function read_legacy_entry(f, im, path, file_bytes, k)
+  local where = ("%s: entry %d: "):format(path, k)
+  local len = read_i32(f)
+  if not len then return nil, where .. "the file ends early", "ETRUNC" end
+  if len < 1 or len > MAX_NAME then return nil, where .. ("name of %d bytes"):format(len), "ELIMIT" end
+  local name, calls = f:read(len), read_i32(f)
+  local n = calls and read_i32(f)
+  if not n or not name or #name ~= len then return nil, where .. "the file ends early", "ETRUNC" end
+  name = name:match "^[^%z]*"
+  if n < 1 then return nil, where .. ("%d values"):format(n), "EFORMAT" end
+  local off = f:seek()
+  if n * 4 > file_bytes - off then
+    return nil, where .. ("%d values, but the file ends early"):format(n), "ETRUNC"
+  end
+  if im.entries[name] then return nil, where .. shown(name) .. " appears twice", "EFORMAT" end
+  f:seek("cur", n * 4)
+  im.entries[name] = { n = n, matrices = 1, counts = calls, sums = slice_reader(path, off, n * 4),
+    legacy = true }
+  im.order[#im.order + 1] = name
+  return true
+end
+
+local function read_legacy(f, path)
+  local im = { format = "dat", path = path, entries = {}, order = {}, datasets = {}, chunks = 0,
+    chunk_size = 0 }
+  local file_bytes = f:seek "end"
+  f:seek "set"
+  local n = read_i32(f)
+  if not n or n < 1 then return nil, path .. ": neither a GGUF nor a legacy importance matrix", "EFORMAT" end
+  if n > MAX_ENTRIES then return nil, ("%s: %d entries"):format(path, n), "ELIMIT" end
+  for k = 1, n do
+    local ok, msg, code = read_legacy_entry(f, im, path, file_bytes, k)
+    if not ok then return nil, msg, code end
+  end
+  im.chunks = read_i32(f) or 0
+  local len = read_i32(f)
+  if len and len > 0 and len <= 65535 then im.datasets[1] = f:read(len) end
+  return make(im)
+end
+
+--- Opens an importance matrix in either format.
+---@param path string
+---@return wane.Imatrix?
+---@return string? message
+---@return string? code
+function M.open(path)
+  if type(path) ~= "string" then error("wane: imatrix.open wants a path", 2) end
+  local g, msg, code = core.gguf.open(path)
+  if g then
+    local im, why, kind = from_gguf(g, path)
+    if not im then g:close() end
+    return im, why, kind
+  end
+  -- GGUF says no: broken, or the legacy format, which has no magic number
+  if code ~= "EFORMAT" and code ~= "ETRUNC" then return nil, msg, code end
+  local f = io.open(path, "rb")
+  if not f then return nil, msg, code end
+  local magic = f:read(4)
+  if magic == "GGUF" then
+    f:close()
+    return nil, msg, code
+  end
+  local im, why, kind = read_legacy(f, path)
+  f:close()
+  return im, why, kind
+end
+
+-- In memory -----------------------------------------------------------------------
+
+local function packed(v, what)
+  if type(v) == "table" then return core.imatrix.pack(v) end
+  if type(v) == "string" and #v % 4 == 0 and #v > 0 then return v end
+  error(("wane: imatrix: %s wants a list of numbers or packed float32"):format(what), 3)
+end
+
+--- Makes a matrix from sums and counts (as calibration collects them), or
+-- from finished values.
+---@param entries table<string, table|string>  { sums =, counts = } or values, by tensor name
+---@param info { datasets: string[]?, chunks: integer?, chunk_size: integer? }?
+---@return wane.Imatrix
+function M.new(entries, info)
+  info = info or {}
+  local im = {
+    format = "memory", entries = {}, order = {}, datasets = info.datasets or {},
+    chunks = info.chunks or 0, chunk_size = info.chunk_size or 0,
+  }
+  for name, e in pairs(entries) do -- make() sorts
+    local sums, counts
+    if type(e) == "table" and e.sums then
+      sums, counts = packed(e.sums, name), packed(e.counts, name .. ".counts")
+    else
+      sums, counts = packed(e, name), core.imatrix.pack { 1 }
+    end
+    if (#sums / #counts) % 1 ~= 0 then
+      error(("wane: imatrix: %s: sums do not divide by counts"):format(name), 2)
+    end
+    im.entries[name] = {
+      n = #sums / 4, matrices = #counts / 4, counts = counts,
+      sums = function() return sums end,
+    }
+    im.order[#im.order + 1] = name
+  end
+  return make(im)
+end
+
+-- Asking ----------------------------------------------------------------------------
+
+--- Whether a value is an importance matrix.
+function M.is(v) return getmetatable(v) == "wane.imatrix" end
+
+--- Names of all entries, sorted.
+---@return string[]
+function Imatrix:names()
+  local list = {}
+  for i, name in ipairs(self.order) do list[i] = name end
+  return list
+end
+
+--- How many values the entry of a tensor has; nil: there is none.
+---@param name string
+---@return integer?
+function Imatrix:width(name)
+  local e = self.entries[name]
+  return e and e.n
+end
+
+--- Importance of a tensor's columns as packed float32: sums / counts.
+---@param name string
+---@return string? bytes
+---@return string? message
+---@return string? code
+function Imatrix:values(name)
+  local e = self.entries[name]
+  if not e then return nil, ("no importance for %s"):format(shown(name)), "ENOENT" end
+  local sums, msg, code = e.sums()
+  if not sums then return nil, msg, code end
+  if e.legacy and e.counts <= 0 then return sums end
+  return core.imatrix.mean(sums, e.counts)
+end
+
+--- Rows (tokens) that each matrix of an entry has seen: one number, or one per
+-- expert. Legacy files say how many chunks, in which the tokens are unknown.
+---@param name string
+---@return integer[]?
+function Imatrix:counts(name)
+  local e = self.entries[name]
+  if not e then return nil end
+  return type(e.counts) == "number" and { e.counts } or core.imatrix.floats(e.counts)
+end
+
+--- Minimum, maximum, mean, zeros of a tensor's importance.
+---@param name string
+---@return wane.ImportanceStats?
+---@return string? message
+---@return string? code
+function Imatrix:stats(name)
+  local values, msg, code = self:values(name)
+  if not values then return nil, msg, code end
+  return core.imatrix.stats(values)
+end
+
+--- Keeps only entries whose name contains one of `include`, or none of
+-- `exclude` (plain text, as llama-quantize's --include-weights).
+---@return wane.Imatrix a new matrix that shares the data
+function Imatrix:filter(include, exclude)
+  local im = {}
+  for k, v in pairs(self) do im[k] = v end
+  im.order, im.entries = {}, {}
+  local function any(name, list)
+    for _, part in ipairs(list) do
+      if name:find(part, 1, true) then return true end
+    end
+    return false
+  end
+  for _, name in ipairs(self.order) do
+    if (not include or any(name, include)) and not (exclude and any(name, exclude)) then
+      im.entries[name] = self.entries[name]
+      im.order[#im.order + 1] = name
+    end
+  end
+  return setmetatable(im, Imatrix)
+end
+
+local function count_list(e)
+  return type(e.counts) == "number" and { e.counts } or core.imatrix.floats(e.counts)
+end
+
+-- Counts must be finite and not negative; 0 marks an expert without data.
+local function check_counts(self, name, e, unused)
+  for m, count in ipairs(count_list(e)) do
+    if count ~= count or count < 0 or count == math.huge then
+      return nil, ("%s: entry %s: count %d is %s"):format(self.path or "imatrix", shown(name), m,
+        tostring(count)), "EFORMAT"
+    end
+    if count == 0 then unused[name] = (unused[name] or 0) + 1 end
+  end
+  return true
+end
+
+--- Checks every value and names what is wrong. Also digests all of it.
+---@return string? digest  32 hex digits over all names and values
+---@return string|table message, or on success: experts without data by entry
+---@return string? code
+function Imatrix:check()
+  local state, unused = nil, {}
+  for _, name in ipairs(self.order) do
+    local e = self.entries[name]
+    local ok, why, kind = check_counts(self, name, e, unused)
+    if not ok then return nil, why, kind end
+    local values, msg, code = self:values(name)
+    if not values then return nil, msg, code end
+    local s = core.imatrix.stats(values)
+    if s.bad > 0 then
+      return nil, ("%s: entry %s: value %d is negative or not finite"):format(
+        self.path or "imatrix", shown(name), s.first_bad), "EFORMAT"
+    end
+    state = core.stream.digest(state, name .. "\0" .. #values .. "\0")
+    state = core.stream.digest(state, values)
+  end
+  return core.stream.digest_hex(state or core.stream.digest(nil, "")), unused
+end
+
+--- Closes the file behind it; values cannot be read afterwards.
+function Imatrix:close()
+  if self._g then self._g:close() end
+  return true
+end
+
+-- Merging and writing ------------------------------------------------------------------
+
+-- Sums and counts of an entry in units of tokens. A legacy entry counts calls
+-- of chunk_size tokens each.
+local function raw(e, unit)
+  local sums, msg, code = e.sums()
+  if not sums then return nil, msg, code end
+  if not e.legacy then return sums, e.counts end
+  return core.imatrix.scale(sums, unit), core.imatrix.pack { e.counts * unit }
+end
+
+--- Adds up several matrices of the same model.
+---@param list wane.Imatrix[]
+---@return wane.Imatrix?
+---@return string? message
+---@return string? code
+function M.merge(list)
+  local unit, entries, info = 1, {}, { datasets = {}, chunks = 0, chunk_size = 0 }
+  for _, im in ipairs(list) do
+    if not M.is(im) then error("wane: merge wants a list of importance matrices", 2) end
+    if im.chunk_size > 0 then unit, info.chunk_size = im.chunk_size, im.chunk_size end
+  end
+  for _, im in ipairs(list) do
+    info.chunks = info.chunks + im.chunks
+    for _, d in ipairs(im.datasets) do info.datasets[#info.datasets + 1] = d end
+    for _, name in ipairs(im.order) do
+      local sums, counts, code = raw(im.entries[name], unit)
+      if not sums then return nil, counts, code end
+      local have = entries[name]
+      if have and (#have.sums ~= #sums or #have.counts ~= #counts) then
+        return nil, ("%s: entry %s has another shape than in the matrices before"):format(
+          im.path or "imatrix", shown(name)), "EFORMAT"
+      end
+      entries[name] = {
+        sums = have and core.imatrix.add(have.sums, sums) or sums,
+        counts = have and core.imatrix.add(have.counts, counts) or counts,
+      }
+    end
+  end
+  return M.new(entries, info)
+end
+
+local function le32(v)
+  v = v % 4294967296
+  return string.char(v % 256, math.floor(v / 256) % 256, math.floor(v / 65536) % 256,
+    math.floor(v / 16777216))
+end
+
+local function legacy_bytes(self)
+  local parts = { le32(#self.order) }
+  local unit = self.chunk_size > 0 and self.chunk_size or 1
+  for _, name in ipairs(self.order) do
+    local e = self.entries[name]
+    local most = 0
+    for _, c in ipairs(count_list(e)) do most = math.max(most, c) end
+    local calls = e.legacy and e.counts or math.max(1, math.ceil(most / unit))
+    local values, msg, code = self:values(name)
+    if not values then return nil, msg, code end
+    if calls > 0 then values = core.imatrix.scale(values, calls) end
+    parts[#parts + 1] = le32(#name) .. name .. le32(calls) .. le32(e.n) .. values
+  end
+  local dataset = self.datasets[#self.datasets] or ""
+  parts[#parts + 1] = le32(self.chunks) .. le32(#dataset) .. dataset
+  return table.concat(parts)
+end
+
+local function write_gguf(self, path, overwrite)
+  local list = {}
+  local meta, msg, code = core.gguf.meta()
+  if not meta then return nil, msg, code end
+  for _, e in ipairs {
+    { "general.type", "string", "imatrix" }, { "imatrix.datasets", "array", self.datasets, "string" },
+    { "imatrix.chunk_count", "u32", self.chunks }, { "imatrix.chunk_size", "u32", self.chunk_size },
+  } do
+    local ok
+    ok, msg, code = meta:set(e[1], e[2], e[3], e[4])
+    if not ok then return nil, msg, code end
+  end
+  local function shape(a, b) return b > 1 and { a, b } or { a } end
+  for _, name in ipairs(self.order) do
+    local e = self.entries[name]
+    list[#list + 1] = { name = name .. ".in_sum2", type = "f32", shape = shape(e.n / e.matrices, e.matrices) }
+    list[#list + 1] = { name = name .. ".counts", type = "f32", shape = shape(1, e.matrices) }
+  end
+  local layout
+  layout, msg, code = core.gguf.layout(meta, list)
+  meta:close()
+  if not layout then return nil, msg, code end
+  local w
+  local inputs = self._g and { self._g } or nil
+  w, msg, code = core.gguf.writer(layout, 1, path, { overwrite = overwrite, inputs = inputs })
+  layout:close()
+  if not w then return nil, msg, code end
+  for _, name in ipairs(self.order) do
+    local sums, counts, kind = raw(self.entries[name], self.chunk_size > 0 and self.chunk_size or 1)
+    local ok
+    if not sums then
+      w:abort()
+      return nil, counts, kind
+    end
+    ok, msg, code = w:put(sums)
+    if ok then ok, msg, code = w:put(counts) end
+    if not ok then
+      w:abort()
+      return nil, msg, code
+    end
+  end
+  return w:commit()
+end
+
+--- Writes the matrix; crash-safe.
+---@param path string
+---@param opts { format: "gguf"|"dat"|nil, overwrite: boolean? }?
+---@return true?
+---@return string? message
+---@return string? code
+function Imatrix:save(path, opts)
+  opts = opts or {}
+  for key in pairs(opts) do
+    if key ~= "format" and key ~= "overwrite" then
+      error(("wane: imatrix: unknown option '%s'"):format(tostring(key)), 2)
+    end
+  end
+  local format = opts.format or (path:find "%.dat$" and "dat" or "gguf")
+  if format == "gguf" then return write_gguf(self, path, opts.overwrite) end
+  if format ~= "dat" then error("wane: imatrix: want format 'gguf' or 'dat'", 2) end
+  local bytes, msg, code = legacy_bytes(self)
+  if not bytes then return nil, msg, code end
+  return core.imatrix.save(path, bytes, opts.overwrite)
+end
+
+return M

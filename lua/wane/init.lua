@@ -1,0 +1,59 @@
+--- wane: load, shrink, judge and run GGUF language models from Lua.
+---
+---     local wane = require "wane"
+---     local m = assert(wane.load "model.gguf")
+---     for text in m:generate "Once upon a time" do io.write(text) end
+---
+--- Modules load when first used: `wane.quant`, `wane.eval`, ... What the world
+--- does wrong (files, disks) comes back as nil, message, code; misuse raises.
+---@class wane
+---@field gguf table        wane.gguf: files
+---@field quant table       wane.quant: block formats
+---@field recipe table|fun(...): table   wane.recipe: which type for which tensor
+---@field quantize fun(opts: table): table?, string?, string?
+---@field eval table        wane.eval: perplexity and divergence
+---@field imatrix table     wane.imatrix: importance matrices
+local wane = { version = "0.1.0" }
+
+--- name -> module, and the field of it that `wane.name` is
+local parts = {
+  gguf = { "wane.gguf" },
+  quant = { "wane.quant" },
+  recipe = { "wane.recipe" },
+  imatrix = { "wane.imatrix" },
+  eval = { "wane.eval" },
+  calibrate = { "wane.calibrate" },
+  fit = { "wane.fit" },
+  explain = { "wane.explain" },
+  vocab = { "wane.vocab" },
+  report = { "wane.report" },
+  quantize = { "wane.quantize" },
+  verify = { "wane.provenance", "verify" },
+  load = { "wane.model", "load" },
+}
+
+--- The limits on what comes from outside (HARDENING): name -> number.
+---@return table<string, integer>
+function wane.limits() return require("wane.core").limits() end
+
+--- The machine: instruction sets in force and available, name, threads.
+---@return table
+function wane.cpu() return require("wane.core").cpu() end
+
+--- Live memory of the library, by owner.
+---@return table
+function wane.memory() return require("wane.core").memory() end
+
+--- Starts a new measurement of the peak that wane.memory() reports.
+function wane.reset_peak() require("wane.core").reset_peak() end
+
+return setmetatable(wane, {
+  __index = function(t, name)
+    local part = parts[name]
+    if not part then return nil end
+    local value = require(part[1])
+    if part[2] then value = value[part[2]] end
+    rawset(t, name, value)
+    return value
+  end,
+})

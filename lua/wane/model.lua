@@ -1,0 +1,257 @@
+--- Loaded models and contexts: `wane.load` and what it returns.
+--
+--   local m = assert(wane.load("model.gguf", { context = 4096, threads = 4 }))
+--   local ctx = m:context { kv = "f32" }
+--   local logits = assert(ctx:eval(tokens))     -- of the token after the last
+local M = {}
+
+local core = require "wane.core"
+local arch = require "wane.arch"
+local graph = require "wane.arch.graph"
+local hparams = require "wane.arch.hparams"
+local vocabs = require "wane.vocab"
+
+---@class wane.Model
+---@field hp table hyper-parameters of the file
+---@field vocab wane.Vocab|nil its tokenizer; nil: vocab_error says why
+local Model = {}
+Model.__index = Model
+
+---@class wane.Context
+local Context = {}
+Context.__index = Context
+
+local LOAD = {
+  context = true, threads = true, batch = true, kv = true, map = true, max_bytes = true, fuse = true,
+  replace = true,
+}
+local CONTEXT = {
+  context = true, threads = true, batch = true, kv = true, sequences = true, outputs = true, max_bytes = true,
+}
+
+local function check_options(opts, known, where)
+  if opts ~= nil and type(opts) ~= "table" then error(where .. ": options are a table", 3) end
+  for key in pairs(opts or {}) do
+    if not known[key] then error(("%s: unknown option '%s'"):format(where, tostring(key)), 3) end
+  end
+  return opts or {}
+end
+
+-- Names of tensors that the program does not use, in file order.
+local function unused(g, used)
+  local list = {}
+  for i = 1, g:info().n_tensors do
+    local name = g:tensor(i).name
+    if not used[name] then list[#list + 1] = name end
+  end
+  return list
+end
+
+-- The vocabulary, when the file has one. A kind that wane does not know leaves
+-- the model usable with token ids; a broken one is an error.
+local function vocab_of(g)
+  if not g:find_kv "tokenizer.ggml.model" then return nil end
+  local v, msg, code = vocabs.of(g)
+  if v or code == "EUNSUP" then return v, msg end
+  error({ code = code, msg = msg, named = true }, 0)
+end
+
+-- What contexts may want to know later: the options without their data.
+local function kept(opts)
+  local o = {}
+  for key, value in pairs(opts) do
+    if key ~= "replace" then o[key] = value end
+  end
+  return o
+end
+
+-- Reads, builds and binds; raises hparams.fail tables about the file.
+local function load(g, opts)
+  local name = hparams.architecture(g)
+  local describe = arch.find(name)
+  if not describe then hparams.fail("EUNSUP", "unknown architecture %q", name:sub(1, 64)) end
+  local hp = hparams.read(g)
+  local prog, used = graph.build(g, describe, hp)
+  local vocab, vocab_error = vocab_of(g)
+  local fuse = opts.fuse
+  if fuse == nil then fuse = os.getenv "WANE_FUSE" ~= "0" end
+  local handle, msg, code = core.model.load(g, prog,
+    { map = opts.map ~= false, fuse = fuse, max_bytes = opts.max_bytes, n_ctx = hp.context_length,
+      replace = opts.replace },
+    vocab and vocab.handle)
+  if not handle then error({ code = code, msg = msg, named = true }, 0) end
+  return {
+    handle = handle, gguf = g, prog = prog, hp = hp, opts = kept(opts), vocab = vocab, vocab_error = vocab_error,
+    unused = unused(g, used),
+  }
+end
+
+--- Loads a model.
+---@param path string a GGUF file, or any file of a split one
+---@param opts table|nil context, threads, batch, kv: defaults for contexts;
+--- map = false: read weights into memory instead of mapping the file;
+--- max_bytes: refuse larger weights; fuse = false: one operation a stage;
+--- replace = { [tensor name] = buffer or blocks }: data to use instead of the
+--- file's (core.quant buffers and blocks; copied)
+---@return wane.Model|nil model
+---@return string|nil message
+---@return string|nil code
+function M.load(path, opts)
+  opts = check_options(opts, LOAD, "wane.load")
+  local g, msg, code = core.gguf.open(path)
+  if not g then return nil, msg, code end
+  local ok, m = pcall(load, g, opts)
+  if ok then return setmetatable(m, Model) end
+  g:close()
+  if type(m) ~= "table" then error(m, 0) end
+  return nil, m.named and m.msg or path .. ": " .. m.msg, m.code
+end
+
+--- The same model with other data for some tensors: a list of { tensor name,
+--- type, bytes }. Shares the file, the program and the tokenizer, so it is
+--- cheap; it must not outlive this model's close.
+---@param stand_ins table[]
+---@return wane.Model|nil model
+---@return string|nil message
+---@return string|nil code
+function Model:variant(stand_ins)
+  local o = self.opts
+  local handle, msg, code = core.model.load(self.gguf, self.prog,
+    { map = o.map ~= false, n_ctx = self.hp.context_length, stand_ins = stand_ins }, self.vocab and self.vocab.handle)
+  if not handle then return nil, msg, code end
+  return setmetatable({ handle = handle, gguf = self.gguf, prog = self.prog, hp = self.hp, opts = o,
+    unused = self.unused, vocab = self.vocab, shared = true }, Model)
+end
+
+--- Facts: what the file is, what it takes, whether it is mapped.
+---@return table
+function Model:info()
+  local info = self.handle:info()
+  info.architecture = self.hp.architecture
+  info.unused = self.unused
+  info.path = self.gguf:info().path
+  return info
+end
+
+--- The program as text, one line an operation.
+function Model:program()
+  return table.concat(self.prog:lines(), "\n")
+end
+
+-- Options of the Lua face as the core names them.
+local function core_options(model, opts)
+  local d = model.opts
+  local kv = opts.kv or d.kv or "f16"
+  if type(kv) == "string" then kv = { k = kv, v = kv } end
+  return {
+    n_ctx = opts.context or d.context, n_batch = opts.batch or d.batch, n_seq = opts.sequences,
+    n_out = opts.outputs, threads = opts.threads or d.threads, type_k = kv.k, type_v = kv.v,
+    max_bytes = opts.max_bytes,
+  }
+end
+
+--- A context: the state of one or more sequences.
+---@param opts table|nil context (tokens), sequences, batch (tokens a step),
+--- outputs (wanted rows a step), threads, kv ("f16", "f32", ... or { k =, v = }), max_bytes
+---@return wane.Context|nil, string|nil, string|nil
+function Model:context(opts)
+  opts = check_options(opts, CONTEXT, "model:context")
+  local handle, msg, code = self.handle:context(core_options(self, opts))
+  if not handle then return nil, msg, code end
+  local info = handle:info()
+  return setmetatable({
+    handle = handle, model = self, n_batch = info.n_batch, n_out = info.n_out,
+    n_vocab = self.handle:info().n_vocab,
+  }, Context)
+end
+
+--- What such a context would take: { cache, buffers } in bytes.
+function Model:estimate(opts)
+  opts = check_options(opts, CONTEXT, "model:estimate")
+  return self.handle:estimate(core_options(self, opts))
+end
+
+--- Generates text piece by piece: wane.generate.stream.
+function Model:generate(prompt, opts) return require("wane.generate").stream(self, prompt, opts) end
+
+--- Generates text in the background: wane.generate.start.
+function Model:start(prompt, opts) return require("wane.generate").start(self, prompt, opts) end
+
+--- A conversation: wane.chat.
+function Model:chat(opts) return require("wane.chat").new(self, opts) end
+
+--- The value of a metadata key of the file, or nil.
+---@param key string
+function Model:meta(key)
+  local i = self.gguf:find_kv(key)
+  return i and (select(3, self.gguf:kv(i)))
+end
+
+--- Closes the model; contexts made from it keep working.
+function Model:close()
+  self.handle:close()
+  if self.shared then return true end
+  self.prog:close()
+  self.gguf:close()
+  return true
+end
+Model.__close = Model.close
+
+-- Calls step on slices of at most n tokens; each(first, last) after each.
+local function slices(tokens, n, step)
+  for first = 1, #tokens, n do
+    local last = math.min(first + n - 1, #tokens)
+    local part = {}
+    for i = first, last do part[#part + 1] = tokens[i] end
+    local ok, msg, code = step(part, last == #tokens)
+    if not ok then return nil, msg, code end
+  end
+  return true
+end
+
+--- Appends tokens to a sequence and returns logits: of the token after the
+--- last one, or, with `all = true`, one row after each token. Long inputs are
+--- cut into batches; the result does not depend on how.
+---@param tokens integer[] ids, from 0
+---@param opts table|nil all, seq (from 1)
+---@return userdata|nil logits float32 buffer, one row of vocabulary size each
+---@return string|nil message
+---@return string|nil code
+function Context:eval(tokens, opts)
+  opts = check_options(opts, { all = true, seq = true }, "ctx:eval")
+  if #tokens == 0 then error("ctx:eval: no tokens", 2) end
+  local h, out, row = self.handle, nil, 1
+  if opts.all then out = core.quant.buffer(#tokens, self.n_vocab) end
+  local n = opts.all and math.min(self.n_batch, self.n_out) or self.n_batch
+  local ok, msg, code = slices(tokens, n, function(part, is_last)
+    local want = opts.all and "all" or is_last and "last" or "none"
+    local done, m, c = h:step(part, { seq = opts.seq, want = want })
+    if done and out then row = row + h:logits_into(out, row) end
+    return done, m, c
+  end)
+  if not ok then return nil, msg, code end
+  return out or h:logits(1)
+end
+
+--- Embeddings of a text for encoder models: the sequence is read anew.
+--- pooling: "none" (a row for each token), "mean", "first", "last"; default
+--- is what the file says.
+function Context:embed(tokens, pooling)
+  local h = self.handle
+  h:truncate(0)
+  local ok, msg, code = h:step(tokens)
+  if not ok then return nil, msg, code end
+  if pooling == nil then pooling = self.model.hp.pooling end
+  if pooling == "none" then return h:logits() end
+  return h:pool(pooling)
+end
+
+-- The plain operations of the core context.
+for _, name in ipairs { "step", "logits", "n_past", "truncate", "copy", "info" } do
+  Context[name] = function(self, ...) return self.handle[name](self.handle, ...) end
+end
+
+function Context:close() return self.handle:close() end
+Context.__close = Context.close
+
+return M

@@ -1,0 +1,322 @@
+--- Formats defined in Lua: the registry, and what encoding with one gives.
+---
+--- Such a format turns each block of a row into a code (any Lua value) and
+--- back. It measures like a built-in one (encode, decode, error, explain); it
+--- has no bytes and no place in a GGUF file.
+local M = {}
+
+local core = require "wane.core"
+local explain = require "wane.quant.explain"
+
+--- A format of one's own.
+---@class wane.CustomFormat
+---@field name string
+---@field block integer?   values per block; nil: the whole row is one block
+---@field bits number?     bits per weight, where known
+local Format = {}
+Format.__index = Format
+Format.__name = "wane.CustomFormat"
+
+local registry = {} -- lower-case name -> format
+
+local builtin = {}
+for _, t in ipairs(core.quant.types()) do builtin[t.name:lower()] = true end
+
+--- The format of this name, or the format itself; nil for anything else.
+---@param x any
+---@return wane.CustomFormat?
+function M.find(x)
+  if type(x) == "string" then return registry[x:lower()] end
+  if type(x) == "table" and getmetatable(x) == Format then return x end
+  return nil
+end
+
+--- All registered formats, by name.
+function M.all()
+  local names, list = {}, {}
+  for name in pairs(registry) do names[#names + 1] = name end
+  table.sort(names)
+  for i, name in ipairs(names) do list[i] = registry[name] end
+  return list
+end
+
+--- Why a format cannot be in a file: nil, message, "EUNSUP".
+---@param format string|wane.CustomFormat
+function M.refuse(format)
+  local f = M.find(format)
+  local why = "format '%s' is defined in Lua: it can be measured, but GGUF has no block type for it;"
+    .. " write a type of wane.quant.types() that has an id"
+  return nil, why:format(f and f.name or tostring(format)), "EUNSUP"
+end
+
+local fields = {
+  name = "string", block = "number", encode = "function", decode = "function",
+  bits = "number", prepare = "function", explain = "function", uses_importance = "boolean",
+}
+
+local function check_definition(def)
+  if type(def) ~= "table" then error("wane: quant.define wants a table", 3) end
+  for key, v in pairs(def) do
+    local want = fields[key]
+    if not want then error(("wane: quant.define: unknown option '%s'"):format(tostring(key)), 3) end
+    if type(v) ~= want then
+      error(("wane: quant.define: %s is a %s, want a %s"):format(key, type(v), want), 3)
+    end
+  end
+  for _, key in ipairs { "name", "encode", "decode" } do
+    if def[key] == nil then error(("wane: quant.define: %s is missing"):format(key), 3) end
+  end
+  if def.name == "" or builtin[def.name:lower()] then
+    error(("wane: quant.define: '%s' is the name of a built-in format"):format(def.name), 3)
+  end
+  local b = def.block
+  if b ~= nil and not (b >= 1 and b == math.floor(b) and b <= 16777216) then
+    error("wane: quant.define: block is not an integer from 1 to 2^24", 3)
+  end
+end
+
+---@class wane.FormatDefinition
+---@field name string
+---@field block integer?
+---@field bits number?
+---@field encode fun(row: number[], importance: number[]?, prepared: any): any
+---@field decode fun(code: any, n: integer, prepared: any): number[]
+---@field prepare? fun(w: userdata, importance: number[]?): any
+---@field explain? fun(code: any, n: integer, prepared: any): number[]?, string[]?
+---@field uses_importance boolean?
+
+--- Defines a format and registers its name (a second definition of a name
+--- replaces the first).
+---
+---   quant.define {
+---     name = "sign", block = 32, bits = 1.5,
+---     encode = function(row)            -- `block` numbers -> any value
+---       local sum = 0
+---       for i = 1, #row do sum = sum + math.abs(row[i]) end
+---       local code = { scale = sum / #row }
+---       for i = 1, #row do code[i] = row[i] < 0 and -1 or 1 end
+---       return code
+---     end,
+---     decode = function(code, n)        -- that value -> n numbers
+---       local out = {}
+---       for i = 1, n do out[i] = code[i] * code.scale end
+---       return out
+---     end,
+---   }
+---   print(w:error("sign").relative)
+---
+--- Without `block` a whole row is one block. `bits` (per weight) is for
+--- reports. encode also gets the importance of its columns (a list, or nil)
+--- and what `prepare(w, importance)` returned for the whole matrix, if given;
+--- decode gets that as third argument. `explain(code, n, prepared)` may return
+--- levels (a list) and notes (a list of lines) for the print-out of a block.
+---@param def wane.FormatDefinition
+---@return wane.CustomFormat
+function M.define(def)
+  check_definition(def)
+  local f = setmetatable({}, Format)
+  for key in pairs(fields) do f["_" .. key] = def[key] end
+  f.name, f.block, f.bits = def.name, def.block, def.bits
+  registry[def.name:lower()] = f
+  return f
+end
+
+--- Forgets a name; true when it was there.
+function M.undefine(name)
+  local key = tostring(name):lower()
+  local was = registry[key] ~= nil
+  registry[key] = nil
+  return was
+end
+
+--- A row of wane.quant.types() for the format.
+---@return wane.Format
+function Format:facts()
+  return {
+    name = self.name, block = self.block, class = "custom", bits = self.bits, encodable = true,
+    needs_importance = false, uses_importance = self._uses_importance or false,
+  }
+end
+
+function Format:__tostring() return "wane.CustomFormat: " .. self.name end
+
+-- ---------------------------------------------------------------------------
+
+--- What encoding with a format of one's own gives; methods as wane.Blocks.
+---@class wane.Coded
+local Coded = {}
+Coded.__index = Coded
+Coded.__name = "wane.Coded"
+
+local function is_finite(x) return x == x and x ~= math.huge and x ~= -math.huge end
+
+--- The row as a list of finite numbers; or nil, message, code.
+local function row_of(w, r, policy)
+  local row = w:rows(r):table()
+  for c = 1, #row do
+    if not is_finite(row[c]) then
+      if policy ~= "zero" then
+        return nil, ("row %d, column %d is %s"):format(r, c, tostring(row[c])), "EDATA"
+      end
+      row[c] = 0
+    end
+  end
+  return row
+end
+
+local function slice(list, from, n)
+  if from == 1 and n == #list then return list end
+  local out = {}
+  for i = 1, n do out[i] = list[from + i - 1] end
+  return out
+end
+
+--- The importance vector as a checked list, or nil; or false, message, code.
+local function importance_list(importance, cols)
+  if importance == nil then return nil end
+  local list = type(importance) == "table" and importance or importance:table()
+  if #list ~= cols then
+    local want = "wane: the importance vector has %d values, want one for each of %d columns"
+    error(want:format(#list, cols), 4)
+  end
+  for c = 1, cols do
+    local v = list[c]
+    if type(v) ~= "number" or not is_finite(v) or v < 0 then
+      local want = "importance %d is %s, want a finite number of at least 0"
+      return false, want:format(c, tostring(v)), "EFORMAT"
+    end
+  end
+  return list
+end
+
+--- Codes of one row, block by block.
+local function encode_row(f, row, block, importance, prepared)
+  local codes = {}
+  for at = 1, #row, block do
+    local weights = importance and slice(importance, at, block)
+    local code = f._encode(slice(row, at, block), weights, prepared)
+    if code == nil then error(("wane: format '%s': encode returned nil"):format(f.name), 4) end
+    codes[#codes + 1] = code
+  end
+  return codes
+end
+
+--- Encodes a buffer; opts as for wane.quant.encode.
+---@param w userdata
+---@param opts? table
+---@return wane.Coded|nil
+---@return string? message
+---@return string? code
+function Format:encode(w, opts)
+  opts = opts or {}
+  local rows, cols = w:shape()
+  local block = self.block or cols
+  if cols % block ~= 0 then
+    local why = "row of %d values is no multiple of %s's block of %d"
+    return nil, why:format(cols, self.name, block), "EFORMAT"
+  end
+  local policy = opts.nonfinite or "error"
+  if policy ~= "error" and policy ~= "zero" then
+    error(("wane: nonfinite is '%s', want 'error' or 'zero'"):format(tostring(policy)), 3)
+  end
+  local importance, msg, code = importance_list(opts.importance, cols)
+  if importance == false then return nil, msg, code end
+  local codes, prepared = {}, nil
+  if self._prepare then prepared = self._prepare(w, importance) end
+  for r = 1, rows do
+    local row, why, what = row_of(w, r, policy)
+    if not row then return nil, why, what end
+    codes[r] = encode_row(self, row, block, importance, prepared)
+  end
+  return setmetatable({ _f = self, _codes = codes, _rows = rows, _cols = cols, _block = block,
+    _prepared = prepared, _source = w }, Coded)
+end
+
+--- The n values of one code, checked.
+local function decode_code(self, code)
+  local f, n = self._f, self._block
+  local values = f._decode(code, n, self._prepared)
+  if type(values) ~= "table" or #values ~= n then
+    error(("wane: format '%s': decode returned %s, want %d numbers"):format(f.name,
+      type(values) == "table" and #values .. " values" or "a " .. type(values), n), 4)
+  end
+  return values
+end
+
+--- Rows first..last (all by default) as a float32 buffer.
+function Coded:decode(first, last)
+  if first == nil then
+    first, last = 1, self._rows
+  else
+    last = last or first
+    if not (first >= 1 and last >= first and last <= self._rows) then
+      error(("wane: rows %s to %s, want 1 to %d"):format(tostring(first), tostring(last), self._rows), 2)
+    end
+  end
+  local out, msg, code = core.quant.buffer(last - first + 1, self._cols)
+  if not out then return nil, msg, code end
+  for r = first, last do
+    local row = {}
+    for _, c in ipairs(self._codes[r]) do
+      for _, v in ipairs(decode_code(self, c)) do row[#row + 1] = v end
+    end
+    out:rows(r - first + 1):set(row)
+  end
+  return out
+end
+
+--- Always nil, message, "EUNSUP": there are no bytes to put into a file.
+function Coded:bytes() return M.refuse(self._f) end
+
+function Coded:type() return self._f.name end
+function Coded:shape() return self._rows, self._cols end
+--- As defined; nil when the definition does not say.
+function Coded:bits_per_weight() return self._f.bits end
+--- Number of blocks (also #q, in Lua 5.4).
+function Coded:count() return self._rows * (self._cols / self._block) end
+Coded.__len = Coded.count
+
+--- As wane.Blocks:error.
+function Coded:error(w, importance)
+  local decoded, msg, code = self:decode()
+  if not decoded then return nil, msg, code end
+  local e = core.quant.distance(w, decoded, importance)
+  decoded:close()
+  return e
+end
+
+--- As wane.Blocks:block: type, block, row, column, n, code, values, and
+--- levels and notes when the format explains itself.
+function Coded:block(i)
+  local per_row = self._cols / self._block
+  if type(i) ~= "number" or i ~= math.floor(i) or i < 1 or i > self:count() then
+    error(("wane: block %s, want an integer from 1 to %d"):format(tostring(i), self:count()), 2)
+  end
+  local row = math.floor((i - 1) / per_row) + 1
+  local k = (i - 1) % per_row + 1
+  local code = self._codes[row][k]
+  local b = {
+    type = self._f.name, block = i, row = row, column = (k - 1) * self._block + 1, n = self._block,
+    code = code, values = decode_code(self, code),
+  }
+  if self._f._explain then b.levels, b.notes = self._f._explain(code, b.n, self._prepared) end
+  return b
+end
+
+--- As wane.Blocks:explain.
+function Coded:explain(i, w)
+  local b = self:block(i)
+  b.n_blocks, b.cols, b.bits_per_weight = self:count(), self._cols, self:bits_per_weight()
+  return explain.block(b, w or self._source)
+end
+
+function Coded:__tostring()
+  return ("wane.Coded: %s, %d x %d"):format(self._f.name, self._rows, self._cols)
+end
+
+function Coded:close()
+  self._codes, self._source = {}, nil
+  return true
+end
+
+return M

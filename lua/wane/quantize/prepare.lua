@@ -1,0 +1,380 @@
+--- What comes before quantizing: checking options, opening the inputs,
+-- planning types, laying out the output. See wane.quantize for the options.
+local core = require "wane.core"
+local describe = require "wane.recipe.describe"
+local imatrix = require "wane.imatrix"
+local planner = require "wane.recipe.plan"
+local provenance = require "wane.provenance"
+local recipes = require "wane.recipe"
+
+local M = {}
+
+local known = {
+  from = "string", to = "string", recipe = "any", imatrix = "any", include = "table", exclude = "table",
+  threads = "number", progress = "function", fallback = "string", nonfinite = "string",
+  dry_run = "boolean", overwrite = "boolean", resume = "boolean", pure = "boolean",
+  output_tensor_type = "string", token_embedding_type = "string", leave_output_tensor = "boolean",
+  tensor_types = "table", only_copy = "boolean", prune_layers = "table", allow_requantize = "boolean",
+  metadata = "table", keep_split = "boolean", split = "number", shard = "table", reuse = "string",
+  provenance = "boolean", tensors = "string",
+}
+
+local function check_options(o)
+  if type(o) ~= "table" then error("wane: quantize wants a table of options", 3) end
+  for key, value in pairs(o) do
+    local want = known[key]
+    if not want then error(("wane: quantize: unknown option '%s'"):format(tostring(key)), 3) end
+    if want ~= "any" and type(value) ~= want then
+      error(("wane: quantize: option '%s' is a %s, want a %s"):format(key, type(value), want), 3)
+    end
+  end
+  if not o.from then error("wane: quantize: option 'from' is missing", 3) end
+  if o.recipe == nil and not o.only_copy then error("wane: quantize: option 'recipe' is missing", 3) end
+  local one_of = (o.keep_split and 1 or 0) + (o.split and 1 or 0) + (o.shard and 1 or 0)
+  if one_of > 1 then error("wane: quantize: keep_split, split and shard exclude each other", 3) end
+  if o.include and o.exclude then error("wane: quantize: include and exclude exclude each other", 3) end
+  if o.nonfinite and o.nonfinite ~= "error" and o.nonfinite ~= "zero" then
+    error("wane: quantize: option 'nonfinite' wants 'error' or 'zero'", 3)
+  end
+end
+
+local function is_count(v) return type(v) == "number" and v >= 1 and v == math.floor(v) end
+
+-- Lists of layers and shard numbers, checked; copies, so that the caller's
+-- tables may change.
+local function check_numbers(o)
+  local prune, seen = {}, {}
+  for _, layer in ipairs(o.prune_layers or {}) do
+    if layer ~= 0
+      and not is_count(layer) then error("wane: quantize: prune_layers wants layer numbers from 0", 3) end
+    if not seen[layer] then prune[#prune + 1], seen[layer] = layer, true end
+  end
+  table.sort(prune)
+  if o.split and not is_count(o.split) then error("wane: quantize: split wants a number of files", 3) end
+  if o.shard then
+    local i, n = o.shard[1], o.shard[2]
+    if not is_count(i) or not is_count(n) or i > n then
+      error("wane: quantize: shard wants { i, n } with i from 1 to n", 3)
+    end
+  end
+  return prune
+end
+
+-- Sources ------------------------------------------------------------------------
+
+local override_types = { integer = "u32", boolean = "bool", string = "string", number = "f32" }
+
+-- { key=, type=, value= } entries with types filled in.
+local function check_metadata(list)
+  local out = {}
+  for i, e in ipairs(list or {}) do
+    if type(e) ~= "table" or type(e.key) ~= "string" or e.value == nil then
+      error(("wane: quantize: metadata[%d] wants { key =, value = [, type =] }"):format(i), 3)
+    end
+    local kind = type(e.value)
+    if kind == "number" and e.value == math.floor(e.value) and e.value >= 0 then kind = "integer" end
+    out[i] = { key = e.key, value = e.value, type = e.type or override_types[kind], elem = e.elem }
+    if not out[i].type then error(("wane: quantize: metadata[%d]: say the type"):format(i), 3) end
+  end
+  return out
+end
+
+-- The metadata as the recipe sees it: the source's, with overrides.
+local function getter(g, overrides)
+  local set = {}
+  for _, e in ipairs(overrides) do set[e.key] = e.value end
+  return function(key)
+    if set[key] ~= nil then return set[key] end
+    local i = g:find_kv(key)
+    if not i then return nil end
+    local _, _, value = g:kv(i)
+    return value
+  end
+end
+
+local function open_source(o, state)
+  local g, msg, code = core.gguf.open(o.from)
+  if not g then return nil, msg, code end
+  local list = {}
+  for i = 1, g:info().n_tensors do list[i] = g:tensor(i) end
+  state.g = g
+  state.get = getter(g, state.overrides)
+  state.model, msg, code = describe.model({ get = state.get, tensors = list },
+    { prune_layers = state.prune, keep_split = o.keep_split })
+  if not state.model then return nil, msg, code end
+  return true
+end
+
+local function open_imatrix(o, state)
+  local im = o.imatrix
+  if im == nil then return true end
+  local msg, code
+  if type(im) == "string" then
+    im, msg, code = imatrix.open(im)
+    if not im then return nil, msg, code end
+    state.owned_imatrix = im
+  elseif type(im) == "table" and not imatrix.is(im) then
+    im = imatrix.new(im)
+  elseif not imatrix.is(im) then
+    error("wane: quantize: option 'imatrix' wants a file, a matrix or values by tensor name", 4)
+  end
+  if o.include or o.exclude then im = im:filter(o.include, o.exclude) end
+  local digest, unused = im:check()
+  if not digest then return nil, unused, "EFORMAT" end
+  state.imatrix, state.imatrix_digest, state.unused_experts = im, digest, unused
+  return true
+end
+
+-- Planning -----------------------------------------------------------------------
+
+local function measure(state)
+  return function(desc, type_name)
+    local values
+    if state.imatrix and state.imatrix:width(desc.source_name) then
+      values = state.imatrix:values(desc.source_name)
+    end
+    return core.stream.measure(state.g, desc.index, type_name, values)
+  end
+end
+
+local function warn_experts(state, plan)
+  local n, first = 0, nil
+  for _, d in ipairs(plan.tensors) do
+    local count = d.importance and state.unused_experts[d.source_name]
+    if count then
+      n, first = n + 1, first or d.source_name
+    end
+  end
+  if n > 0 then
+    plan.warnings[#plan.warnings + 1] = ("%d tensors have experts that the imatrix never saw (%s%s): "
+      .. "their importance is 1 everywhere"):format(n, first, n > 1 and ", ..." or "")
+  end
+end
+
+local function make_plan(o, state)
+  local recipe = o.recipe == nil and recipes.new "F16" or recipes.new(o.recipe)
+  local plan, msg, code = planner.make(state.model, recipe, {
+    imatrix = state.imatrix, measure = measure(state),
+    stats = state.imatrix and function(t)
+      return state.imatrix:width(t.source_name) and state.imatrix:stats(t.source_name) or nil
+    end,
+    pure = o.pure, only_copy = o.only_copy, leave_output_tensor = o.leave_output_tensor,
+    output_tensor_type = o.output_tensor_type, token_embedding_type = o.token_embedding_type,
+    tensor_types = o.tensor_types, fallback = o.fallback, allow_requantize = o.allow_requantize,
+    dry_run = o.dry_run, in_memory = state.in_memory,
+  })
+  if not plan then
+    if code == "EARG" then error("wane: quantize: " .. msg, 0) end
+    return nil, o.from .. ": " .. msg, code
+  end
+  if state.imatrix then warn_experts(state, plan) end
+  return plan
+end
+
+-- Shard numbers -------------------------------------------------------------------
+
+-- Splits tensors into n runs of about equal bytes, each of at least one tensor.
+local function spread(plan, n)
+  local count = #plan.tensors
+  if n > count then return nil, ("%d files for %d tensors"):format(n, count), "EFORMAT" end
+  local before, shard, shards = 0, 1, {}
+  for i, d in ipairs(plan.tensors) do
+    local middle = before + d.bytes / 2
+    local want = math.floor(middle * n / plan.bytes) + 1
+    if want > shard and i > 1 then shard = shard + 1 end
+    -- the rest must still give each file a tensor
+    if count - i < n - shard then shard = n - (count - i) end
+    shards[i] = math.min(shard, n)
+    before = before + d.bytes
+  end
+  return shards
+end
+
+local function kept_shards(plan)
+  local shards, last, number = {}, nil, 0
+  for i, d in ipairs(plan.tensors) do
+    if d.shard ~= last then last, number = d.shard, number + 1 end
+    shards[i] = number
+  end
+  return shards
+end
+
+-- Metadata and layout ----------------------------------------------------------------
+
+-- File type numbers that llama.cpp guesses for files that do not say theirs.
+local guesses = {
+  f32 = 0, f16 = 1, bf16 = 32, q4_0 = 2, q4_1 = 3, q5_0 = 8, q5_1 = 9, q8_0 = 7, q2_K = 10, q3_K = 12,
+  q4_K = 15, q5_K = 17, q6_K = 18, tq1_0 = 36, tq2_0 = 37, iq2_xxs = 19, iq2_xs = 20, iq2_s = 28,
+  iq3_xxs = 23, iq1_s = 24, iq1_m = 31, iq4_nl = 25, iq4_xs = 30, iq3_s = 26, q1_0 = 40, q2_0 = 41,
+}
+
+-- For a copy: what the source says, or the commonest type + 1024 ("guessed").
+local function copied_file_type(state, plan)
+  local own = tonumber(state.get "general.file_type")
+  if own then return own end
+  local n, best = {}, "f32"
+  for _, d in ipairs(plan.tensors) do
+    n[d.from] = (n[d.from] or 0) + 1
+    if n[d.from] > (n[best] or 0) then best = d.from end
+  end
+  return (guesses[best] or 0) + 1024
+end
+
+-- The entries that change, in llama.cpp's order.
+local function changes(o, state, plan)
+  local list = { { key = "general.quantization_version", type = "u32", value = 2 } }
+  local function add(e) list[#list + 1] = e end
+  local file_type = plan.file_type
+  if o.only_copy then file_type = copied_file_type(state, plan) end
+  add { key = "general.file_type", type = file_type and "u32", value = file_type }
+  for _, e in ipairs(state.overrides) do add(e) end
+  if state.model.pruned then
+    add { key = state.model.arch .. ".block_count", type = "u32", value = state.model.pruned }
+  end
+  for _, e in ipairs(o.provenance and state.provenance or {}) do add(e) end
+  return list
+end
+
+-- Changed keys are removed and appended, so that they move to the end.
+local function make_meta(o, state, plan)
+  local meta, msg, code = core.gguf.meta()
+  if not meta then return nil, msg, code end
+  local ok
+  ok, msg, code = meta:copy(state.g, 1)
+  if not ok then return nil, msg, code end
+  for _, e in ipairs(changes(o, state, plan)) do
+    meta:remove(e.key)
+    if e.type then
+      ok, msg, code = meta:set(e.key, e.type, e.value, e.elem)
+      if not ok then return nil, msg, code end
+    end
+  end
+  return meta
+end
+
+local function make_layout(o, state, plan)
+  local meta, msg, code = make_meta(o, state, plan)
+  if not meta then return nil, msg, code end
+  local shards
+  if o.keep_split then
+    shards = kept_shards(plan)
+  elseif o.split or o.shard then
+    shards, msg, code = spread(plan, o.split or o.shard[2])
+    if not shards then return nil, msg, code end
+  end
+  local list = {}
+  for i, d in ipairs(plan.tensors) do
+    list[i] = { name = d.name, type = d.to, shape = d.shape, shard = shards and shards[i] or 1 }
+  end
+  local layout
+  layout, msg, code = core.gguf.layout(meta, list, { by_shard = shards ~= nil })
+  meta:close() -- it holds the source; do not wait for the collector
+  return layout, msg, code
+end
+
+-- Which files of the layout this run writes.
+function M.chosen_files(o, layout)
+  if o.shard then return o.shard[1], 1 end
+  return 1, layout:files()
+end
+
+local function add_sizes(o, state, plan)
+  plan.files, plan.file_bytes = {}, 0
+  local first, n = M.chosen_files(o, state.layout)
+  for k = first, first + n - 1 do
+    local f = state.layout:file(k)
+    local path, msg, code
+    if o.to then
+      path, msg, code = state.layout:path(o.to, k)
+      if not path then return nil, msg, code end
+    end
+    plan.files[#plan.files + 1] = { path = path, bytes = f.bytes, n_tensors = f.n_tensors }
+    plan.file_bytes = plan.file_bytes + f.bytes
+  end
+  return true
+end
+
+--- Closes whatever is still open.
+function M.close_all(state)
+  for _, key in ipairs { "stream", "layout", "g", "reuse", "owned_imatrix" } do
+    local handle = state[key]
+    if handle then handle:close() end
+    state[key] = nil
+  end
+end
+
+-- Opens the inputs and plans.
+local function decide(o, state)
+  local ok, msg, code = open_source(o, state)
+  if not ok then return nil, msg, code end
+  ok, msg, code = open_imatrix(o, state)
+  if not ok then return nil, msg, code end
+  state.plan, msg, code = make_plan(o, state)
+  return state.plan, msg, code
+end
+
+-- Calls steps(); on failure nothing stays open.
+local function guarded(state, steps)
+  local fine, ok, msg, code = pcall(steps)
+  if fine and ok then return state end
+  M.close_all(state)
+  if not fine then error(ok, 0) end
+  return nil, msg, code
+end
+
+--- Opens and plans for a model that stays in memory, where formats defined in
+--- Lua are fine. The caller closes the state.
+---@param o wane.QuantizeOptions
+---@return table? state  g, model, imatrix, plan
+---@return string? message
+---@return string? code
+function M.decide(o)
+  check_options(o)
+  local state = { prune = {}, overrides = {}, in_memory = true }
+  return guarded(state, function() return decide(o, state) end)
+end
+
+-- Tensors that come finished from another file: same name and shape, and the
+-- planned type.
+local function take_tensors(o, state)
+  if not o.tensors then return true end
+  if o.reuse then error("wane: quantize: tensors and reuse exclude each other", 4) end
+  local g, msg, code = core.gguf.open(o.tensors)
+  if not g then return nil, msg, code end
+  state.reuse, state.reused = g, {}
+  for i, d in ipairs(state.plan.tensors) do
+    local at = g:find_tensor(d.source_name)
+    local t = at and g:tensor(at)
+    state.reused[i] = false
+    if t and t.type == d.to and table.concat(t.shape, " ") == table.concat(d.shape, " ") then
+      state.reused[i] = at
+    end
+  end
+  return true
+end
+
+-- Everything up to writing. On failure nothing stays open.
+---@param o wane.QuantizeOptions
+---@return table? state  g, model, imatrix, plan, layout, reuse, reused
+---@return string? message
+---@return string? code
+function M.prepare(o)
+  check_options(o)
+  local state = { prune = check_numbers(o), overrides = check_metadata(o.metadata) }
+  local function steps()
+    local ok, msg, code = decide(o, state)
+    if not ok then return nil, msg, code end
+    if (o.provenance or o.reuse) and not o.dry_run then
+      ok, msg, code = provenance.collect(o, state)
+      if not ok then return nil, msg, code end
+    end
+    ok, msg, code = take_tensors(o, state)
+    if not ok then return nil, msg, code end
+    state.layout, msg, code = make_layout(o, state, state.plan)
+    if not state.layout then return nil, msg, code end
+    return add_sizes(o, state, state.plan)
+  end
+  return guarded(state, steps)
+end
+
+return M

@@ -1,0 +1,231 @@
+--- Tables for people and machines: one table of rows, shown as text,
+--- Markdown, CSV or JSON.
+local M = {}
+
+---@class wane.Table
+---@field columns wane.Column[]
+---@field rows table[]      one table of values per row, keyed by column
+local Table = {}
+Table.__index = Table
+
+---@class wane.Column
+---@field key string        field of the row
+---@field title string      what stands above it
+---@field format? string|fun(v: any): string   how a value is written
+---@field align? "left"|"right"
+
+--- A table with these columns; add rows with `table:add { key = value }`.
+---
+---     local t = report.table { { key = "n", title = "n" } }
+---     t:add { n = 1 };  print(t)
+---@param columns wane.Column[]
+---@return wane.Table
+function M.table(columns) return setmetatable({ columns = columns, rows = {} }, Table) end
+
+---@param row table
+---@return wane.Table self
+function Table:add(row)
+  self.rows[#self.rows + 1] = row
+  return self
+end
+
+local function cell(column, row)
+  local v = row[column.key]
+  if v == nil then return "" end
+  local f = column.format
+  if type(f) == "string" then return f:format(v) end
+  if f then return f(v) end
+  return tostring(v)
+end
+
+local function is_right(column, rows)
+  if column.align then return column.align == "right" end
+  for _, row in ipairs(rows) do
+    if row[column.key] ~= nil then return type(row[column.key]) == "number" end
+  end
+  return false
+end
+
+--- Characters of a UTF-8 string: what a terminal column shows.
+local function width(s)
+  local _, continuation = s:gsub("[\128-\191]", "")
+  return #s - continuation
+end
+
+local function layout(t)
+  local cells, widths = {}, {}
+  for c, column in ipairs(t.columns) do
+    widths[c] = width(column.title)
+  end
+  for r, row in ipairs(t.rows) do
+    cells[r] = {}
+    for c, column in ipairs(t.columns) do
+      cells[r][c] = cell(column, row)
+      widths[c] = math.max(widths[c], width(cells[r][c]))
+    end
+  end
+  return cells, widths
+end
+
+local function pad(s, n, right)
+  local fill = (" "):rep(n - width(s))
+  return right and fill .. s or s .. fill
+end
+
+--- Plain text: columns padded, a rule under the titles.
+---@return string
+function Table:text()
+  local cells, widths = layout(self)
+  local lines, line, rule = {}, {}, {}
+  for c, column in ipairs(self.columns) do
+    line[c] = pad(column.title, widths[c], is_right(column, self.rows))
+    rule[c] = ("-"):rep(widths[c])
+  end
+  lines[1], lines[2] = table.concat(line, "  "), table.concat(rule, "  ")
+  for _, row in ipairs(cells) do
+    for c, column in ipairs(self.columns) do
+      line[c] = pad(row[c], widths[c], is_right(column, self.rows))
+    end
+    lines[#lines + 1] = table.concat(line, "  "):gsub("%s+$", "")
+  end
+  return table.concat(lines, "\n")
+end
+
+--- A Markdown table.
+---@return string
+function Table:markdown()
+  local cells, widths = layout(self)
+  local function row_of(values)
+    local line = {}
+    for c, column in ipairs(self.columns) do
+      line[c] = pad((values[c]:gsub("|", "\\|")), widths[c], is_right(column, self.rows))
+    end
+    return "| " .. table.concat(line, " | ") .. " |"
+  end
+  local titles, rule = {}, {}
+  for c, column in ipairs(self.columns) do
+    titles[c] = column.title
+    rule[c] = ("-"):rep(math.max(3, widths[c]) - 1) .. (is_right(column, self.rows) and ":" or "-")
+  end
+  local lines = { row_of(titles), "| " .. table.concat(rule, " | ") .. " |" }
+  for _, row in ipairs(cells) do
+    lines[#lines + 1] = row_of(row)
+  end
+  return table.concat(lines, "\n")
+end
+
+--- CSV (RFC 4180), raw values: numbers are not rounded for show.
+---@return string
+function Table:csv()
+  local function quote(v)
+    local s = v == nil and "" or type(v) == "number" and ("%.17g"):format(v) or tostring(v)
+    return s:find '[",\r\n]' and '"' .. s:gsub('"', '""') .. '"' or s
+  end
+  local lines, line = {}, {}
+  for c, column in ipairs(self.columns) do
+    line[c] = quote(column.key)
+  end
+  lines[1] = table.concat(line, ",")
+  for _, row in ipairs(self.rows) do
+    for c, column in ipairs(self.columns) do
+      line[c] = quote(row[column.key])
+    end
+    lines[#lines + 1] = table.concat(line, ",")
+  end
+  return table.concat(lines, "\r\n") .. "\r\n"
+end
+
+local escapes = { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t" }
+
+--- One JSON value; keys of maps in sorted order, so that equal tables give
+--- equal text. A table with [1] or nothing at all is a list.
+---@param v any
+---@return string
+function M.json(v)
+  local kind = type(v)
+  if kind == "nil" then return "null" end
+  if kind == "boolean" then return tostring(v) end
+  if kind == "number" then
+    if v ~= v or v == math.huge or v == -math.huge then return "null" end
+    return v == math.floor(v) and math.abs(v) < 2 ^ 53 and ("%d"):format(v) or ("%.17g"):format(v)
+  end
+  if kind == "string" then
+    return '"' .. v:gsub('[%c"\\]', function(c)
+      return escapes[c] or ("\\u%04x"):format(c:byte())
+    end) .. '"'
+  end
+  assert(kind == "table", "no JSON for a " .. kind)
+  local out = {}
+  if v[1] ~= nil or next(v) == nil then
+    for i = 1, #v do
+      out[i] = M.json(v[i])
+    end
+    return "[" .. table.concat(out, ",") .. "]"
+  end
+  local keys = {}
+  for k in pairs(v) do
+    keys[#keys + 1] = tostring(k)
+  end
+  table.sort(keys)
+  for i, k in ipairs(keys) do
+    out[i] = M.json(k) .. ":" .. M.json(v[k])
+  end
+  return "{" .. table.concat(out, ",") .. "}"
+end
+
+--- A list of objects, one per row.
+---@return string
+function Table:json()
+  local list = {}
+  for r, row in ipairs(self.rows) do
+    list[r] = {}
+    for _, column in ipairs(self.columns) do
+      list[r][column.key] = row[column.key]
+    end
+  end
+  return M.json(list)
+end
+
+Table.__tostring = Table.text
+
+--- 4582880 -> "4,582,880"
+---@param n number
+---@return string
+function M.count(n)
+  local s = ("%.0f"):format(n)
+  local sign, digits = s:match "^(-?)(%d+)$"
+  digits = digits:reverse():gsub("(%d%d%d)", "%1,"):reverse():gsub("^,", "")
+  return sign .. digits
+end
+
+--- 4582880 -> "4.4 MiB"
+---@param n number
+---@return string
+function M.bytes(n)
+  local units, u = { "B", "KiB", "MiB", "GiB", "TiB" }, 1
+  while n >= 1024 and u < #units do
+    n, u = n / 1024, u + 1
+  end
+  return (u == 1 and "%.0f %s" or "%.1f %s"):format(n, units[u])
+end
+
+--- 75.2 -> "1:15"
+---@param s number
+---@return string
+function M.seconds(s)
+  if s < 60 then return ("%.1f s"):format(s) end
+  return ("%d:%02d"):format(math.floor(s / 60), math.floor(s % 60))
+end
+
+--- Text from a file made safe for a terminal: control bytes are escaped.
+---@param s string
+---@return string
+function M.printable(s)
+  return (tostring(s):gsub("[%c\127]", function(c)
+    if c == "\n" then return "\\n" end
+    if c == "\t" then return "\\t" end
+    return ("\\x%02x"):format(c:byte())
+  end):gsub("\194[\128-\159]", "?"))
+end
+
+return M

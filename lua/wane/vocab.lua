@@ -1,0 +1,173 @@
+--- Tokenizers: text to token ids and back, exactly as llama.cpp does it.
+---
+---   local vocab = require "wane.vocab"
+---   local v = assert(vocab.open "model.gguf")
+---   local ids = v:encode "Hello world"
+---   print(v:decode(ids), v:piece(ids[1]), v.special.bos, v.n)
+---   local s = v:stream()
+---   for _, id in ipairs(ids) do io.write(s:push(id)) end
+---   io.write(s:finish())
+---
+--- Ids count from 0, as in every model file. Text is any string of bytes:
+--- where a vocabulary works on characters, bytes that are no UTF-8 read as
+--- U+FFFD. Control tokens in a text stay text unless `parse_special` is set.
+local M = {}
+
+local core = require "wane.core"
+
+---@class wane.Special
+---@field bos? integer      @field eos? integer      @field eot? integer
+---@field unk? integer      @field sep? integer      @field pad? integer
+---@field mask? integer     @field nl? integer       @field fim_pre? integer
+---@field fim_suf? integer  @field fim_mid? integer  @field fim_pad? integer
+---@field fim_rep? integer  @field fim_sep? integer
+
+---@class wane.Vocab
+---@field kind string             "bpe", "spm", "wpm", "ugm", "rwkv", "plamo2", "none"
+---@field pre string              name of the pre-tokenizer ("" unless bpe)
+---@field n integer               number of tokens
+---@field special wane.Special    ids that exist
+---@field eog integer[]           ids that end generation
+---@field bos? integer            special.bos, and so for all of special
+---@field add_bos boolean         encode with special = true adds it
+---@field add_eos boolean
+---@field add_sep boolean
+---@field handle userdata         the vocabulary for other parts of wane
+local Vocab = {}
+Vocab.__index = Vocab
+Vocab.__name = "wane.Vocab"
+
+--- Tokens of a text.
+---
+---     local prompt = v:encode("<|user|>Hi", { special = true, parse_special = true })
+---@param text string
+---@param opts? { special?: boolean, parse_special?: boolean } special: add the
+---  tokens that the vocabulary wants around a text (BOS, EOS, ...);
+---  parse_special: texts of control tokens become those tokens. Both off.
+---@return integer[]|nil ids
+---@return string? message
+---@return string? code
+function Vocab:encode(text, opts)
+  return self.handle:encode(text, opts)
+end
+
+--- Text of tokens.
+---
+---     print(v:decode(v:encode "round trip"))
+---@param ids integer[]
+---@param opts? { remove_special?: boolean, unparse_special?: boolean }
+---  remove_special: leave out BOS and EOS at the ends where the vocabulary
+---  adds them; unparse_special: render control tokens. Both off.
+---@return string|nil text
+---@return string? message
+---@return string? code
+function Vocab:decode(ids, opts)
+  return self.handle:decode(ids, opts)
+end
+
+--- The bytes that one token stands for; maybe a part of a character.
+---@param id integer
+---@param special? boolean  render control tokens too
+---@return string
+function Vocab:piece(id, special)
+  return self.handle:piece(id, special)
+end
+
+--- A token's text as the file has it (spaces and bytes in disguise).
+---@param id integer
+---@return string
+function Vocab:text(id)
+  return self.handle:text(id)
+end
+
+--- The token whose text in the file is exactly this.
+---@param text string
+---@return integer|nil
+function Vocab:find(text)
+  return self.handle:find(text)
+end
+
+--- Whether this token ends generation.
+---@param id integer
+---@return boolean
+function Vocab:is_eog(id)
+  return self.handle:is_eog(id)
+end
+
+--- llama.cpp's attribute bits of a token: 1 unknown, 2 unused, 4 normal,
+--- 8 control, 16 user defined, 32 byte, 64 normalized, 128 lstrip,
+--- 256 rstrip, 512 single word.
+---@param id integer
+---@return integer
+function Vocab:attr(id)
+  return self.handle:attr(id)
+end
+
+---@class wane.TokenStream
+---@field push fun(self, id: integer): string   what can be shown now
+---@field finish fun(self): string              the rest, when all is over
+---@field close fun(self)
+
+--- Text token by token: what `push` returns never ends within a UTF-8
+--- character; the missing bytes come with a later token.
+---
+---     local s = v:stream()
+---     for _, id in ipairs(ids) do io.write(s:push(id)) end
+---     io.write(s:finish())
+---@param opts? { special?: boolean } render control tokens too
+---@return wane.TokenStream
+function Vocab:stream(opts)
+  for key in pairs(opts or {}) do
+    if key ~= "special" then error(("wane: stream: unknown option '%s'"):format(tostring(key)), 2) end
+  end
+  return assert(self.handle:stream(opts ~= nil and opts.special == true))
+end
+
+--- Frees the vocabulary now; afterwards its methods raise.
+function Vocab:close()
+  return self.handle:close()
+end
+
+function Vocab:__tostring()
+  return ("wane.Vocab (%s, %d tokens)"):format(self.kind, self.n)
+end
+
+--- The vocabulary of an open file (wane.gguf.open) or of a core handle.
+---@param file wane.File|userdata
+---@return wane.Vocab|nil
+---@return string? message
+---@return string? code
+function M.of(file)
+  local g = type(file) == "table" and file._g or file
+  local handle, message, code = core.vocab.new(g)
+  if not handle then return nil, message, code end
+  local v = handle:info()
+  for name, id in pairs(v.special) do
+    v[name] = id
+  end
+  v.handle = handle
+  return setmetatable(v, Vocab)
+end
+
+--- The vocabulary of a model file.
+---
+---     local v = assert(wane.vocab.open "model.gguf")
+---@param path string
+---@return wane.Vocab|nil
+---@return string? message
+---@return string? code
+function M.open(path)
+  local g, message, code = core.gguf.open(path)
+  if not g then return nil, message, code end
+  local v, why, what = M.of(g)
+  g:close()
+  return v, why, what
+end
+
+--- Names of the pre-tokenizers (`tokenizer.ggml.pre`) that wane knows.
+---@return string[]
+function M.pre_names()
+  return core.vocab.pre_names()
+end
+
+return M

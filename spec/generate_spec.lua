@@ -1,0 +1,151 @@
+local core = require "wane.core"
+local support = require "spec.support"
+local wane = require "wane"
+
+local DEMO = "examples/models/demo-f16.gguf"
+
+local function collect(model, prompt, opts)
+  local parts, stats = {}, nil
+  opts.on_end = function(s) stats = s end
+  for text in model:generate(prompt, opts) do
+    parts[#parts + 1] = text
+  end
+  return table.concat(parts), stats
+end
+
+--- Runs a job to its end, sleeping on nothing but polls.
+local function drain(job)
+  local parts = {}
+  while true do
+    local text, running, code = job:poll()
+    if not text then return table.concat(parts), running, code end
+    parts[#parts + 1] = text
+    if not running and text == "" then return table.concat(parts) end
+  end
+end
+
+describe("generate", function()
+  local model
+  support.check_leaks(function()
+    model = assert(wane.load(DEMO, { context = 256, threads = 2 }))
+  end, function()
+    model:close()
+    model = nil
+  end)
+
+  it("streams text and tells how it ended", function()
+    local text, stats = collect(model, "Once upon a time", { max_tokens = 24, temperature = 0 })
+    assert.equals(24, stats.n_tokens)
+    assert.equals("length", stats.state)
+    assert.equals(text, model.vocab:decode(stats.ids))
+    assert.is_true(stats.n_prompt > 0)
+  end)
+
+  it("repeats itself for a seed, whatever the threads and batches", function()
+    local first = collect(model, "The King", { max_tokens = 24, seed = 11 })
+    assert.equals(first, (collect(model, "The King", { max_tokens = 24, seed = 11 })))
+    local other = assert(wane.load(DEMO, { context = 256, threads = 1, batch = 3 }))
+    assert.equals(first, (collect(other, "The King", { max_tokens = 24, seed = 11 })))
+    other:close()
+    assert.not_equals(first, (collect(model, "The King", { max_tokens = 24, seed = 12 })))
+  end)
+
+  it("ends before a stop string, even across pieces", function()
+    local whole = collect(model, "Once upon a time", { max_tokens = 40, temperature = 0 })
+    local stop = whole:sub(15, 21)
+    local text, stats = collect(model, "Once upon a time", { max_tokens = 40, temperature = 0, stop = stop })
+    assert.equals(whole:sub(1, whole:find(stop, 1, true) - 1), text)
+    assert.equals("stop", stats.state)
+  end)
+
+  it("ends where the context does", function()
+    local _, stats = collect(model, "Once upon a time", { temperature = 0, bias = { [model.vocab.eos] = -math.huge } })
+    assert.equals("context", stats.state)
+    assert.is_true(stats.n_prompt + stats.n_tokens >= 256)
+  end)
+
+  it("ends at the model's own end", function()
+    local _, stats = collect(model, "Once", { max_tokens = 9, temperature = 0, bias = { [model.vocab.eos] = 1e9 } })
+    assert.equals("eog", stats.state)
+    assert.equals(0, stats.n_tokens)
+  end)
+
+  it("emits whole characters only", function()
+    -- byte tokens: force a two-byte character, then an ending
+    local first, second = model.vocab:find "Ã", model.vocab:find "©"
+    assert.truthy(first and second)
+    local sampler = require("wane.generate").sampler(model, { temperature = 0 })
+    sampler:bias(first, 1e6)
+    local ctx = assert(model:context())
+    local gen = assert(core.job.gen(ctx.handle, sampler, model.vocab:encode "x", { max_tokens = 2 }))
+    gen:step() -- the prompt
+    gen:step() -- half a character
+    assert.equals("", gen:take())
+    sampler:bias(first, -2e6)
+    sampler:bias(second, 1e6)
+    gen:step()
+    assert.equals("\195\169", gen:take())
+    gen:close()
+    sampler:close()
+    ctx:close()
+  end)
+
+  it("can be left in the middle", function()
+    local next_piece = model:generate("Once", { max_tokens = 50, seed = 1 })
+    assert.truthy(next_piece())
+    local co = coroutine.wrap(function()
+      for text in model:generate("Once", { max_tokens = 50, seed = 1 }) do
+        coroutine.yield(text)
+      end
+    end)
+    assert.truthy(co())
+  end)
+
+  it("surfaces errors of user code between steps", function()
+    assert.has_error(function()
+      for _ in model:generate("Once", { max_tokens = 50 }) do
+        error "mine"
+      end
+    end)
+    assert.truthy((collect(model, "Once", { max_tokens = 3 })))
+  end)
+
+  it("raises on misuse", function()
+    assert.has_error(function() model:generate("x", { colour = 1 }) end)
+    assert.has_error(function() model:generate({}, {}) end)
+    assert.has_error(function() model:generate({ 1e9 }, {}) end)
+    assert.has_error(function() model:generate(("word "):rep(400), {}) end)
+  end)
+
+  it("runs in the background", function()
+    local whole = collect(model, "Once upon a time", { max_tokens = 30, temperature = 0 })
+    local job = assert(model:start("Once upon a time", { max_tokens = 30, temperature = 0 }))
+    assert.is_true(job:fd() >= 0)
+    assert.equals(whole, (drain(job)))
+    assert.equals("length", job:stats().state)
+    assert.equals(30, job:stats().n_tokens)
+    job:close()
+    assert.has_error(function() job:poll() end, "wane: job is closed")
+  end)
+
+  it("keeps its context for itself while it runs", function()
+    local ctx = assert(model:context())
+    local job = assert(model:start("Once upon a time", { context = ctx, max_tokens = 100, temperature = 0 }))
+    local _, message, code = model:start("x", { context = ctx })
+    local busy = code == "EBUSY" or not select(2, job:poll())
+    assert.is_true(busy, tostring(message))
+    job:cancel()
+    local _, why, kind = drain(job)
+    assert.is_true(kind == "ECANCEL" or job:stats().state == "length", tostring(why))
+    job:close()
+    assert.truthy(ctx:eval { 1, 2, 3 })
+    ctx:close()
+  end)
+
+  it("can be dropped while it runs", function()
+    for _ = 1, 5 do
+      assert(model:start("Once", { max_tokens = 200 }))
+      support.collect()
+    end
+  end)
+end)
