@@ -41,10 +41,10 @@ typedef uint16_t (*wn_iq1_nearest_fn)(const wn_iq_grid *grid, uint16_t key,
 uint16_t wn_iq1_nearest(const wn_iq_grid *grid, uint16_t key, const float *x,
                         const float *weight, float scale, const float *levels);
 
-/* Ends the search of sub-block ib of n values: applies the cut to the values
- * x, whose sorted order is order[0..n-1], and moves groups to the grid. */
+/* Ends the search of sub-block ib of n values x: `key` holds, per group of 8,
+ * the levels that the cut gives; moves the groups to the grid. */
 void wn_iq1_settle(const wn_iq_grid *grid, const float *x, const float *weight,
-                   int n, const uint8_t *order, wn_iq1_cut cut,
+                   int n, const uint16_t *key, wn_iq1_cut cut,
                    wn_iq1_nearest_fn nearest, int ib, wn_iq1_super *s);
 
 void wn_iq1_pack_s(const wn_iq1_super *s, wn_block_iq1_s *b);

@@ -29,7 +29,8 @@ WN_VEC float fit_inverse(const float *x, const float *weight, float max) {
   for (int i = 0; i < FIT_N; i++)
     for (int v = 0; v < V; v++) {
       vf xi = vf_set(x[i]);
-      vi l = nearest_level(vf_mul(inverse[v], xi)), byte = vi_and(l, vi_set(255));
+      vi l = nearest_level(vf_mul(inverse[v], xi)),
+         byte = vi_and(l, vi_set(255));
       l = vi_min(l, vi_set(FIT_MAX));
       if (v == 0) l = vi_pick(vm_of_bits(1), byte, l);
       vf diff = vf_sub(xi, vf_mul(scale[v], vi_to_float(l)));
@@ -37,7 +38,8 @@ WN_VEC float fit_inverse(const float *x, const float *weight, float max) {
       sum[v] = vf_add(sum[v], term);
     }
   int best = 0;
-  for (int v = 0; v < V; v++) vf_store(error + LANES * v, sum[v]);
+  for (int v = 0; v < V; v++)
+    vf_store(error + LANES * v, sum[v]);
   for (int t = 1; t < FIT_TRIES; t++)
     if (error[t] < error[best]) best = t;
   return id[best];
@@ -116,7 +118,8 @@ WN_VEC float fit_start(const float *x, const float *weight, float max) {
   fit_levels(fit_inverse(x, weight, max), &f);
   for (int round = 0; round < 5; round++) {
     bool moved = false;
-    for (int i = 0; i < FIT_N; i += LANES) moved |= move_levels(&f, i);
+    for (int i = 0; i < FIT_N; i += LANES)
+      moved |= move_levels(&f, i);
     if (!moved) break;
   }
   return f.sum_ll > 0 ? f.sum_xl / f.sum_ll : 0;

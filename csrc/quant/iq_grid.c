@@ -147,7 +147,8 @@ static void distances(const wn_iq_grid *g, uint32_t key, uint8_t *dist) {
 
 /* Fills the list up to a multiple of 16 and moves *at past it. */
 static void pad_list(book *b, uint16_t *list, uint32_t n, uint32_t *at) {
-  while (n % 16 != 0) list[n++] = list[0];
+  while (n % 16 != 0)
+    list[n++] = list[0];
   *at += n / 16;
   assert(16 * *at <= b->capacity);
 }
@@ -186,7 +187,8 @@ static uint32_t find_core(const wn_iq_grid *g, uint32_t key,
   for (uint32_t j = 0; j < n; j++) {
     offsets o = offsets_of(g, list[j], key);
     bool stays = true;
-    for (uint32_t i = 0; i < n_core && stays; i++) stays = !as_near(kept[i], o);
+    for (uint32_t i = 0; i < n_core && stays; i++)
+      stays = !as_near(kept[i], o);
     if (!stays) continue;
     kept[n_core] = o;
     core[n_core++] = list[j];
@@ -200,7 +202,8 @@ static void list_neighbours(book *b, uint32_t key, uint32_t *at) {
   uint8_t dist[2048];
   bool seen[N_DISTANCES] = {false};
   distances(&b->grid, key, dist);
-  for (int j = 0; j < b->grid.n_points; j++) seen[dist[j]] = true;
+  for (int j = 0; j < b->grid.n_points; j++)
+    seen[dist[j]] = true;
   uint16_t *list = b->near + 16 * *at, core[512];
   uint32_t n = 0;
   for (int d = 0, shell = 0; shell < b->shells && d < N_DISTANCES; d++) {

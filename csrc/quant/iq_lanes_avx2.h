@@ -38,6 +38,11 @@ WN_VEC vf vf_with_low4(vf a, vi i) {
   __m256i high = _mm256_andnot_si256(_mm256_set1_epi32(15), vf_bits(a));
   return vi_as_float(_mm256_or_si256(high, i));
 }
+/* ... the last 2 bits. */
+WN_VEC vf vf_with_low2(vf a, vi i) {
+  __m256i high = _mm256_andnot_si256(_mm256_set1_epi32(3), vf_bits(a));
+  return vi_as_float(_mm256_or_si256(high, i));
+}
 /* The number p[i & 15] for each lane. */
 WN_VEC vi vi_look16_u16(const uint16_t *p, vi i) {
   vi low = _mm256_permutevar8x32_epi32(vi_load_u16(p), i);

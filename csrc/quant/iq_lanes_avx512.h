@@ -38,6 +38,10 @@ WN_VEC void vi_store_u16(uint16_t *p, vi a) {
 WN_VEC vf vf_with_low4(vf a, vi i) {
   return vi_as_float(_mm512_ternarylogic_epi32(vf_bits(a), vi_set(15), i, 0xba));
 }
+/* ... the last 2 bits. */
+WN_VEC vf vf_with_low2(vf a, vi i) {
+  return vi_as_float(_mm512_ternarylogic_epi32(vf_bits(a), vi_set(3), i, 0xba));
+}
 /* The number p[i & 15] for each lane. */
 WN_VEC vi vi_look16_u16(const uint16_t *p, vi i) {
   return _mm512_permutexvar_epi32(i, vi_load_u16(p));

@@ -72,8 +72,8 @@ WN_VEC unsigned lanes_left(int n, int at) {
 }
 
 /* Position of the first of n neighbours at distance `least`, or 0. */
-WN_VEC int position_of(int dims, int bits, const terms *t,
-                       const uint16_t *near, int n, float least) {
+WN_VEC int position_of(int dims, int bits, const terms *t, const uint16_t *near,
+                       int n, float least) {
   for (int at = 0; at < n; at += LANES) {
     vf d = distances(dims, bits, t, vi_load_u16(near + at));
     unsigned hit = vm_bits(vf_eq(d, vf_set(least)));
@@ -178,12 +178,12 @@ WN_VEC vi lowest_line(const lines *l, const uint16_t *near, int n, vf scale,
   vf best = vf_set(3e38f), second = best;
   for (int j = 0; j < n; j += 8)
     WN_UNROLL
-    for (int i = j; i < j + 8; i++) {
-      vf v = vf_fms(scale, vf_set(l->a[i]), vf_set(l->b[i]));
-      v = vf_with_low4(v, vi_set(number[i]));
-      second = vf_min(second, vf_max(v, best));
-      best = vf_min(v, best);
-    }
+  for (int i = j; i < j + 8; i++) {
+    vf v = vf_fms(scale, vf_set(l->a[i]), vf_set(l->b[i]));
+    v = vf_with_low4(v, vi_set(number[i]));
+    second = vf_min(second, vf_max(v, best));
+    best = vf_min(v, best);
+  }
   *sure = vf_lt(vf_fma(best, vf_set(1 + 2e-5f), margin), second);
   return vi_look16_u16(near, vf_bits(best));
 }

@@ -30,11 +30,11 @@ enum { MAX_SUBS = 16, MAX_GROUPS = 64 };
 typedef struct work {
   const wn_iq_grid *grid;
   _Alignas(64) float weight[WN_QK], root[WN_QK], size[WN_QK];
-  _Alignas(64) float weighted[WN_QK];                  /* weight * size */
+  _Alignas(64) float weighted[WN_QK];     /* weight * size */
   int n_live, live[MAX_SUBS];             /* sub-blocks to be searched here */
   float start[MAX_SUBS], reach[MAX_SUBS]; /* first scale; what top maps to */
-  _Alignas(64) float id[MAX_SUBS][MAX_TRIES];          /* the tries, ascending */
-  _Alignas(64) float scale[MAX_SUBS][MAX_TRIES];       /* 1 / id */
+  _Alignas(64) float id[MAX_SUBS][MAX_TRIES];    /* the tries, ascending */
+  _Alignas(64) float scale[MAX_SUBS][MAX_TRIES]; /* 1 / id */
   _Alignas(64) float qx[MAX_SUBS][MAX_TRIES], qq[MAX_SUBS][MAX_TRIES];
   float margin[MAX_GROUPS][2]; /* factors of 1 / s and s, see lowest_line */
   /* Per group: the keys as rounded; whether a value lies at the edge of its
@@ -249,9 +249,9 @@ WN_VEC void find_points(const shape sh, work *w, int g) {
     alone &= alone - 1;
     wn_iq_cell cell = w->grid->cells[w->key[g][t]];
     if (!w->edge[g]) cell = (wn_iq_cell){cell.core, cell.n_core, 0, 0};
-    w->point[g][t] = near_point(sh.dims, sh.bits, w->grid, cell,
-                                w->size + sh.dims * g, w->root + sh.dims * g,
-                                w->scale[g / sh.n_groups][t]);
+    w->point[g][t] =
+        near_point(sh.dims, sh.bits, w->grid, cell, w->size + sh.dims * g,
+                   w->root + sh.dims * g, w->scale[g / sh.n_groups][t]);
   }
 }
 
@@ -261,7 +261,8 @@ WN_VEC void find_points(const shape sh, work *w, int g) {
 WN_VEC void sum_tries(const shape sh, work *w, int ib) {
   const int n_vectors = (2 * sh.tries + LANES) / LANES;
   vf qx[TRY_VECTORS], qq[TRY_VECTORS], odd = odd_numbers(sh.dims);
-  for (int v = 0; v < n_vectors; v++) qx[v] = qq[v] = vf_set(0);
+  for (int v = 0; v < n_vectors; v++)
+    qx[v] = qq[v] = vf_set(0);
   for (int g = sh.n_groups * ib; g < sh.n_groups * (ib + 1); g++)
     for (int v = 0; v < n_vectors; v++) {
       vm off = vm_of_bits(w->off[g] >> LANES * v & ALL_LANES);
@@ -361,9 +362,9 @@ WN_VEC void round_again(const shape sh, const work *w, int ib, unsigned again,
     bool on_grid = cell.n == 0;
     if (!edge) cell = (wn_iq_cell){cell.core, cell.n_core, 0, 0};
     if (on_grid) cell = (wn_iq_cell){0, 1, 0, 0};
-    uint16_t point = near_point(sh.dims, sh.bits, w->grid, cell,
-                                w->size + sh.dims * g, w->root + sh.dims * g,
-                                scale);
+    uint16_t point =
+        near_point(sh.dims, sh.bits, w->grid, cell, w->size + sh.dims * g,
+                   w->root + sh.dims * g, scale);
     if (again >> k & 1) s->key[g] = on_grid ? key : point;
   }
 }
@@ -434,20 +435,22 @@ WN_VEC void search_super(const shape sh, const wn_iq_rule *rule,
   for (int i = 0; i < w->n_live; i++)
     for (int k = 0; k < sh.n_groups; k++)
       find_points(sh, w, sh.n_groups * w->live[i] + k);
-  for (int i = 0; i < w->n_live; i++) sum_tries(sh, w, w->live[i]);
+  for (int i = 0; i < w->n_live; i++)
+    sum_tries(sh, w, w->live[i]);
   for (int from = 0; from < w->n_live; from += LANES) {
     _Alignas(64) int kept[LANES];
     _Alignas(64) float scale[LANES];
     keep_tries(sh, w, from, kept, scale);
     for (int i = 0; i < LANES && from + i < w->n_live; i++)
-      again[from + i] = take_try(sh, rule, w, w->live[from + i], kept[i],
-                                 scale[i], s);
+      again[from + i] =
+          take_try(sh, rule, w, w->live[from + i], kept[i], scale[i], s);
   }
   for (int i = 0; i < w->n_live; i++)
     round_again(sh, w, w->live[i], again[i], s);
   for (int from = 0; from < w->n_live; from += LANES)
     refit(sh, w, from, again, s);
-  for (int i = 0; i < w->n_live; i++) wn_iq_settle(rule, s, w->live[i]);
+  for (int i = 0; i < w->n_live; i++)
+    wn_iq_settle(rule, s, w->live[i]);
 }
 
 WN_VEC void encode_row(const shape sh, int type, const float *src, void *dst,

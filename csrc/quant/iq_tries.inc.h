@@ -31,16 +31,21 @@ WN_VEC unsigned better_tries(const vf *qx, const vf *qq, int n_vectors,
  * first try f above that gap is kept whatever came before: all earlier gains
  * are below the gap, which is far wider than the rounding errors of the test
  * (four roundings, 2.4e-7). And after f nothing below the gap can be kept. So
- * the loop may start at f and look at those above the gap only. Gains near
- * the ends of the float range, where rounding errors are larger, take the
- * whole loop. */
+ * the loop may start at f and look at those above the gap only. Sums near the
+ * ends of the float range, where rounding errors are larger, take the whole
+ * loop. */
 WN_VEC int keep_try(const vf *qx, const vf *qq, int n_vectors, int n,
                     float *scale, float *gain) {
   unsigned all = n == 32 ? ~0u : (1u << n) - 1, near = 0, gap = 0;
   vf top = vf_set(0), g[TRY_VECTORS];
+  unsigned sane = 0;
   for (int v = 0; v < n_vectors; v++) {
     vf s = vf_div(qx[v], qq[v]), none = vf_set(-1);
+    vf square = vf_mul(qx[v], qx[v]);
     g[v] = vf_mul(s, qx[v]);
+    sane |= vm_bits(vm_and(vf_lt(vf_set(1e-28f), square),
+                           vf_lt(square, vf_set(1e28f))))
+            << LANES * v;
     vf_store(scale + LANES * v, s);
     vf_store(gain + LANES * v, g[v]);
     g[v] = vf_pick(vf_lt(vf_set(0), qq[v]), g[v], none);
@@ -55,7 +60,7 @@ WN_VEC int keep_try(const vf *qx, const vf *qq, int n_vectors, int n,
   }
   near &= all;
   gap &= all;
-  if (!(most > 1e-25f && most < 1e25f) || near != gap || near == 0) {
+  if ((all & ~sane) != 0 || near != gap || near == 0) {
     near = all;
     gap = better_tries(qx, qq, n_vectors, 0) & all;
   }
