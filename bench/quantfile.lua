@@ -6,8 +6,10 @@
 --- The source is a model of 430 million random F16 weights (24 layers, 1024
 --- wide, tied embeddings), made once under build/bench. Every run is a process
 --- of its own, so that its peak memory is its own; runs of the two take turns,
---- wane first and last, so that a busy neighbour meets both. Times are medians
---- of the work itself, from opening the source to the finished file.
+--- wane first and last, so that a busy neighbour meets both; one more of wane
+--- on a single thread shows what threads gain. Times are medians
+--- of the work itself, from opening the source to the finished file; the ratio
+--- of processor times stands beside that of times, which neighbours disturb.
 local ffi = require "ffi"
 local core = require "wane.core"
 local gguf = require "wane.gguf"
@@ -167,28 +169,29 @@ function children.peer(from, to, mix, threads, matrix)
   assert(rc == 0 and (kept or true), "llama.cpp failed")
 end
 
---- A run in this process: prints seconds and the peak of its memory in KiB.
+--- A run in this process: prints seconds, processor seconds and the peak
+--- of its memory in KiB.
 local function child(who, from, to, mix, threads, matrix)
   if who == "peer" then peer.open() end
-  local start = core.stream.now()
+  local start, cpu = core.stream.now(), os.clock()
   children[who](from, to, mix, tonumber(threads), matrix)
   local seconds = core.stream.now() - start
   local status = assert(io.open "/proc/self/status")
   local peak = status:read("*a"):match "VmHWM:%s*(%d+)"
   status:close()
-  print(("seconds %.3f peak %s"):format(seconds, peak))
+  print(("seconds %.3f cpu %.3f peak %s"):format(seconds, os.clock() - cpu, peak))
 end
 
---- Runs a child; seconds and bytes of memory.
+--- Runs a child; seconds, bytes of memory, processor seconds.
 local function run(who, from, to, mix, o, matrix)
   os.remove(to)
   local p = io.popen(("luajit bench/quantfile.lua --child %s %s %s %s %d %s"):format(
     who, from, to, mix, o.threads, matrix or ""))
   local said = p:read "*a"
   p:close()
-  local seconds, peak = said:match "seconds (%S+) peak (%d+)"
+  local seconds, cpu, peak = said:match "seconds (%S+) cpu (%S+) peak (%d+)"
   assert(seconds, who .. " failed: " .. said)
-  return tonumber(seconds), tonumber(peak) * 1024
+  return tonumber(seconds), tonumber(peak) * 1024, tonumber(cpu)
 end
 
 -- Comparing -------------------------------------------------------------------
@@ -224,10 +227,11 @@ local function measure(mix, source, n_weights, o)
   if not MIXES[mix] then usage("unknown mix " .. mix) end
   local matrix = MIXES[mix][2] and make_imatrix(o) or nil
   local ours, theirs = "build/bench/wane.gguf", "build/bench/peer.gguf"
-  local a, b, our_peak, peer_peak = {}, {}, 0, 0
+  local a, b, our_peak, peer_peak = { cpu = {} }, { cpu = {} }, 0, 0
   local function turn(who, to, list, peak)
-    local seconds, bytes = run(who, source, to, mix, o, matrix)
+    local seconds, bytes, cpu = run(who, source, to, mix, o, matrix)
     list[#list + 1] = seconds
+    list.cpu[#list.cpu + 1] = cpu
     return math.max(peak, bytes)
   end
   our_peak = turn("wane", ours, a, our_peak)
@@ -235,18 +239,19 @@ local function measure(mix, source, n_weights, o)
     peer_peak = turn("peer", theirs, b, peer_peak)
     our_peak = turn("wane", ours, a, our_peak)
   end
+  local alone = run("wane", source, ours, mix, { threads = 1 }, matrix)
   local same = same_tensors(ours, theirs)
   if not o.keep then os.remove(ours) os.remove(theirs) end
   local t, u = median(a), median(b)
   return {
-    mix = mix .. (matrix and " with importance" or ""), peer = u, wane = t, ratio = u / t,
+    mix = mix .. (matrix and " with importance" or ""), peer = u, wane = t, ratio = u / t, gain = alone / t, cpu_ratio = median(b.cpu) / median(a.cpu),
     rate = n_weights / t * 1e-6, peer_peak = peer_peak / 2 ^ 20, our_peak = our_peak / 2 ^ 20,
     bytes = same and "equal" or "DIFFERENT",
   }, same
 end
 
 if arg[1] == "--child" then
-  child(unpack(arg, 2))
+  child(arg[2], arg[3], arg[4], arg[5], arg[6], arg[7])
   os.exit(0)
 end
 
@@ -258,6 +263,8 @@ local t = report.table {
   { key = "peer", title = "llama.cpp s", format = "%.1f" },
   { key = "wane", title = "wane s", format = "%.1f" },
   { key = "ratio", title = "times", format = "%.1f" },
+  { key = "cpu_ratio", title = "times (CPU)", format = "%.1f" },
+  { key = "gain", title = "threads gain", format = "%.2f" },
   { key = "rate", title = "Mweights/s", format = "%.0f" },
   { key = "peer_peak", title = "llama.cpp MiB", format = "%.0f" },
   { key = "our_peak", title = "wane MiB", format = "%.0f" },
