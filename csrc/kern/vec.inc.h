@@ -340,46 +340,25 @@ static void norm_layer(const float *in, const float *w, const float *b,
   weigh_row(w, b, y, n);
 }
 
-static void rope_normal(const float *cs, const float *x, float *y,
-                        size_t n_rot) {
-  for (size_t j = 0; j < n_rot; j += 2) {
-    float a = x[j], b = x[j + 1];
-    y[j] = a * cs[j] - b * cs[j + 1];
-    y[j + 1] = a * cs[j + 1] + b * cs[j];
-  }
-}
-
-static void rope_neox(const float *cs, const float *x, float *y, size_t n_rot) {
-  for (size_t j = 0; j < n_rot / 2; j++) {
-    float a = x[j], b = x[j + n_rot / 2];
-    y[j] = a * cs[2 * j] - b * cs[2 * j + 1];
-    y[j + n_rot / 2] = a * cs[2 * j + 1] + b * cs[2 * j];
-  }
-}
-
-INLINE float dot(const float *a, const float *b, size_t n) {
-  strip acc = {{{0}}};
-  size_t i = 0;
-  for (; i + STRIP <= n; i += STRIP) {
-    strip u = load(a + i), w = load(b + i);
-    EACH_REG acc.v[r_] += u.v[r_] * w.v[r_];
-  }
-  if (i < n) {
-    strip u = load_n(a + i, n - i), w = load_n(b + i, n - i);
-    EACH_REG acc.v[r_] += u.v[r_] * w.v[r_];
-  }
-  return total(acc);
-}
-
-static void scores(const float *q, const float *k, size_t ldk, size_t n,
-                   size_t width, float factor, float *s) {
-  for (size_t j = 0; j < n; j++)
-    s[j] = factor * dot(q, k + j * ldk, width);
-}
+#include "kern/vec_attend.inc.h"
+#include "kern/vec_rope.inc.h"
 
 static float max(const float *x, size_t n) {
   float m = -INFINITY;
-  for (size_t i = 0; i < n; i++)
+  size_t i = 0;
+  if (n >= STRIP) {
+    strip top = load(x);
+    EACH_REG top.v[r_] = pick(top.v[r_] == top.v[r_], top.v[r_], all(m));
+    for (i = STRIP; i + STRIP <= n; i += STRIP) {
+      strip a = load(x + i);
+      EACH_REG top.v[r_] = pick(a.v[r_] > top.v[r_], a.v[r_], top.v[r_]);
+    }
+    float b[STRIP];
+    store(b, top);
+    for (int k = 0; k < STRIP; k++)
+      if (b[k] > m) m = b[k];
+  }
+  for (; i < n; i++)
     if (x[i] > m) m = x[i];
   return m;
 }
@@ -387,42 +366,6 @@ static float max(const float *x, size_t n) {
 static float exp_sum(float *in, size_t n, float top) {
   MAP1(n, in, in, exp_reg(x - all(top)));
   return sum_of(in, n, false);
-}
-
-static void weigh(const float *p, const float *v, size_t ldv, size_t n,
-                  size_t width, float keep, float *acc) {
-  size_t i = 0;
-  for (; i + STRIP <= width; i += STRIP) {
-    strip a = load(acc + i);
-    EACH_REG a.v[r_] *= all(keep);
-    for (size_t j = 0; j < n; j++) {
-      strip b = load(v + j * ldv + i);
-      EACH_REG a.v[r_] += all(p[j]) * b.v[r_];
-    }
-    store(acc + i, a);
-  }
-  for (; i < width; i++) {
-    float a = acc[i] * keep;
-    for (size_t j = 0; j < n; j++)
-      a += p[j] * v[j * ldv + i];
-    acc[i] = a;
-  }
-}
-
-static void f32_of_f16(const uint16_t *x, float *y, size_t n) {
-  size_t i = 0;
-#ifdef VEC_F16C
-  for (; i + 8 <= n; i += 8)
-    _mm256_storeu_ps(y + i, _mm256_cvtph_ps(_mm_loadu_si128(
-                                (const __m128i *)(const void *)(x + i))));
-#endif
-  for (; i < n; i++)
-    y[i] = wn_f32_of_f16(x[i]);
-}
-
-static void f16_of_f32(const float *x, uint16_t *y, size_t n) {
-  for (size_t i = 0; i < n; i++)
-    y[i] = wn_f16_of_f32(x[i]);
 }
 
 const wn_vec VEC_TABLE = {
@@ -438,9 +381,11 @@ const wn_vec VEC_TABLE = {
     .rope_normal = rope_normal,
     .rope_neox = rope_neox,
     .scores = scores,
+    .scores_f16 = scores_f16,
     .max = max,
     .exp_sum = exp_sum,
     .weigh = weigh,
+    .weigh_f16 = weigh_f16,
     .f32_of_f16 = f32_of_f16,
     .f16_of_f32 = f16_of_f32,
 };
