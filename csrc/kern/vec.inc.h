@@ -72,13 +72,42 @@ INLINE vf pick(vi m, vf a, vf b) {
   return (vf)(((vi)a & m) | ((vi)b & ~m));
 }
 
-/* A NaN stays one. */
+/* The lesser and the greater of x and a bound; a NaN in x stays one: the
+ * instructions return their second operand then. less(x, y, a, b): x < y ? a
+ * : b. */
+#if VEC_BYTES == 64
+INLINE vf at_most(vf x, vf top) {
+  return (vf)_mm512_min_ps((__m512)top, (__m512)x);
+}
+INLINE vf at_least(vf x, vf low) {
+  return (vf)_mm512_max_ps((__m512)low, (__m512)x);
+}
+INLINE vf less(vf x, vf y, vf a, vf b) {
+  __mmask16 m = _mm512_cmp_ps_mask((__m512)x, (__m512)y, _CMP_LT_OQ);
+  return (vf)_mm512_mask_blend_ps(m, (__m512)b, (__m512)a);
+}
+#elif VEC_BYTES == 32
+INLINE vf at_most(vf x, vf top) {
+  return (vf)_mm256_min_ps((__m256)top, (__m256)x);
+}
+INLINE vf at_least(vf x, vf low) {
+  return (vf)_mm256_max_ps((__m256)low, (__m256)x);
+}
+INLINE vf less(vf x, vf y, vf a, vf b) {
+  __m256 m = _mm256_cmp_ps((__m256)x, (__m256)y, _CMP_LT_OQ);
+  return (vf)_mm256_blendv_ps((__m256)b, (__m256)a, m);
+}
+#else
 INLINE vf at_most(vf x, vf top) {
   return pick(x > top, top, x);
 }
 INLINE vf at_least(vf x, vf low) {
   return pick(x < low, low, x);
 }
+INLINE vf less(vf x, vf y, vf a, vf b) {
+  return pick(x < y, a, b);
+}
+#endif
 
 /* Fixed tree: lane i with i + 8, then + 4, + 2, + 1. */
 INLINE float total(strip s) {
@@ -114,8 +143,8 @@ INLINE vf exp_reg(vf x) {
   vf lo = (vf)(vu)((half + 127) << 23);
   vf hi = (vf)(vu)((whole - half + 127) << 23);
   vf y = p * lo * hi;
-  y = pick(x < all(-87.33655f), all(0.0f), y);
-  return pick(x > all(88.72284f), all(INFINITY), y);
+  y = less(x, all(-87.33655f), all(0.0f), y);
+  return less(all(88.72284f), x, all(INFINITY), y);
 }
 
 INLINE vf sigmoid_reg(vf x) {
@@ -351,7 +380,7 @@ static float max(const float *x, size_t n) {
     EACH_REG top.v[r_] = pick(top.v[r_] == top.v[r_], top.v[r_], all(m));
     for (i = STRIP; i + STRIP <= n; i += STRIP) {
       strip a = load(x + i);
-      EACH_REG top.v[r_] = pick(a.v[r_] > top.v[r_], a.v[r_], top.v[r_]);
+      EACH_REG top.v[r_] = less(top.v[r_], a.v[r_], a.v[r_], top.v[r_]);
     }
     float b[STRIP];
     store(b, top);
@@ -364,8 +393,20 @@ static float max(const float *x, size_t n) {
 }
 
 static float exp_sum(float *in, size_t n, float top) {
-  MAP1(n, in, in, exp_reg(x - all(top)));
-  return sum_of(in, n, false);
+  strip sum = {{{0}}};
+  size_t i = 0;
+  for (; i + STRIP <= n; i += STRIP) {
+    strip a = load(in + i);
+    EACH_REG sum.v[r_] += a.v[r_] = exp_reg(a.v[r_] - all(top));
+    store(in + i, a);
+  }
+  if (i == n) return total(sum);
+  strip a = load_n(in + i, n - i);
+  EACH_REG a.v[r_] = exp_reg(a.v[r_] - all(top));
+  store_n(in + i, a, n - i);
+  a = load_n(in + i, n - i); /* the others zero again */
+  EACH_REG sum.v[r_] += a.v[r_];
+  return total(sum);
 }
 
 const wn_vec VEC_TABLE = {

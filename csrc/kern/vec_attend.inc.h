@@ -114,13 +114,15 @@ INLINE void totals(const strip *acc, float *t) {
 }
 #endif
 
-/* Products of q with GROUP keys. A whole group lies ld apart; of a short one
- * the last key is repeated. Lines some groups ahead are fetched. */
+/* Products of q with GROUP keys that lie ld apart; of a short group the last
+ * key is repeated. width: a multiple of STRIP. */
 INLINE void group_scores(const float *q, const void *k, size_t ld, size_t n,
                          size_t width, float *t, bool half, bool whole) {
-  strip acc[GROUP] = {{{{0}}}};
-  size_t i = 0;
-  for (; i + STRIP <= width; i += STRIP) {
+  strip acc[GROUP];
+  WN_UNROLL
+  for (size_t j = 0; j < GROUP; j++)
+    EACH_REG acc[j].v[r_] = all(0);
+  for (size_t i = 0; i < width; i += STRIP) {
     strip u = load(q + i);
     WN_UNROLL
     for (size_t j = 0; j < GROUP; j++) {
@@ -129,19 +131,34 @@ INLINE void group_scores(const float *q, const void *k, size_t ld, size_t n,
       EACH_REG acc[j].v[r_] += u.v[r_] * w.v[r_];
     }
   }
-  for (size_t j = 0; j < GROUP && i < width; j++) {
-    size_t row = whole || j < n ? j : n - 1;
-    strip u = load_n(q + i, width - i);
-    strip w = load_any_n(row_at(k, row, ld, half), i, width - i, half);
-    EACH_REG acc[j].v[r_] += u.v[r_] * w.v[r_];
-  }
   totals(acc, t);
+}
+
+/* One key of any width. */
+INLINE float dot_any(const float *q, const void *k, size_t width, bool half) {
+  strip acc = {{{0}}};
+  size_t i = 0;
+  for (; i + STRIP <= width; i += STRIP) {
+    strip u = load(q + i), w = load_any(k, i, half);
+    EACH_REG acc.v[r_] += u.v[r_] * w.v[r_];
+  }
+  if (i < width) {
+    strip u = load_n(q + i, width - i);
+    strip w = load_any_n(k, i, width - i, half);
+    EACH_REG acc.v[r_] += u.v[r_] * w.v[r_];
+  }
+  return total(acc);
 }
 
 INLINE void scores_any(const float *q, const void *k, size_t ld, size_t n,
                        size_t width, float factor, float *s, bool half) {
   float t[GROUP];
   size_t j = 0;
+  if (width % STRIP != 0) {
+    for (; j < n; j++)
+      s[j] = factor * dot_any(q, row_at(k, j, ld, half), width, half);
+    return;
+  }
   for (; j + GROUP <= n; j += GROUP) {
     group_scores(q, row_at(k, j, ld, half), ld, GROUP, width, t, half, true);
     for (size_t g = 0; g < GROUP; g++)
