@@ -1,5 +1,5 @@
 std = "min"
-max_line_length = 140
+max_line_length = 150
 cache = "build/.luacheckcache"
 read_globals = { "jit" }
 files["spec"] = { std = "min+busted", globals = { "_TEST" } }

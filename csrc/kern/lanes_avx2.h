@@ -249,7 +249,7 @@ INLINE VI vi_column8(const wn_rows *s, size_t off) {
   ROW(6)
   ROW(7)
 #undef ROW
-      return _mm256_cvtepu8_epi32(v);
+  return _mm256_cvtepu8_epi32(v);
 }
 
 /* ---- grids ------------------------------------------------------------- */

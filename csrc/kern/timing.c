@@ -139,8 +139,8 @@ static void read_task(void *arg, wn_team *team, int member, int n_members) {
       r->tier->read(r->mem + each * (size_t)member, each, r->streams);
 }
 
-int wn_time_read(const wn_mm_tier *t, size_t bytes, size_t streams,
-                  int threads, double *rate, wn_err *e) {
+int wn_time_read(const wn_mm_tier *t, size_t bytes, size_t streams, int threads,
+                 double *rate, wn_err *e) {
   *rate = 0;
   if (t->read == NULL) return WN_OK;
   uint8_t *mem = wn_alloc(WN_MEM_RUN, bytes);

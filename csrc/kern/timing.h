@@ -28,7 +28,7 @@ double wn_time_peak(const wn_mm_tier *t, char kind, int threads);
 
 /* Bytes a second that all threads together read from `bytes` bytes of memory,
  * each in `streams` streams; 0 where the tier has no measurement. */
-int wn_time_read(const wn_mm_tier *t, size_t bytes, size_t streams,
-                  int threads, double *rate, wn_err *e);
+int wn_time_read(const wn_mm_tier *t, size_t bytes, size_t streams, int threads,
+                 double *rate, wn_err *e);
 
 #endif
