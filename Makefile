@@ -67,7 +67,7 @@ NEED = sh .ci/need
 deps-demo:
 	@$(NEED) lua5.4 liblua5.4-dev
 deps-test: deps-demo
-	@$(NEED) lua-busted luajit libluajit-5.1-dev lua-cjson
+	@$(NEED) lua-busted luajit libluajit-5.1-dev lua-cjson parallel
 deps-lint:
 	@$(NEED) lua-check clang clang-format libclang-rt-dev
 deps-peer: deps-test
@@ -159,6 +159,8 @@ bench: all peer
 	@$(BENCH) bench/engine.lua $(ARGS)
 bench-quant: all peer
 	@$(BENCH) bench/quant.lua $(ARGS)
+bench-quantfile: all peer
+	@$(BENCH) bench/quantfile.lua $(ARGS)
 bench-quality: all peer
 	@$(BENCH) bench/quality.lua $(ARGS)
 
@@ -175,5 +177,5 @@ clean:
 
 FORCE:
 .PHONY: all demo test check check-asan check-tsan check-oom check-isa check-crash \
-        check-peer peer fuzz lint bench bench-quant bench-quality install clean \
+        check-peer peer fuzz lint bench bench-quant bench-quantfile bench-quality install clean \
         deps-demo deps-test deps-lint deps-peer FORCE

@@ -156,7 +156,7 @@ for _, m in ipairs(mixes) do
     end
     best.mix = m[1]
     best_files[#best_files + 1] = best
-    if not (best.ratio <= 0.7) then failed = true end
+    if best.ratio > 0.7 then failed = true end
     note(tostring(out))
   end
 end

@@ -1,14 +1,18 @@
 --- How fast wane encodes beside llama.cpp's own encoder, on the same rows in
 --- the same process, and whether the bytes are equal.
 ---
----     make bench-quant ARGS="--types q4_K,q6_K --isa avx2,avx512 --threads 2"
+---     make bench-quant ARGS="--types q4_K,q6_K --isa avx2,avx512 --markdown"
 ---
---- Each figure is the median of several runs; the two take turns, so that a
---- change of clock or a busy neighbour meets both. One call encodes all rows.
---- With `--threads n`, n copies of this process encode at once.
+--- Each figure is the median of several runs, in million weights for each
+--- second of processor time; x says how many times llama.cpp's. All take turns (llama.cpp, then wane on
+--- each instruction set, then the same on several threads), so that a change
+--- of clock or a busy neighbour meets everyone. For `--threads n`, n copies of
+--- this process encode at once; the last column is what they gain. `--short`
+--- takes fewer, shorter runs on AVX-512 alone (or the best there is).
 local ffi = require "ffi"
 local core = require "wane.core"
 local peer = require "spec.support.peer"
+local report = require "wane.report"
 local rows = require "spec.support.rows"
 
 ffi.cdef [[
@@ -16,12 +20,15 @@ typedef struct { long s, ns; } bench_time;
 int clock_gettime(int, bench_time *);
 int fork(void);
 int waitpid(int, int *, int);
+typedef struct { long user_s, user_us, system_s, system_us, other[14]; } bench_usage;
+int getrusage(int, bench_usage *);
 void _exit(int);
 ]]
 
 local USAGE = [[
 bench/quant.lua [--types a,b,..] [--isa a,b,..] [--threads n] [--rows n]
-                [--cols n] [--runs n] [--kind gauss|heavy|..]
+                [--cols n] [--runs n] [--kind gauss|heavy|..] [--short]
+                [--markdown]
 ]]
 
 local function usage(problem)
@@ -39,15 +46,20 @@ local function names(list)
   return set
 end
 
---- Options as a table of strings.
+--- Options as a table of strings; flags are true.
 local function parse(argv)
-  local known = names "types,isa,threads,rows,cols,runs,kind"
+  local known, flags = names "types,isa,threads,rows,cols,runs,kind", names "short,markdown"
   local o, i = {}, 1
   while argv[i] do
     local key = argv[i]:match "^%-%-(%l+)$"
-    if not (key and known[key]) then usage("unknown option " .. argv[i]) end
-    o[key] = argv[i + 1] or usage("--" .. key .. " wants a value")
-    i = i + 2
+    if key and flags[key] then
+      o[key] = true
+      i = i + 1
+    else
+      if not (key and known[key]) then usage("unknown option " .. argv[i]) end
+      o[key] = argv[i + 1] or usage("--" .. key .. " wants a value")
+      i = i + 2
+    end
   end
   return o
 end
@@ -60,20 +72,31 @@ end
 
 local o = parse(arg)
 local N_ROWS, N_COLS = number(o, "rows", 16), number(o, "cols", 4096)
-local RUNS, THREADS = number(o, "runs", 7), number(o, "threads", 1)
+local RUNS, THREADS = number(o, "runs", o.short and 3 or 5), number(o, "threads", 2)
+local SLICE = o.short and 0.01 or 0.02 -- seconds of one run
 local wanted, isas = names(o.types), names(o.isa)
 
+--- Seconds of a processor that this process has had: neighbours who take
+--- turns with it do not count.
 local stamp = ffi.new "bench_time"
 local function now()
-  ffi.C.clock_gettime(1, stamp)
+  ffi.C.clock_gettime(2, stamp)
   return tonumber(stamp.s) + tonumber(stamp.ns) * 1e-9
 end
 
---- Seconds of `times` calls of f by each of THREADS processes at once.
-local function timed(f, times)
+--- The same of all children that have ended.
+local usage_of = ffi.new "bench_usage"
+local function now_of_children()
+  ffi.C.getrusage(-1, usage_of)
+  return tonumber(usage_of.user_s + usage_of.system_s) + tonumber(usage_of.user_us + usage_of.system_us) * 1e-6
+end
+
+--- Seconds that each of `n` processes takes, all at once, for `times` calls
+--- of f: their mean.
+local function timed(f, times, n)
   collectgarbage "stop"
-  local start, children = now(), {}
-  for i = 2, THREADS do
+  local start, children, others = now(), {}, now_of_children()
+  for i = 2, n do
     local pid = ffi.C.fork()
     assert(pid >= 0, "cannot fork")
     if pid == 0 then
@@ -87,10 +110,10 @@ local function timed(f, times)
   for _ = 1, times do
     f()
   end
-  for i = 2, THREADS do
+  for i = 2, n do
     ffi.C.waitpid(children[i], nil, 0)
   end
-  local seconds = now() - start
+  local seconds = (now() - start + now_of_children() - others) / n
   collectgarbage "restart"
   collectgarbage()
   return seconds
@@ -124,39 +147,101 @@ if not kind then usage("unknown kind " .. o.kind) end
 local src, buffer = both(kind, 1, N_ROWS)
 local weights, weights_buffer = both(rows.importances[2], 2, 1)
 
---- Measures one type: prints a line.
-local function measure(t, isa, weighed)
-  local n_bytes = N_ROWS * N_COLS / t.block * t.bytes
-  local dst = ffi.new("uint8_t[?]", n_bytes)
-  local imatrix, importance = weighed and weights or nil, weighed and weights_buffer or nil
-  local function theirs() peer.base.ggml_quantize_chunk(t.id, src, dst, 0, N_ROWS, N_COLS, imatrix) end
-  local function encode() return assert(core.quant.encode(t.id, buffer, importance)) end
-  local function ours() encode():close() end
-  theirs()
-  local same = encode():bytes() == ffi.string(dst, n_bytes)
-  local n_theirs, n_ours = calls_for(0.03, theirs), calls_for(0.03, ours)
-  local a, b = {}, {}
-  for i = 1, RUNS do
-    a[i] = timed(theirs, n_theirs) / n_theirs
-    b[i] = timed(ours, n_ours) / n_ours
-  end
-  local m = N_ROWS * N_COLS * THREADS * 1e-6
-  local peer_rate, our_rate = m / median(a), m / median(b)
-  print(("%-8s %-7s %-11s %12.1f %12.1f %8.1f  %s"):format(
-    t.name, isa, weighed and "importance" or "-", peer_rate, our_rate,
-    our_rate / peer_rate, same and "equal" or "DIFFERENT BYTES"))
-  return same
-end
-
---- The tiers to measure: those asked for, else the one in force.
+--- The tiers to measure: those asked for and there, the best first.
 local function tiers()
-  local list = {}
-  if not isas then return { core.cpu().isa } end
-  for _, isa in ipairs { "ref", "neon", "avx2", "avx512", "amx" } do
-    if isas[isa] then
+  local wish = isas or (o.short and {}) or { avx512 = true, avx2 = true }
+  local list, best = {}, core.cpu().isa
+  for _, isa in ipairs { "amx", "avx512", "avx2", "neon", "ref" } do
+    if wish[isa] then
       if core.set_isa(isa) then list[#list + 1] = isa else print("(this machine has no " .. isa .. ")") end
     end
   end
+  if #list == 0 then list[1] = best end
+  return list
+end
+local TIERS = tiers()
+
+--- Rows of which one call of the peer's encoder lasts about SLICE.
+local function rows_for(encode)
+  local start = now()
+  encode(1)
+  local one = now() - start
+  return math.max(1, math.min(N_ROWS, math.floor(SLICE / one)))
+end
+
+--- All who encode rows of a type: a list of { key, f, times, values }. The
+--- bytes of each tier are compared with the peer's.
+local function parties(t, weighed)
+  local n_bytes = N_ROWS * N_COLS / t.block * t.bytes
+  local dst = ffi.new("uint8_t[?]", n_bytes)
+  local imatrix, importance = weighed and weights or nil, weighed and weights_buffer or nil
+  local function chunk(n) peer.base.ggml_quantize_chunk(t.id, src, dst, 0, n, N_COLS, imatrix) end
+  chunk(N_ROWS)
+  local want, same = ffi.string(dst, n_bytes), true
+  local n_rows = rows_for(chunk)
+  local function theirs() chunk(n_rows) end
+  local list = { { key = "peer", f = theirs, times = calls_for(SLICE, theirs), values = n_rows * N_COLS } }
+  for _, isa in ipairs(TIERS) do
+    core.set_isa(isa)
+    same = same and assert(core.quant.encode(t.id, buffer, importance)):bytes() == want
+    local function ours() assert(core.quant.encode(t.id, buffer, importance)):close() end
+    list[#list + 1] = { key = isa, isa = isa, f = ours, times = calls_for(SLICE, ours), values = N_ROWS * N_COLS }
+  end
+  return list, same
+end
+
+--- Median rates by party and number of threads: rates[key][n].
+local function rates_of(list)
+  local seconds, rates = {}, {}
+  for _, p in ipairs(list) do
+    seconds[p.key], rates[p.key] = { {}, [THREADS] = {} }, {}
+  end
+  for i = 1, RUNS do
+    for n = 1, THREADS, math.max(THREADS - 1, 1) do
+      for _, p in ipairs(list) do
+        if p.isa then core.set_isa(p.isa) end
+        seconds[p.key][n][i] = timed(p.f, p.times, n)
+      end
+    end
+  end
+  for _, p in ipairs(list) do
+    for n = 1, THREADS, math.max(THREADS - 1, 1) do
+      rates[p.key][n] = n * p.times * p.values * 1e-6 / median(seconds[p.key][n])
+    end
+  end
+  return rates
+end
+
+--- Measures one type: a row of the table, and whether the bytes are equal.
+local function measure(t, weighed)
+  local list, same = parties(t, weighed)
+  local rates = rates_of(list)
+  local row = { type = t.name, weighed = weighed and "yes" or "", bytes = same and "equal" or "DIFFERENT" }
+  for n = 1, THREADS, math.max(THREADS - 1, 1) do
+    row["peer" .. n] = rates.peer[n]
+    for _, isa in ipairs(TIERS) do
+      row[isa .. n] = rates[isa][n]
+      row[isa .. n .. "x"] = rates[isa][n] / rates.peer[n]
+    end
+  end
+  if THREADS > 1 then row.gain = rates[TIERS[1]][THREADS] / rates[TIERS[1]][1] end
+  return row, same
+end
+
+--- The columns: one thread, then several.
+local function columns()
+  local list = { { key = "type", title = "type" }, { key = "weighed", title = "importance", align = "left" } }
+  local function add(key, title, format) list[#list + 1] = { key = key, title = title, format = format } end
+  for n = 1, THREADS, math.max(THREADS - 1, 1) do
+    local times = n > 1 and (" (%d threads)"):format(n) or ""
+    add("peer" .. n, "llama.cpp" .. times, "%.1f")
+    for _, isa in ipairs(TIERS) do
+      if n == 1 then add(isa .. n, isa, "%.1f") end
+      add(isa .. n .. "x", (n == 1 and "x" or isa .. " x"), "%.1f")
+    end
+  end
+  if THREADS > 1 then add("gain", ("%d : 1"):format(THREADS), "%.2f") end
+  add("bytes", "bytes")
   return list
 end
 
@@ -169,18 +254,18 @@ end
 
 print(("%s; commit %s; million weights a second"):format(
   core.cpu().name, first_line "git rev-parse --short HEAD 2>/dev/null"))
-print(("%d x %d values (%s), %d at once, median of %d runs"):format(
-  N_ROWS, N_COLS, kind[1], THREADS, RUNS))
-print(("%-8s %-7s %-11s %12s %12s %8s  %s"):format(
-  "type", "isa", "weighed by", "llama.cpp", "wane", "ratio", "bytes"))
-local all_equal = true
-for _, isa in ipairs(tiers()) do
-  core.set_isa(isa)
-  for _, t in ipairs(core.quant.types()) do
-    if t.encodable and t.class == "quant" and (not wanted or wanted[t.name:lower()]) then
-      if not t.needs_importance then all_equal = measure(t, isa, false) and all_equal end
-      if t.uses_importance then all_equal = measure(t, isa, true) and all_equal end
+print(("%d x %d values (%s), median of %d runs"):format(N_ROWS, N_COLS, kind[1], RUNS))
+local out, all_equal = report.table(columns()), true
+for _, t in ipairs(core.quant.types()) do
+  if t.encodable and t.class == "quant" and (not wanted or wanted[t.name:lower()]) then
+    for _, weighed in ipairs { false, true } do
+      if (weighed and t.uses_importance) or not (weighed or t.needs_importance) then
+        local row, same = measure(t, weighed)
+        out:add(row)
+        all_equal = all_equal and same
+      end
     end
   end
 end
+print(o.markdown and out:markdown() or out:text())
 os.exit(all_equal and 0 or 1)

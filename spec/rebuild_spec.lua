@@ -88,6 +88,25 @@ describe("rebuild", function()
     end
   end)
 
+  it("gives the same bytes on every instruction set", function()
+    local best = core.cpu().best
+    local w = core.quant.buffer(3, 256, rows.make(rows.kinds[1], 8, 3, 256))
+    for _, t in ipairs { "q3_K", "iq3_xxs", "iq2_s" } do
+      local first
+      for _, isa in ipairs { "ref", "avx2", "avx512" } do
+        if core.set_isa(isa) then
+          local h = core.calib.hessian(256)
+          h:add(activations(13, 200, 256))
+          h:factor(0.01)
+          local bytes = core.calib.rebuild(t, w, h, {})
+          first = first or bytes
+          assert.is_true(first == bytes, t .. " " .. isa)
+        end
+      end
+    end
+    core.set_isa(best)
+  end)
+
   it("survives hostile statistics", function()
     local h = core.calib.hessian(256)
     local w = core.quant.buffer(1, 256, rows.make(rows.kinds[1], 6, 1, 256))

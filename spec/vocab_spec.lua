@@ -86,6 +86,33 @@ describe("vocab", function()
     end)
   end)
 
+  it("encodes parts: control tokens count only outside of input", function()
+    local v = conformance "phi-3"
+    local function ids(...)
+      local parts = {}
+      for i, p in ipairs { ... } do parts[i] = { text = p[1], input = p[2] } end
+      return v:encode(parts, { parse_special = true })
+    end
+    local whole = v:encode("<|user|>\nHi you<|end|>", { parse_special = true })
+    assert.same(whole, ids({ "<|user|>\n" }, { "Hi you", true }, { "<|end|>" }))
+    assert.same(v:encode "<|end|>", ids { "<|end|>", true })
+    -- a token may not begin in input and end outside, nor the other way round
+    for cut = 1, 6 do
+      assert.same(v:encode "<|end|>", ids({ ("<|end|>"):sub(1, cut), true }, { ("<|end|>"):sub(cut + 1) }))
+      assert.same(v:encode "<|end|>", ids({ ("<|end|>"):sub(1, cut) }, { ("<|end|>"):sub(cut + 1), true }))
+    end
+    local e = v:find "<|end|>"
+    local got = ids({ "<|end|>" }, { "<|end|><|end|>", true }, { "<|end|>" }, { "", true }, { "<|end|>" })
+    assert.equal(e, got[1])
+    assert.equal(e, got[#got])
+    assert.equal(e, got[#got - 1])
+    assert.are_not.equal(e, got[2])
+    assert.error_matches(function() v.handle:encode("abc", nil, { 0, 4 }) end, "offsets within the text")
+    assert.error_matches(function() v.handle:encode("abc", nil, { 2, 1 }) end, "ascending")
+    assert.error_matches(function() v.handle:encode("abc", nil, { 1 }) end, "pairs")
+    v:close()
+  end)
+
   describe("streams", function()
     it("never cut a character", function()
       local v = assert(vocab.open(DEMO))

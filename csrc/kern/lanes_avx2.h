@@ -245,7 +245,9 @@ INLINE VI vi_column8(const wn_rows *s, size_t off) {
   ROW(2)
   ROW(3)
   ROW(4)
-  ROW(5) ROW(6) ROW(7)
+  ROW(5)
+  ROW(6)
+  ROW(7)
 #undef ROW
       return _mm256_cvtepu8_epi32(v);
 }

@@ -288,10 +288,11 @@ INLINE VI vi_column8(const wn_rows *s, size_t off) {
   ROW(2)
   ROW(3)
   ROW(4)
-  ROW(5) ROW(6) ROW(7) ROW(8) ROW(9) ROW(10) ROW(11) ROW(12) ROW(13) ROW(14)
-      ROW(15)
+  ROW(5)
+  ROW(6)
+  ROW(7) ROW(8) ROW(9) ROW(10) ROW(11) ROW(12) ROW(13) ROW(14) ROW(15)
 #undef ROW
-          return _mm512_cvtepu8_epi32(v);
+      return _mm512_cvtepu8_epi32(v);
 }
 
 /* ---- grids ------------------------------------------------------------- */

@@ -79,17 +79,37 @@ typedef struct wn_mm_op {
 } wn_mm_op;
 
 typedef struct wn_mm_tier {
+  const char *name;
   wn_mm_op op[WN_N_TYPE_IDS];
   /* One column of k values at x into `column`; k is a multiple of the
    * form's block (F32: any k). Same bytes in every tier. */
   void (*pack_q8_32)(const float *x, size_t k, uint8_t *column);
   void (*pack_q8_256)(const float *x, size_t k, uint8_t *column);
+  /* For measuring: does `steps` steps of the multiply-add that the kernels
+   * are made of, from registers, and counts the operations (2 a product).
+   * read adds up n bytes at p in `streams` streams. */
+  uint64_t (*work_float)(size_t steps);
+  uint64_t (*work_int8)(size_t steps);
+  uint32_t (*read)(const uint8_t *p, size_t n, size_t streams);
 } wn_mm_tier;
 
 extern const wn_mm_tier wn_mm_ref;
 #if defined(__x86_64__)
 extern const wn_mm_tier wn_mm_avx2, wn_mm_avxvnni, wn_mm_avx512;
 #endif
+
+/* Tier number i that this machine can run, weakest first; NULL past the last.
+ * For specs and benches; everything else uses the one in force. */
+const wn_mm_tier *wn_mm_tier_at(size_t i);
+
+/* wn_mm_pack_bytes, wn_mm_pack and wn_mm (kern.h) with a given tier. */
+size_t wn_tier_pack_bytes(const wn_mm_tier *t, int type, size_t k,
+                          size_t n_cols);
+void wn_tier_pack(const wn_mm_tier *t, int type, const float *x, size_t ldx,
+                  size_t k, size_t c0, size_t c1, void *packed);
+void wn_tier_mm(const wn_mm_tier *t, int type, const void *w, size_t row_bytes,
+                size_t k, size_t r0, size_t r1, const void *packed, size_t c0,
+                size_t c1, float *y, size_t ldy, void *scratch);
 
 /* The portable packers; the other tiers' give the same bytes. */
 void wn_pack_q8_32_ref(const float *x, size_t k, uint8_t *column);

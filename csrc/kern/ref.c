@@ -104,6 +104,7 @@ void wn_pack_q8_256_ref(const float *x, size_t k, uint8_t *column) {
 #define REF(ID) [WN_TYPE_##ID] = {WN_PACK_F32, run}
 
 const wn_mm_tier wn_mm_ref = {
+    .name = "ref",
     .op = {REF(F32),     REF(F16),    REF(BF16),  REF(Q4_0),    REF(Q4_1),
            REF(Q5_0),    REF(Q5_1),   REF(Q8_0),  REF(Q2_K),    REF(Q3_K),
            REF(Q4_K),    REF(Q5_K),   REF(Q6_K),  REF(IQ1_S),   REF(IQ1_M),

@@ -107,6 +107,23 @@ function M.load(path, opts)
   return nil, m.named and m.msg or path .. ": " .. m.msg, m.code
 end
 
+-- { tensor name, type, bytes } lists as blocks by name.
+local function blocks_of(g, list)
+  local replace = {}
+  for _, s in ipairs(list) do
+    if not replace[s[1]] then -- the first of a name counts
+      local t = g:tensor(g:find_tensor(s[1]) or error("wane: the model has no tensor " .. s[1], 3))
+      local blocks, msg, code = core.quant.blocks(s[2], s[3], t.n_rows, t.shape[1])
+      if not blocks then
+        for _, other in pairs(replace) do other:close() end
+        return nil, msg, code
+      end
+      replace[s[1]] = blocks
+    end
+  end
+  return replace
+end
+
 --- The same model with other data for some tensors: a list of { tensor name,
 --- type, bytes }. Shares the file, the program and the tokenizer, so it is
 --- cheap; it must not outlive this model's close.
@@ -116,8 +133,12 @@ end
 ---@return string|nil code
 function Model:variant(stand_ins)
   local o = self.opts
-  local handle, msg, code = core.model.load(self.gguf, self.prog,
-    { map = o.map ~= false, n_ctx = self.hp.context_length, stand_ins = stand_ins }, self.vocab and self.vocab.handle)
+  local replace, msg, code = blocks_of(self.gguf, stand_ins)
+  if not replace then return nil, msg, code end
+  local handle
+  handle, msg, code = core.model.load(self.gguf, self.prog,
+    { map = o.map ~= false, n_ctx = self.hp.context_length, replace = replace }, self.vocab and self.vocab.handle)
+  for _, blocks in pairs(replace) do blocks:close() end -- the model has its own copies
   if not handle then return nil, msg, code end
   return setmetatable({ handle = handle, gguf = self.gguf, prog = self.prog, hp = self.hp, opts = o,
     unused = self.unused, vocab = self.vocab, shared = true }, Model)

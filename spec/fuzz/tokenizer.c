@@ -30,12 +30,14 @@ static void encode(const wn_vocab *v, const char *text, size_t n, bool flag) {
   size_t na = 0, nb = 0, n_text = 0;
   char *back = NULL;
   wn_err e = {0};
-  int rc = wn_vocab_encode(v, text, n, flag, flag, &a, &na, &e);
+  wn_span middle = {n / 3, n / 2};
+  wn_spans plain = {&middle, flag && n % 3 == 0 ? 1 : 0};
+  int rc = wn_vocab_encode_plain(v, text, n, &plain, flag, flag, &a, &na, &e);
   must(rc == WN_OK || (rc == e.code && e.msg[0] != 0));
   if (rc != WN_OK) return;
   for (size_t i = 0; i < na; i++)
     must(a[i] >= 0 && (uint32_t)a[i] < wn_vocab_size(v));
-  rc = wn_vocab_encode(v, text, n, flag, flag, &b, &nb, &e);
+  rc = wn_vocab_encode_plain(v, text, n, &plain, flag, flag, &b, &nb, &e);
   must(rc == WN_OK || rc == WN_ENOMEM);
   if (rc != WN_OK) {
     wn_free(a);

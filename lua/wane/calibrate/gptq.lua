@@ -25,7 +25,7 @@ local store = require "wane.calibrate.store"
 ---@field damp number?      share of the mean diagonal added to it (0.01)
 ---@field sweeps integer?   most rounds of coordinate descent (8)
 ---@field feedback boolean? error feedback before them (true)
----@field aim number?       0 to 1: how far the targets move towards the outputs of the unquantized model (0.5)
+---@field aim number?       0 to 1: how far targets move towards the unquantized model's outputs (0.5)
 ---@field sequential boolean?   inputs come from the layers quantized so far (true)
 ---@field steps string?     "layer" (default) or "matrix": how often inputs are collected
 ---@field awq boolean|table|nil  scale channels first (wane.calibrate.awq)
@@ -89,78 +89,93 @@ end
 local function identity(o, chunks, im, plan)
   local parts = {
     plan.recipe, tostring(o.damp or 0.01), tostring(o.sweeps or 8), tostring(o.feedback ~= false),
-    tostring(o.aim or 0.5), tostring(o.sequential ~= false), o.steps or "layer", tostring(o.awq), (im:check()),
+    tostring(o.aim or 0.5), tostring(o.sequential ~= false), o.steps or "layer", tostring(o.awq),
+    (im:check()),
   }
   local info = plan.tensors
-  for _, d in ipairs(info) do parts[#parts + 1] = d.name .. " " .. d.from .. " " .. d.to .. " " .. d.bytes_from end
+  for _, d in ipairs(info) do
+    parts[#parts + 1] = ("%s %s %s %d"):format(d.name, d.from, d.to, d.bytes_from)
+  end
   for _, c in ipairs(chunks) do parts[#parts + 1] = table.concat(c, " ") end
   return table.concat(parts, "\n")
 end
 
--- Everything with the model open.
-local function run(o, model)
-  local all, message, code = pass.chunks(model, o.text, o.context or 512)
-  if not all then return nil, message, code end
-  local chunks = spread(all, o.chunks)
-  local im, why, kind = o.imatrix, nil, nil
-  if type(im) == "string" then im, why, kind = require("wane.imatrix").open(im) end
-  if not im then
-    if kind then return nil, why, kind end
-    im, why, kind = require("wane.calibrate").imatrix(model, o.text, { context = o.context, threads = o.threads,
-      chunks = o.chunks })
-    if not im then return nil, why, kind end
-  end
-  local q = quantize_options(o, im)
-  local plan
-  plan, message, code = quantize.plan(q)
-  if not plan then return nil, message, code end
-  local types, plain = sort_tensors(model, plan)
-  local log
-  log, message, code = store.open(o.to, identity(o, chunks, im, plan), o.resume ~= false)
-  if not log then return nil, message, code end
-  local scaled = { source = nil, stand_ins = {} }
+-- The importance matrix to use: given, read, or measured.
+local function importance_of(o, model)
+  local im = o.imatrix
+  if type(im) == "string" then return require("wane.imatrix").open(im) end
+  if im then return im end
+  return require("wane.calibrate").imatrix(model, o.text,
+    { context = o.context, threads = o.threads, chunks = o.chunks })
+end
+
+-- Encodes every tensor; list of { name, type, bytes }, or nil, message, code.
+local function encode_all(o, model, st)
+  local scaled = { weights = {}, stand_ins = {} }
   if o.awq then
+    local message, code
     scaled, message, code = require("wane.calibrate.awq").scale(model, {
-      types = types, chunks = chunks, threads = o.threads, options = type(o.awq) == "table" and o.awq or {},
+      types = st.types, chunks = st.chunks, threads = o.threads,
+      options = type(o.awq) == "table" and o.awq or {},
     })
-    if not scaled then
-      log:close()
-      return nil, message, code
-    end
+    if not scaled then return nil, message, code end
   end
   local function importance(name)
-    local n = im:width(name)
-    return n and core.quant.buffer(1, n, im:values(name)) or nil
+    local n = st.im:width(name)
+    return n and core.quant.buffer(1, n, st.im:values(name)) or nil
   end
-  local finished, stats
-  finished, stats, code = encode.run(model, {
-    types = types, plain = plain, chunks = chunks, importance = importance, damp = o.damp or 0.01,
-    sweeps = o.sweeps or 8, feedback = o.feedback ~= false, aim = o.aim or 0.5, threads = o.threads,
+  local finished, stats, code = encode.run(model, {
+    types = st.types, plain = st.plain, chunks = st.chunks, importance = importance, threads = o.threads,
+    damp = o.damp or 0.01, sweeps = o.sweeps or 8, feedback = o.feedback ~= false, aim = o.aim or 0.5,
     sequential = o.sequential ~= false, steps = o.steps or "layer", progress = o.progress,
-    source = scaled.source, stand_ins = scaled.stand_ins, reference = scaled.reference,
-    load = function(name, t) return log:load(name, t) end,
-    save = function(name, t, bytes) log:save(name, t, bytes) end,
+    weights = scaled.weights, stand_ins = scaled.stand_ins,
+    load = function(name, t) return st.log:load(name, t) end,
+    save = function(name, t, bytes) st.log:save(name, t, bytes) end,
   })
-  if not finished then
-    log:close()
-    return nil, stats, code
-  end
+  for _, w in pairs(scaled.weights) do w:close() end -- order does not matter
+  if not finished then return nil, stats, code end
   for _, t in ipairs(scaled.stand_ins) do
     if t.kept then finished[#finished + 1] = t end
   end
+  st.scaled, st.stats = scaled.report, stats
+  return finished
+end
+
+-- The output file, through the streaming quantizer.
+local function write(o, model, q, finished)
   local parts = o.to .. ".tensors"
-  local ok
-  ok, message, code = store.write(parts, model.gguf, finished)
   local report
+  local ok, message, code = store.write(parts, model.gguf, finished)
   if ok then
     q.tensors, q.resume = parts, false
     report, message, code = quantize(q)
   end
   os.remove(parts)
-  log:close(report ~= nil)
+  return report, message, code
+end
+
+-- Everything with the model open.
+local function run(o, model)
+  local st = {}
+  local all, message, code = pass.chunks(model, o.text, o.context or 512)
+  if not all then return nil, message, code end
+  st.chunks = spread(all, o.chunks)
+  st.im, message, code = importance_of(o, model)
+  if not st.im then return nil, message, code end
+  local q = quantize_options(o, st.im)
+  local plan
+  plan, message, code = quantize.plan(q)
+  if not plan then return nil, message, code end
+  st.types, st.plain = sort_tensors(model, plan)
+  st.log, message, code = store.open(o.to, identity(o, st.chunks, st.im, plan), o.resume ~= false)
+  if not st.log then return nil, message, code end
+  local finished, report
+  finished, message, code = encode_all(o, model, st)
+  if finished then report, message, code = write(o, model, q, finished) end
+  st.log:close(report ~= nil)
   if not report then return nil, message, code end
-  report.rebuilt, report.chunks, report.calibration_resumed = stats, #chunks, log.resumed
-  report.scaled = scaled.report
+  report.rebuilt, report.scaled, report.chunks = st.stats, st.scaled, #st.chunks
+  report.calibration_resumed = st.log.resumed
   return report
 end
 
@@ -171,9 +186,10 @@ end
 ---@return string? code
 return function(o)
   check(o)
-  local model, message, code = o.model, nil, nil
+  local model, message, code = o.model
   if not model then
-    model, message, code = require("wane.model").load(o.from, { context = o.context or 512, threads = o.threads })
+    model, message, code = require("wane.model").load(o.from,
+      { context = o.context or 512, threads = o.threads })
     if not model then return nil, message, code end
   end
   local fine, report

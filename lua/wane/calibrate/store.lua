@@ -11,9 +11,9 @@ local function digest(bytes) return core.stream.digest_hex(core.stream.digest(ni
 --   name TAB type TAB bytes TAB digest NEWLINE data NEWLINE
 -- and counts only when it is whole.
 local function read_log(f, identity)
-  local done, good = {}, nil
+  local done = {}
   if f:read "*l" ~= identity then return done, 0 end
-  good = f:seek()
+  local good = f:seek()
   while true do
     local name, kind, n, sum = (f:read "*l" or ""):match "^([^\t]+)\t([^\t]+)\t(%d+)\t(%x+)$"
     if not name then break end

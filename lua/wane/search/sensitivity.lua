@@ -29,14 +29,15 @@ local M = {}
 ---@field fixed_bytes integer  of tensors that keep their type
 ---@field n_values integer     of all tensors
 ---@field file string
----@field correlation number   rank correlation of proxy * anchor-free weight and measured loss
+---@field correlation number   rank correlation of the proxy with the measured loss
 local Sensitivity = {}
 Sensitivity.__index = Sensitivity
 
 M.default_types = { "iq2_xs", "q2_K", "iq3_xxs", "q3_K", "iq4_xs", "q4_K", "q5_K", "q6_K", "q8_0" }
 
 local known = {
-  types = true, tensors = true, context = true, chunks = true, error_chunks = true, rows = true, anchor = true,
+  types = true, tensors = true, context = true, chunks = true, error_chunks = true, rows = true,
+  anchor = true,
   measure = true, rebuild = true, threads = true, progress = true, save = true,
 }
 
@@ -129,119 +130,181 @@ local function read_saved(path)
   return done
 end
 
+-- n chunks spread over the text, as one list of ids.
+local function spread(all, n)
+  local ids = {}
+  n = math.min(n, #all)
+  for i = 1, n do
+    for _, id in ipairs(all[math.floor((i - 1) * #all / n) + 1]) do ids[#ids + 1] = id end
+  end
+  return ids
+end
+
+-- A world failure on its way out of M.measure.
+local function check(value, message, code)
+  if value == nil then error({ msg = message, code = code }, 0) end
+  return value
+end
+
+local function close(...)
+  for i = 1, select("#", ...) do select(i, ...):close() end
+end
+
+-- Rows of one tensor with bytes, error and proxy of every type.
+local function errors_of(st, t, hs)
+  local rows = {}
+  local w = check(sample_rows(st.model.gguf, t, st.opts.rows or 64))
+  local power, n_rows = core.calib.error(w, nil, hs), #w / t.cols
+  for i, f in ipairs(types_of(t, hs, st.types)) do
+    local e, bytes, code = error_of(f.name, w, hs, st.opts.rebuild ~= false)
+    check(e, bytes, code)
+    local blocks = core.quant.blocks(f.name, bytes, n_rows, t.cols)
+    local plain = blocks:decode()
+    rows[i] = {
+      tensor = t.name, type = f.name, bytes = types.bytes_of(f.name, t.cols, t.rows),
+      error = power > 0 and e / power or 0,
+      proxy = core.calib.error(w, plain, hs and hs:diagonal()) * t.rows / n_rows,
+    }
+    close(blocks, plain)
+  end
+  close(w)
+  return rows
+end
+
+-- The loss of the model with one tensor changed, or what an earlier run found.
+local function loss_of(st, r, stand)
+  local have = st.saved[key_of(r.tensor, r.type)]
+  if have then return have end
+  local variant = check(st.model:variant { stand })
+  local d, message, code = require("wane.eval").divergence(st.model, { variant }, st.ids,
+    { context = st.n_ctx, threads = st.opts.threads })
+  close(variant)
+  check(d, message, code)
+  have = { d[1].kld.mean, d[1].kld.err }
+  if st.log then
+    st.log:write(("%s\t%s\t%.17g\t%.17g\tend\n"):format(r.tensor, r.type, have[1], have[2]))
+    st.log:flush()
+  end
+  return have
+end
+
+-- Measures one choice. The plain encoder is what is measured: its own error is
+-- the yardstick for the others.
+local function measure_row(st, t, r, hs)
+  local stand, decoded, whole = stand_in(st.model, t, r.type, hs)
+  check(stand, decoded, whole)
+  local have = loss_of(st, r, stand)
+  local power = core.calib.error(whole, nil, hs)
+  r.plain_error = power > 0 and core.calib.error(whole, decoded, hs) / power or 0
+  r.plain_kld, r.plain_err, r.measured = have[1], have[2], true
+  close(decoded, whole)
+  st.proxies[#st.proxies + 1], st.losses[#st.losses + 1] = r.proxy, have[1]
+end
+
+-- All choices of one tensor.
+local function measure_tensor(st, t)
+  local hs = st.h[t.name]
+  if type(hs) ~= "userdata" then hs = nil end
+  local rows, anchor = errors_of(st, t, hs), nil
+  for _, r in ipairs(rows) do
+    if r.type == st.anchor then anchor = r end
+  end
+  anchor = anchor or rows[1]
+  for _, r in ipairs(rows) do
+    if st.opts.measure == "all" or r == anchor then measure_row(st, t, r, hs) end
+  end
+  for _, r in ipairs(rows) do
+    local from = r.measured and r or anchor
+    local scale = from.plain_error > 0 and r.error / from.plain_error or 0
+    r.kld, r.kld_err, r.measured = from.plain_kld * scale, from.plain_err * scale, r.measured or false
+    st.rows[#st.rows + 1] = r
+  end
+end
+
+local function measure_all(st, tensors)
+  for k, t in ipairs(tensors) do
+    measure_tensor(st, t)
+    local tell = st.opts.progress
+    if tell and tell { done = k, total = #tensors, tensor = t.name } == false then
+      error({ msg = "cancelled", code = "ECANCEL" }, 0)
+    end
+  end
+end
+
+-- Correlations of the inputs of all tensors, ready for error feedback.
+local function correlations(model, ids, n_ctx, threads)
+  local calibrate = require "wane.calibrate"
+  local h, message, code = calibrate.hessians(model, ids, { context = n_ctx, threads = threads })
+  if not h then return nil, message, code end
+  local done = {}
+  for _, x in pairs(h) do -- order does not matter
+    if type(x) == "userdata" and not done[x] then
+      done[x] = true
+      local ok
+      ok, message, code = x:factor(0.01)
+      if not ok then return nil, message, code end
+    end
+  end
+  return h
+end
+
+local function release(h)
+  for _, x in pairs(h) do -- order does not matter; shared ones come twice
+    for _, one in ipairs(type(x) == "userdata" and { x } or x) do one:close() end
+  end
+end
+
+---@class wane.SensitivityOptions
+---@field types string[]?       candidates (M.default_types)
+---@field tensors string[]?     which to measure (all that a quantizer would change)
+---@field context integer?      tokens of a chunk (512)
+---@field chunks integer?       measured for each loss (2)
+---@field error_chunks integer? for correlations (8)
+---@field rows integer?         sampled rows of each tensor (64)
+---@field anchor string?        type whose loss is measured (q3_K)
+---@field measure "anchor"|"all"|nil
+---@field rebuild boolean?      errors of calibrate.gptq's encoder (true) or the plain one
+---@field threads integer?
+---@field save string?          file of measured losses; one that exists is gone on with
+---@field progress (fun(p: table): boolean?)?  return false to cancel
+
 --- Measures; see the top of this page.
 ---@param model wane.Model  unquantized
 ---@param text string|integer[]
----@param opts? { types: string[]?, tensors: string[]?, context: integer?, chunks: integer?, error_chunks: integer?, rows: integer?, anchor: string?, measure: "anchor"|"all"|nil, rebuild: boolean?, threads: integer?, save: string?, progress: (fun(p: table): boolean?)? }
----  chunks: measured for each loss (2); error_chunks: for correlations (8);
----  rows: sampled rows (64); anchor: type whose loss is measured (q3_K);
----  rebuild: errors of calibrate.gptq's encoder (true) or the plain one;
----  save: file of measured losses, read when it exists so that a run goes on
+---@param opts? wane.SensitivityOptions
 ---@return wane.Sensitivity|nil
 ---@return string? message
 ---@return string? code
 function M.measure(model, text, opts)
   opts = pass.check_options(opts, known, "eval.sensitivity")
-  local list = opts.types or M.default_types
+  local list, n_ctx = opts.types or M.default_types, opts.context or 512
   for _, name in ipairs(list) do
     local f, why = types.writable(name)
     if not f then error("wane: eval.sensitivity: " .. why, 2) end
   end
-  local n_ctx = opts.context or 512
   local all, message, code = pass.chunks(model, text, n_ctx)
   if not all then return nil, message, code end
-  local function spread(n)
-    local out = {}
-    n = math.min(n, #all)
-    for i = 1, n do out[i] = all[math.floor((i - 1) * #all / n) + 1] end
-    return out
-  end
-  local ids = {}
-  for _, c in ipairs(spread(opts.chunks or 2)) do
-    for _, id in ipairs(c) do ids[#ids + 1] = id end
-  end
   local tensors, fixed, n_values = candidates(model, opts.tensors)
   if #tensors == 0 then return nil, "no tensor to measure", "EDATA" end
-  local flat = {}
-  for _, c in ipairs(spread(opts.error_chunks or 8)) do
-    for _, id in ipairs(c) do flat[#flat + 1] = id end
-  end
-  local h, saved = nil, read_saved(opts.save)
-  local result = setmetatable({ rows = {}, fixed_bytes = fixed, n_values = n_values,
-    file = model:info().path }, Sensitivity)
-  h, message, code = require("wane.calibrate").hessians(model, flat, { context = n_ctx, threads = opts.threads })
+  local h
+  h, message, code = correlations(model, spread(all, opts.error_chunks or 8), n_ctx, opts.threads)
   if not h then return nil, message, code end
-  for _, x in pairs(h) do
-    if type(x) == "userdata" then x:factor(0.01) end -- order does not matter
+  local st = {
+    model = model, opts = opts, types = list, n_ctx = n_ctx, ids = spread(all, opts.chunks or 2), h = h,
+    saved = read_saved(opts.save), rows = {}, proxies = {}, losses = {}, anchor = opts.anchor or "q3_K",
+    log = opts.save and io.open(opts.save, "ab"),
+  }
+  local fine, problem = pcall(measure_all, st, tensors)
+  if st.log then st.log:close() end
+  release(h)
+  if not fine then
+    if type(problem) == "table" then return nil, problem.msg, problem.code end
+    error(problem, 0)
   end
-  local log = opts.save and io.open(opts.save, "ab")
-  local proxies, losses = {}, {}
-  for k, t in ipairs(tensors) do
-    local hs = h[t.name]
-    if type(hs) ~= "userdata" then hs = nil end
-    local w
-    w, message, code = sample_rows(model.gguf, t, opts.rows or 64)
-    if not w then return nil, message, code end
-    local power = core.calib.error(w, nil, hs)
-    local usable, anchor = types_of(t, hs, list), nil
-    for _, f in ipairs(usable) do
-      local e, bytes, kind = error_of(f.name, w, hs, opts.rebuild ~= false)
-      if not e then return nil, bytes, kind end
-      local plain = core.quant.blocks(f.name, bytes, #w / t.cols, t.cols):decode()
-      result.rows[#result.rows + 1] = {
-        tensor = t.name, type = f.name, bytes = types.bytes_of(f.name, t.cols, t.rows),
-        error = power > 0 and e / power or 0,
-        proxy = core.calib.error(w, plain, hs and hs:diagonal()) * t.rows / (#w / t.cols),
-      }
-      if f.name == (opts.anchor or "q3_K") then anchor = f.name end
-    end
-    anchor = anchor or (usable[1] and usable[1].name)
-    local mine = {}
-    for _, r in ipairs(result.rows) do
-      if r.tensor == t.name then mine[#mine + 1] = r end
-    end
-    for _, r in ipairs(mine) do
-      if opts.measure == "all" or r.type == anchor then
-        local have = saved[key_of(r.tensor, r.type)]
-        local one, decoded, whole = stand_in(model, t, r.type, hs)
-        if not one then return nil, decoded, whole end
-        if not have then
-          local variant, d
-          variant, message, code = model:variant { one }
-          if not variant then return nil, message, code end
-          d, message, code = require("wane.eval").divergence(model, { variant }, ids, { context = n_ctx, threads = opts.threads })
-          variant:close()
-          if not d then return nil, message, code end
-          have = { d[1].kld.mean, d[1].kld.err }
-          if log then
-            log:write(("%s\t%s\t%.17g\t%.17g\tend\n"):format(r.tensor, r.type, have[1], have[2]))
-            log:flush()
-          end
-        end
-        -- the plain encoder was measured: its own error is the yardstick
-        local whole_power = core.calib.error(whole, nil, hs)
-        r.plain_error = whole_power > 0 and core.calib.error(whole, decoded, hs) / whole_power or 0
-        r.plain_kld, r.plain_err, r.measured = have[1], have[2], true
-        proxies[#proxies + 1], losses[#losses + 1] = r.proxy, have[1]
-      end
-    end
-    local base
-    for _, r in ipairs(mine) do
-      if r.type == anchor then base = r end
-    end
-    for _, r in ipairs(mine) do
-      local from = r.measured and r or base
-      local scale = from.plain_error > 0 and r.error / from.plain_error or 0
-      r.kld, r.kld_err, r.measured = from.plain_kld * scale, from.plain_err * scale, r.measured or false
-    end
-    if opts.progress and opts.progress { done = k, total = #tensors, tensor = t.name } == false then
-      if log then log:close() end
-      return nil, "cancelled", "ECANCEL"
-    end
-  end
-  if log then log:close() end
-  result.correlation = #losses > 2 and stats.spearman(proxies, losses) or 0 / 0
-  return result
+  return setmetatable({
+    rows = st.rows, fixed_bytes = fixed, n_values = n_values, file = model:info().path,
+    correlation = #st.losses > 2 and stats.spearman(st.proxies, st.losses) or 0 / 0,
+  }, Sensitivity)
 end
 
 --- The table as text, Markdown, CSV or JSON: a wane.Table.
@@ -258,7 +321,8 @@ function Sensitivity:table()
 end
 
 Sensitivity.__tostring = function(self)
-  return self:table():text() .. ("\nrank correlation of the cheap proxy with the measured loss: %.3f"):format(self.correlation)
+  local line = "\nrank correlation of the cheap proxy with the measured loss: %.3f"
+  return self:table():text() .. line:format(self.correlation)
 end
 
 return M

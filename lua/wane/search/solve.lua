@@ -5,7 +5,8 @@
 --- choice per tensor. Of each tensor only the lower convex hull of (bytes,
 --- loss) can be part of a best mix under a Lagrange multiplier; walking all
 --- hulls together in order of loss saved per byte gives the whole Pareto
---- front. What is left of a budget then goes to the best upgrades that fit.
+--- front. For one budget a table over all budgets up to it (dynamic
+--- programming) does better still, and exchanges use up what rounding left.
 local quantize = require "wane.quantize"
 local recipes = require "wane.recipe"
 local report = require "wane.report"
@@ -131,17 +132,70 @@ local function take(s, name, to)
   s.chosen[name] = to
 end
 
--- Best mix of at most `budget` bytes.
-local function fill(order, by, budget)
+-- The hulls' mix of at most `budget` bytes.
+local function by_hulls(order, by, budget)
   local s = start(order, by)
-  if s.bytes > budget then return nil, s.bytes end
   for _, step in ipairs(upgrades_of(order, by)) do
     if s.chosen[step.tensor] == step.from and s.bytes + step.to.bytes - step.from.bytes <= budget then
       take(s, step.tensor, step.to)
     end
   end
-  -- what is left: any change that lowers the sum and fits, the best first; also
-  -- one tensor down and another up
+  return s
+end
+
+local function gcd(a, b)
+  while b > 0 do a, b = b, a % b end
+  return a
+end
+
+local STEPS = 20000 -- units that a budget is divided into, at most
+
+-- The best mix by dynamic programming over the budget, in units of bytes:
+-- exact when all sizes are multiples of the unit, else sizes round up.
+local function by_table(order, by, budget)
+  local s = start(order, by)
+  local unit, spare = 0, budget - s.bytes
+  for _, name in ipairs(order) do
+    for _, r in ipairs(by[name]) do unit = gcd(unit, r.bytes - by[name][1].bytes) end
+  end
+  if unit == 0 then return s end
+  unit = math.max(unit, math.ceil(spare / STEPS))
+  local n = math.floor(spare / unit)
+  local gain, pick = {}, {} -- gain[u]: most loss saved with u units
+  for u = 0, n do gain[u] = 0 end
+  for k, name in ipairs(order) do
+    local list, chosen = by[name], {}
+    for u = n, 0, -1 do
+      local best, at = gain[u], 1
+      for i = 2, #list do
+        local cost = math.ceil((list[i].bytes - list[1].bytes) / unit)
+        if cost > u then break end
+        local value = gain[u - cost] + list[1].kld - list[i].kld
+        if value > best then best, at = value, i end
+      end
+      gain[u], chosen[u] = best, at
+    end
+    pick[k] = chosen
+  end
+  local u = n
+  for k = #order, 1, -1 do
+    local list = by[order[k]]
+    local r = list[pick[k][u]]
+    take(s, order[k], r)
+    u = u - math.ceil((r.bytes - list[1].bytes) / unit)
+  end
+  return s
+end
+
+-- Best mix of at most `budget` bytes.
+local function fill(order, by, budget)
+  local s = start(order, by)
+  if s.bytes > budget then return nil, s.bytes end
+  s = by_hulls(order, by, budget)
+  local other = by_table(order, by, budget)
+  if other.kld < s.kld then s = other end
+  -- what rounding left: any change that lowers the sum and fits, the best
+  -- first; also one tensor down and another up
   for _ = 1, 4 * #order do
     local best, gain = nil, 0
     for _, a in ipairs(order) do
@@ -212,8 +266,10 @@ local function solve_file(o, sens, order, by)
   for _ = 1, 6 do
     local s, least = fill(order, by, data)
     if not s then
-      return nil, ("recipe.solve: %s bytes cannot be met: the smallest mix has %s bytes of data beside headers of %s"):format(
-        human(o.bytes), human(least + sens.fixed_bytes), human(o.bytes - sens.fixed_bytes - data)), "EDATA"
+      local fmt = "recipe.solve: %s bytes cannot be met: the smallest mix has %s bytes of data"
+        .. " beside headers of %s"
+      local head = o.bytes - sens.fixed_bytes - data
+      return nil, fmt:format(human(o.bytes), human(least + sens.fixed_bytes), human(head)), "EDATA"
     end
     local solution = finish(sens, order, s)
     local plan, why, code = quantize.plan { from = sens.file, recipe = solution.recipe }
@@ -225,9 +281,21 @@ local function solve_file(o, sens, order, by)
   return nil, message, "EDATA"
 end
 
+---@class wane.SolveOptions
+---@field table wane.Sensitivity?    measured already; or
+---@field model wane.Model?          unquantized, and
+---@field text string|integer[]|nil  to measure with
+---@field sensitivity table?         options of that
+---@field bpw number?                one of these three is the goal
+---@field bytes integer?
+---@field kld number?
+---@field types string[]?            allowed types
+---@field floors table[]?            { pattern, type }: at least so many bits
+---@field pins table[]?              { pattern, type }: exactly this
+
 --- The mix of least loss under a budget: bits per weight (bpw), bytes of the
 --- file, or the cheapest one under a loss (kld).
----@param o { table: wane.Sensitivity?, model: wane.Model?, text: string|integer[]|nil, bpw: number?, bytes: integer?, kld: number?, types: string[]?, floors: table[]?, pins: table[]?, sensitivity: table? }
+---@param o wane.SolveOptions
 ---@return wane.Solution|nil
 ---@return string? message
 ---@return string? code
@@ -248,7 +316,10 @@ function M.solve(o)
   if o.bytes then return solve_file(o, sens, order, by) end
   if o.kld then
     local s, least = reach(order, by, o.kld)
-    if not s then return nil, ("recipe.solve: a loss of %g cannot be met: the largest mix loses %g"):format(o.kld, least), "EDATA" end
+    if not s then
+      local fmt = "recipe.solve: a loss of %g cannot be met: the largest mix loses %g"
+      return nil, fmt:format(o.kld, least), "EDATA"
+    end
     return finish(sens, order, s)
   end
   local s, least = fill(order, by, math.floor(o.bpw * sens.n_values / 8) - sens.fixed_bytes)

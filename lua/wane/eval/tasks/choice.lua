@@ -129,7 +129,7 @@ function M.task(opts)
   return {
     name = opts.name or (opts.path and opts.path:match "([^/\\]+)$" or "choice"),
     run = function(probe)
-      local items, message, code = opts.items, nil, nil
+      local items, message, code = opts.items
       if not items then
         items, message, code = read(opts.path)
         if not items then return nil, message, code end
