@@ -323,8 +323,8 @@ static void plan_attention(planner *pl, uint64_t *arena, uint64_t *member) {
     if (own > scratch) scratch = own;
   }
   plan->partial_off = append(pl, arena, partial);
-  plan->counter_off =
-      append(pl, arena, counters * WN_NARROW_ROWS * sizeof(int32_t));
+  plan->counter_bytes = (size_t)counters * WN_NARROW_ROWS * sizeof(int32_t);
+  plan->counter_off = append(pl, arena, plan->counter_bytes);
   plan->attend_own = append(pl, member, floats(pl, 1, scratch));
 }
 

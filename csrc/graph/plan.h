@@ -53,8 +53,9 @@ typedef struct wn_plan {
   uint32_t *rope_of, *ropes;
   uint32_t n_ropes;
   size_t *rope_off, *rope_own;
-  /* attention: partial results of narrow stages, and their counters */
-  size_t partial_off, counter_off;
+  /* attention: partial results of narrow stages, and their counters, which
+   * must start at zero; nothing else in the arena must */
+  size_t partial_off, counter_off, counter_bytes;
   uint32_t n_parts;
   size_t arena_bytes;
   /* a member's memory */

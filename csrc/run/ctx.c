@@ -130,8 +130,10 @@ int wn_ctx_foresee(const wn_prog *p, const int *types, uint32_t n_ctx,
 
 static int alloc_all(wn_ctx *c, wn_err *e) {
   size_t n = c->o.n_batch, n_seq = c->o.n_seq;
-  /* counters of attention start at zero */
-  c->arena = wn_calloc(WN_MEM_RUN, 1, c->plan->arena_bytes);
+  /* not cleared as a whole: pages that no step needs are never touched */
+  c->arena = wn_alloc(WN_MEM_RUN, c->plan->arena_bytes);
+  if (c->arena != NULL)
+    memset(c->arena + c->plan->counter_off, 0, c->plan->counter_bytes);
   c->members =
       wn_alloc(WN_MEM_RUN, c->plan->member_bytes * (size_t)c->o.n_threads);
   c->tokens = wn_calloc(WN_MEM_RUN, n, sizeof *c->tokens);

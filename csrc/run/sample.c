@@ -1,12 +1,14 @@
 /* sample.c - see sample.h.
  *
  * The candidates of one choice live in a scratch array as (logit, id) pairs.
- * A heap over them gives the best ones in order, so that top-k and top-p sort
- * no more of a large vocabulary than they keep. Order is total - logit down,
- * then id up - so equal logits give the same choice everywhere. Sums run in
- * double, in candidate order; exp is the C library's. */
+ * Top-k passes over them once with the k best so far in a heap; without it a
+ * heap over all gives the best ones in order: no more of a large vocabulary is
+ * sorted than is kept. The greedy choice reads the logits once. Order is total
+ * - logit down, then id up - so equal logits give the same choice everywhere.
+ * Sums run in double, in candidate order; exp is the C library's. */
 #include "run/sample.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -173,14 +175,17 @@ static void sift_down(cand *h, uint32_t n, uint32_t i) {
   }
 }
 
+static bool has_penalties(const wn_sample_opts *o) {
+  return o->repeat_penalty != 1 || o->frequency_penalty != 0 ||
+         o->presence_penalty != 0;
+}
+
 /* Penalties of tokens seen in the window, as llama.cpp defines them: a
  * positive logit is divided by the repeat penalty, another multiplied; then
  * count * frequency + presence is taken off. Each token once. */
 static void penalise(wn_sampler *s) {
   const wn_sample_opts *o = &s->o;
-  if (o->repeat_penalty == 1 && o->frequency_penalty == 0 &&
-      o->presence_penalty == 0)
-    return;
+  if (!has_penalties(o)) return;
   for (uint32_t i = 0; i < s->n_vocab; i++) {
     uint32_t n = s->counts[i];
     if (n == 0) continue;
@@ -190,8 +195,32 @@ static void penalise(wn_sampler *s) {
   }
 }
 
+/* No choice is defined among logits with a NaN or +inf at place i, or, when
+ * all are finite or -inf, with nothing above -inf. */
+static int no_choice(uint32_t i, float l, wn_err *e) {
+  if (!(l <= FLT_MAX))
+    return wn_fail(e, WN_EDATA, "non-finite logits: token %u has %s", i,
+                   isnan(l) ? "nan" : "inf");
+  return wn_fail(e, WN_EDATA, "non-finite logits: every token has -inf");
+}
+
+/* The first of the greatest logits. */
+static int pick_greatest(const float *logits, uint32_t n, int32_t *id,
+                         wn_err *e) {
+  float top = -INFINITY;
+  *id = -1;
+  for (uint32_t i = 0; i < n; i++) {
+    float l = logits[i];
+    if (!(l <= FLT_MAX)) return no_choice(i, l, e);
+    if (l <= top) continue;
+    top = l;
+    *id = (int32_t)i;
+  }
+  return *id < 0 ? no_choice(0, top, e) : WN_OK;
+}
+
 /* Fills cands from logits with biases and penalties; *best is the winner.
- * Fails where no choice is defined: a NaN, +inf, or nothing above -inf. */
+ * Fails as no_choice says. */
 static int fill(wn_sampler *s, const float *logits, cand *best, wn_err *e) {
   for (uint32_t i = 0; i < s->n_vocab; i++)
     s->cands[i] = (cand){logits[i], (int32_t)i};
@@ -201,14 +230,10 @@ static int fill(wn_sampler *s, const float *logits, cand *best, wn_err *e) {
   *best = (cand){-INFINITY, -1};
   for (uint32_t i = 0; i < s->n_vocab; i++) {
     float l = s->cands[i].logit;
-    if (isnan(l) || l == INFINITY)
-      return wn_fail(e, WN_EDATA, "non-finite logits: token %u has %s", i,
-                     isnan(l) ? "nan" : "inf");
+    if (!(l <= FLT_MAX)) return no_choice(i, l, e);
     if (l > best->logit) *best = s->cands[i];
   }
-  if (best->id < 0)
-    return wn_fail(e, WN_EDATA, "non-finite logits: every token has -inf");
-  return WN_OK;
+  return best->id < 0 ? no_choice(0, best->logit, e) : WN_OK;
 }
 
 /* Sum of exp(logit - max) over n candidates. */
@@ -251,24 +276,59 @@ static uint32_t cut_sorted(const wn_sampler *s, const cand *c, uint32_t n,
   return n;
 }
 
+/* Puts c[i] in its place in a heap of n whose root is the worst. */
+static void sift_worst(cand *h, uint32_t n, uint32_t i) {
+  cand x = h[i];
+  for (;;) {
+    uint32_t child = 2 * i + 1;
+    if (child >= n) break;
+    if (child + 1 < n && better(h[child], h[child + 1])) child++;
+    if (!better(x, h[child])) break;
+    h[i] = h[child];
+    i = child;
+  }
+  h[i] = x;
+}
+
+/* Leaves the k best of n candidates, best first, in c[0 .. k-1]; the others
+ * are lost. Ids grow along c, so an equal logit that comes later is worse. */
+static void select_best(cand *c, uint32_t n, uint32_t k) {
+  for (uint32_t i = k / 2; i-- > 0;)
+    sift_worst(c, k, i);
+  for (uint32_t i = k; i < n; i++) {
+    if (c[i].logit <= c[0].logit) continue;
+    c[0] = c[i];
+    sift_worst(c, k, 0);
+  }
+  for (uint32_t left = k; left > 1; left--) { /* the worst goes last */
+    cand worst = c[0];
+    c[0] = c[left - 1];
+    c[left - 1] = worst;
+    sift_worst(c, left - 1, 0);
+  }
+}
+
 /* Leaves the candidates that top-k, top-p and min-p keep, best first, at the
  * front of the n; returns how many. Without top-k the heap is popped in
  * chunks, until the cut falls inside what was popped. */
 static uint32_t keep_best(const wn_sampler *s, cand *c, uint32_t n, uint32_t k,
                           float max) {
   enum { CHUNK = 64 };
-  double total = k == n ? softmax_sum(c, n, max) : 0;
+  if (k < n) {
+    select_best(c, n, k);
+    return cut_sorted(s, c, k, softmax_sum(c, k, max));
+  }
+  double total = softmax_sum(c, n, max);
   uint32_t popped = 0, kept = 0;
   for (uint32_t i = n / 2; i-- > 0;)
     sift_down(c, n, i);
-  while (popped < k && kept == popped) {
-    uint32_t goal = k < n ? k : popped + CHUNK < n ? popped + CHUNK : n;
+  while (popped < n && kept == popped) {
+    uint32_t goal = popped + CHUNK < n ? popped + CHUNK : n;
     for (; popped < goal; popped++)
       pop(c, n - popped);
     reverse(c, n);
-    if (k < n) total = softmax_sum(c, popped, max);
     kept = cut_sorted(s, c, popped, total);
-    if (kept == popped && popped < k) reverse(c, n); /* back to popping */
+    if (kept == popped && popped < n) reverse(c, n); /* back to popping */
   }
   return kept;
 }
@@ -294,6 +354,8 @@ static int32_t draw(wn_sampler *s, const cand *c, uint32_t n, float max) {
 int wn_sampler_pick(wn_sampler *s, const float *logits, int32_t *id,
                     wn_err *e) {
   cand best;
+  if (s->o.temperature <= 0 && s->n_biases == 0 && !has_penalties(&s->o))
+    return pick_greatest(logits, s->n_vocab, id, e);
   int rc = fill(s, logits, &best, e);
   if (rc != WN_OK) return rc;
   if (s->o.temperature <= 0) {
