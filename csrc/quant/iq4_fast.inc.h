@@ -53,12 +53,7 @@ WN_VEC float iq4_scale(const float *x, const float *importance,
     }
   }
   int kept = keep_try(qx, qq, IQ4_VECTORS, IQ4_TRIES, scale, gain);
-  /* Try 0 is kept without a test: also when its gain is 0 by underflow, or
-   * NaN by overflow and then unbeatable. */
-  _Alignas(64) float qq0[LANES];
-  vf_store(qq0, qq[0]);
-  if (!(qq0[0] > 0)) return kept >= 0 ? scale[kept] : 0;
-  return kept >= 0 && gain[0] >= 0 ? scale[kept] : scale[0];
+  return kept >= 0 ? scale[kept] : 0;
 }
 
 /* 32 values as nibbles at inverse scale `id`. */

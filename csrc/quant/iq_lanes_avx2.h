@@ -12,6 +12,8 @@ WN_TARGET_BEGIN(WN_T_AVX2)
 /* a * b + c and a * b - c with one rounding; only where a * b is exact. */
 WN_VEC vf vf_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
 WN_VEC vf vf_fms(vf a, vf b, vf c) { return _mm256_fmsub_ps(a, b, c); }
+/* The larger magnitude, of a positive a. */
+WN_VEC vf vf_max_abs(vf a, vf b) { return vf_max(a, vf_abs(b)); }
 /* a >= b, also when they are unordered. */
 WN_VEC vm vf_nlt(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_NLT_UQ); }
 

@@ -12,6 +12,8 @@ WN_TARGET_BEGIN(WN_T_AVX512)
 /* a * b + c and a * b - c with one rounding; only where a * b is exact. */
 WN_VEC vf vf_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
 WN_VEC vf vf_fms(vf a, vf b, vf c) { return _mm512_fmsub_ps(a, b, c); }
+/* The larger magnitude. */
+WN_VEC vf vf_max_abs(vf a, vf b) { return _mm512_range_ps(a, b, 0xb); }
 /* a >= b, also when they are unordered. */
 WN_VEC vm vf_nlt(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_NLT_UQ); }
 

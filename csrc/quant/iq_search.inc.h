@@ -46,6 +46,7 @@ typedef struct work {
   _Alignas(64) uint32_t point[MAX_GROUPS][MAX_TRIES];
   /* First and last tries of runs off the grid; tries to search one by one. */
   uint32_t first[MAX_GROUPS], last[MAX_GROUPS], alone[MAX_GROUPS];
+  uint32_t sure[MAX_GROUPS]; /* tries whose points are so with a margin */
 } work;
 
 /* --- 1. weigh ------------------------------------------------------------ */
@@ -174,7 +175,7 @@ WN_VEC vi round_group(const shape sh, const float *size, vf id, vf *off) {
     vf t = vf_sub(vf_mul(id, vf_set(size[i])), vf_set(1));
     vf r = vf_fma(t, vf_set(.5f), vf_set(12582912.f));
     vf level = vf_sub(r, vf_set(12582912.f));
-    *off = vf_max(*off, vf_abs(vf_fms(t, vf_set(.5f), level)));
+    *off = vf_max_abs(*off, vf_fms(t, vf_set(.5f), level));
     vi l = vi_max(vf_bits(r), vi_set(bias));
     l = vi_min(l, vi_set(bias + sh.max_q - 1));
     key = vi_add(key, vi_left(l, sh.bits * i));
@@ -244,6 +245,7 @@ WN_VEC void find_points(const shape sh, work *w, int g) {
     first &= first - 1;
     last &= last - 1;
   }
+  w->sure[g] = w->off[g] & ~alone;
   while (alone != 0) {
     int t = __builtin_ctz(alone);
     alone &= alone - 1;
@@ -335,12 +337,33 @@ WN_VEC unsigned take_try(const shape sh, const wn_iq_rule *rule, const work *w,
 
 /* --- 5. round again ------------------------------------------------------ */
 
-/* Rounds the groups whose bits are set at the scale of the sub-block. Looks up
- * a list for all of them: to leave out the few is slower. */
-WN_VEC void round_again(const shape sh, const work *w, int ib, unsigned again,
-                        wn_iq_super *s) {
+/* The try t of sub-block ib with id[t] <= id <= id[t + 1], or -1. */
+WN_VEC int try_below(const shape sh, const wn_iq_rule *rule, const work *w,
+                     int ib, float id) {
+  float first = w->id[ib][0], guess = (id - first) * w->reach[ib] / rule->step;
+  if (!(guess >= 0 && guess < (float)(2 * sh.tries))) return -1;
+  int t = (int)guess;
+  return w->id[ib][t] <= id && id <= w->id[ib][t + 1] ? t : -1;
+}
+
+/* Whether tries t and t + 1 of group g tell the point of a key between them.
+ * They do when they have that key and the same point with a margin: between
+ * two scales, the difference of two lines is nowhere less than at both ends
+ * (see lowest_line; scales a step apart change the margin by a few percent of
+ * the factor two that it has in hand), and a value that keeps its level at
+ * both ends is not at the edge of it between them. */
+WN_VEC bool tries_tell(const work *w, int g, int t, uint16_t key) {
+  uint32_t sure = w->sure[g] >> t;
+  return (w->key[g][t] == key) & (w->key[g][t + 1] == key) &
+         (w->point[g][t] == w->point[g][t + 1]) & sure & sure >> 1;
+}
+
+/* Rounds the groups whose bits are set at the scale of the sub-block. */
+WN_VEC void round_again(const shape sh, const wn_iq_rule *rule, const work *w,
+                        int ib, unsigned again, wn_iq_super *s) {
   const float *size = w->size + sh.sub * ib;
   float scale = s->scale[ib], id = 1 / scale;
+  int below = try_below(sh, rule, w, ib, id), t = below < 0 ? 0 : below;
   _Alignas(64) uint8_t level[32];
   uint32_t edges = 0; /* values at the edge of rounding, or far off */
   for (int i = 0; i < sh.sub; i += LANES) {
@@ -356,16 +379,17 @@ WN_VEC void round_again(const shape sh, const work *w, int ib, unsigned again,
   }
   for (int k = 0; k < sh.n_groups; k++) {
     int g = sh.n_groups * ib + k;
-    uint16_t key = pack_levels(sh.dims, level + sh.dims * k);
-    bool edge = (edges >> sh.dims * k & ((1u << sh.dims) - 1)) != 0;
+    uint16_t key = pack_levels(sh.dims, level + sh.dims * k), point;
     wn_iq_cell cell = w->grid->cells[key];
-    bool on_grid = cell.n == 0;
-    if (!edge) cell = (wn_iq_cell){cell.core, cell.n_core, 0, 0};
-    if (on_grid) cell = (wn_iq_cell){0, 1, 0, 0};
-    uint16_t point =
-        near_point(sh.dims, sh.bits, w->grid, cell, w->size + sh.dims * g,
-                   w->root + sh.dims * g, scale);
-    if (again >> k & 1) s->key[g] = on_grid ? key : point;
+    bool told = tries_tell(w, g, t, key) & (below >= 0);
+    point = told ? (uint16_t)w->point[g][t] : key;
+    if (!(told | (cell.n == 0))) {
+      bool edge = (edges >> sh.dims * k & ((1u << sh.dims) - 1)) != 0;
+      if (!edge) cell = (wn_iq_cell){cell.core, cell.n_core, 0, 0};
+      point = near_point(sh.dims, sh.bits, w->grid, cell, w->size + sh.dims * g,
+                         w->root + sh.dims * g, scale);
+    }
+    if (again >> k & 1) s->key[g] = point;
   }
 }
 
@@ -446,7 +470,7 @@ WN_VEC void search_super(const shape sh, const wn_iq_rule *rule,
           take_try(sh, rule, w, w->live[from + i], kept[i], scale[i], s);
   }
   for (int i = 0; i < w->n_live; i++)
-    round_again(sh, w, w->live[i], again[i], s);
+    round_again(sh, rule, w, w->live[i], again[i], s);
   for (int from = 0; from < w->n_live; from += LANES)
     refit(sh, w, from, again, s);
   for (int i = 0; i < w->n_live; i++)

@@ -22,9 +22,9 @@ WN_VEC unsigned better_tries(const vf *qx, const vf *qq, int n_vectors,
   return bits;
 }
 
-/* Runs the reference's loop over the first n tries. Returns the try kept, or
- * -1; `scale` and `gain` take qx / qq and its gain of every try (garbage
- * where qq is 0).
+/* Runs the reference's loop over the first n tries, of which try 0 is kept
+ * without a test if its qq > 0. Returns the try kept, or -1; `scale` and `gain`
+ * take qx / qq and its gain of every try (garbage where qq is 0).
  *
  * The loop need not start at the first try. Let top be the largest gain and
  * suppose that no gain lies between (1 - 2e-6) top and (1 - 1e-6) top. The
@@ -38,17 +38,19 @@ WN_VEC int keep_try(const vf *qx, const vf *qq, int n_vectors, int n,
                     float *scale, float *gain) {
   unsigned all = n == 32 ? ~0u : (1u << n) - 1, near = 0, gap = 0;
   vf top = vf_set(0), g[TRY_VECTORS];
-  unsigned sane = 0;
+  unsigned sane = 0, valid = 0;
   for (int v = 0; v < n_vectors; v++) {
     vf s = vf_div(qx[v], qq[v]), none = vf_set(-1);
     vf square = vf_mul(qx[v], qx[v]);
+    vm positive = vf_lt(vf_set(0), qq[v]);
     g[v] = vf_mul(s, qx[v]);
     sane |= vm_bits(vm_and(vf_lt(vf_set(1e-28f), square),
                            vf_lt(square, vf_set(1e28f))))
             << LANES * v;
+    valid |= vm_bits(positive) << LANES * v;
     vf_store(scale + LANES * v, s);
     vf_store(gain + LANES * v, g[v]);
-    g[v] = vf_pick(vf_lt(vf_set(0), qq[v]), g[v], none);
+    g[v] = vf_pick(positive, g[v], none);
     top = vf_max(g[v], top);
   }
   float most = vf_most(top);
@@ -60,12 +62,13 @@ WN_VEC int keep_try(const vf *qx, const vf *qq, int n_vectors, int n,
   }
   near &= all;
   gap &= all;
+  int kept = valid & 1 ? 0 : -1;
+  unsigned rest = gap;
   if ((all & ~sane) != 0 || near != gap || near == 0) {
-    near = all;
-    gap = better_tries(qx, qq, n_vectors, 0) & all;
+    near = all & ~1u;
+    rest = near & better_tries(qx, qq, n_vectors, kept < 0 ? 0 : gain[0]);
   }
-  int kept = -1;
-  for (unsigned rest = gap; rest != 0;) {
+  while (rest != 0) {
     kept = __builtin_ctz(rest);
     near &= ~1u << kept;
     rest = near == 0 ? 0 : near & better_tries(qx, qq, n_vectors, gain[kept]);
