@@ -17,6 +17,7 @@ WN_CFLAGS = -std=c11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -MMD -MP -pthread \
             -ffp-contract=off -Icsrc \
             -Wall -Wextra -Wconversion -Wshadow -Wvla
 LUAS ?= lua5.4 luajit
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 LUA_INC_lua5.4 = $(firstword $(wildcard /usr/include/lua5.4 /usr/local/include))
 LUA_INC_luajit = $(firstword $(wildcard /usr/include/luajit-2.1 /usr/local/include/luajit-2.1))
 LUA_VER_lua5.4 = 5.4
@@ -34,9 +35,11 @@ PURE_O = $(PURE:csrc/%.c=$(B)/obj/%.o)
 
 all: $(LUAS:%=$(B)/%/wane/core.so)
 
+# Commands are shown with V=1.
+Q = $(if $(V),,@)
 $(B)/obj/%.o: csrc/%.c
 	@mkdir -p $(@D)
-	$(CC) $(WN_CFLAGS) $(CFLAGS) -c $< -o $@
+	$(Q)$(CC) $(WN_CFLAGS) $(CFLAGS) -c $< -o $@
 
 # The list of sources, rewritten when it changes: a file that left the tree
 # must leave the library too.
@@ -47,10 +50,11 @@ $(B)/sources: FORCE
 define PER_LUA
 $(B)/$(1)/obj/%.o: csrc/lua/%.c
 	@mkdir -p $$(@D)
-	$$(CC) $$(WN_CFLAGS) -I$$(LUA_INC_$(1)) $$(CFLAGS) -c $$< -o $$@
+	$$(Q)$$(CC) $$(WN_CFLAGS) -I$$(LUA_INC_$(1)) $$(CFLAGS) -c $$< -o $$@
 $(B)/$(1)/wane/core.so: $(PURE_O) $(BIND:csrc/lua/%.c=$(B)/$(1)/obj/%.o) $(B)/sources
 	@mkdir -p $$(@D)
-	$$(CC) -shared $$(CFLAGS) $$(LDFLAGS) -pthread -o $$@ \
+	@echo "$$@"
+	$$(Q)$$(CC) -shared $$(CFLAGS) $$(LDFLAGS) -pthread -o $$@ \
 	  $$(filter %.o,$$^) -lm -ldl
 endef
 $(foreach l,$(LUAS),$(eval $(call PER_LUA,$(l))))
@@ -72,14 +76,14 @@ deps-peer: deps-test
 # ---- the two commands --------------------------------------------------------
 
 demo: deps-demo
-	@$(MAKE) --no-print-directory LUAS=lua5.4 all > $(B)-demo.log 2>&1 || \
+	@$(MAKE) --no-print-directory -j$(JOBS) LUAS=lua5.4 all > $(B)-demo.log 2>&1 || \
 	  { cat $(B)-demo.log; exit 1; }
 	@rm -f $(B)-demo.log
 	@LUA_PATH="./lua/?.lua;./lua/?/init.lua;;" LUA_CPATH="./$(B)/lua5.4/?.so;;" \
 	  lua5.4 examples/demo.lua
 
 test: deps-test
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@sh spec/support/run.sh $(B) "$(LUAS)" $(SPECS)
 
 # ---- lanes ---------------------------------------------------------------------
@@ -88,13 +92,13 @@ test: deps-test
 # built with it, so its runtime is preloaded; their own leaks are not our news.
 SAN_ENV = LD_PRELOAD="$$($(CC) -print-file-name=lib$(1).so)"
 check-asan: deps-test
-	@$(MAKE) --no-print-directory B=build/asan \
+	@$(MAKE) --no-print-directory -j$(JOBS) B=build/asan \
 	  CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined" all
 	@WANE_WRAP="env $(call SAN_ENV,asan) ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 WANE_SLOW=0 WANE_LANE=asan" \
 	  sh spec/support/run.sh build/asan "$(LUAS)" $(SPECS)
 
 check-tsan: deps-test
-	@$(MAKE) --no-print-directory B=build/tsan LUAS=lua5.4 \
+	@$(MAKE) --no-print-directory -j$(JOBS) B=build/tsan LUAS=lua5.4 \
 	  CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=thread" all
 	@WANE_WRAP="env $(call SAN_ENV,tsan) TSAN_OPTIONS=halt_on_error=0:exitcode=66:suppressions=spec/support/tsan.supp WANE_LANE=tsan" \
 	  sh spec/support/run.sh build/tsan lua5.4 spec/threads
@@ -115,7 +119,7 @@ check-crash: all
 # llama.cpp v0.5.0 as its makers' prebuilt library, loaded through LuaJIT's ffi.
 PEER = build/peer/node_modules/@node-llama-cpp/linux-x64/bins/linux-x64
 $(PEER)/libggml-base.so:
-	@$(MAKE) --no-print-directory deps-peer
+	@$(MAKE) --no-print-directory -j$(JOBS) deps-peer
 	@mkdir -p build/peer
 	cd build/peer && npm install --no-save --no-audit --no-fund --prefix . @node-llama-cpp/linux-x64@3.22.1
 peer: $(PEER)/libggml-base.so
@@ -141,7 +145,7 @@ lint: deps-lint
 	@luacheck -q lua spec examples bench
 	@clang-format --dry-run --Werror $(PURE) $(BIND) $(wildcard csrc/*/*.h)
 	@sh .ci/gates
-	@$(MAKE) --no-print-directory B=build/lint CC=clang CFLAGS="-O1 -Werror -Wno-unknown-warning-option" LUAS=lua5.4 all > build/lint.log 2>&1 || \
+	@$(MAKE) --no-print-directory -j$(JOBS) B=build/lint CC=clang CFLAGS="-O1 -Werror -Wno-unknown-warning-option" LUAS=lua5.4 all > build/lint.log 2>&1 || \
 	  { cat build/lint.log; exit 1; }
 	@echo "lint: clean"
 

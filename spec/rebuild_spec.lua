@@ -49,6 +49,7 @@ describe("rebuild", function()
   support.check_leaks()
   local types = {
     "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q2_K", "q3_K", "q4_K", "q5_K", "q6_K", "iq4_nl", "iq4_xs",
+    "iq2_xxs", "iq2_xs", "iq2_s", "iq3_xxs", "iq3_s",
   }
 
   for _, t in ipairs(types) do
@@ -85,6 +86,25 @@ describe("rebuild", function()
     for _, threads in ipairs { 2, 3, 16 } do
       assert.is_true(one == (core.calib.rebuild("q3_K", w, h, { threads = threads })))
     end
+  end)
+
+  it("gives the same bytes on every instruction set", function()
+    local best = core.cpu().best
+    local w = core.quant.buffer(3, 256, rows.make(rows.kinds[1], 8, 3, 256))
+    for _, t in ipairs { "q3_K", "iq3_xxs", "iq2_s" } do
+      local first
+      for _, isa in ipairs { "ref", "avx2", "avx512" } do
+        if core.set_isa(isa) then
+          local h = core.calib.hessian(256)
+          h:add(activations(13, 200, 256))
+          h:factor(0.01)
+          local bytes = core.calib.rebuild(t, w, h, {})
+          first = first or bytes
+          assert.is_true(first == bytes, t .. " " .. isa)
+        end
+      end
+    end
+    core.set_isa(best)
   end)
 
   it("survives hostile statistics", function()

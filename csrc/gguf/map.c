@@ -56,6 +56,8 @@ static void chain(int sig, siginfo_t *info, void *context) {
   } else if (old_action.sa_handler != SIG_DFL &&
              old_action.sa_handler != SIG_IGN) {
     old_action.sa_handler(sig);
+  } else if (old_action.sa_handler == SIG_IGN && info->si_code <= 0) {
+    /* somebody sent it to a host that ignores it; a fault cannot be ignored */
   } else { /* the fault repeats and takes its default course */
     struct sigaction def;
     memset(&def, 0, sizeof def);

@@ -65,14 +65,19 @@ static void clear_state(const att *a, float *st) {
   memset(st + SUM, 0, (a->state - 1) * sizeof *st);
 }
 
+/* A rescaling factor of a running softmax; exp(0) is exactly 1. */
+static float rescale(float from, float to) {
+  if (from == -INFINITY) return 0;
+  return from == to ? 1.0f : wn_expf(from - to);
+}
+
 /* total += part, both running softmaxes. An empty total becomes the part
  * exactly. */
 static void merge_state(const att *a, float *total, const float *part) {
   const wn_vec *v = a->m->f->vec;
   if (part[MAXIMUM] == -INFINITY && part[SUM] == 0) return;
   float top = fmaxf(total[MAXIMUM], part[MAXIMUM]);
-  float keep = total[MAXIMUM] == -INFINITY ? 0 : wn_expf(total[MAXIMUM] - top);
-  float gain = wn_expf(part[MAXIMUM] - top);
+  float keep = rescale(total[MAXIMUM], top), gain = rescale(part[MAXIMUM], top);
   total[MAXIMUM] = top;
   total[SUM] = total[SUM] * keep + part[SUM] * gain;
   v->scale(keep, total + WEIGHTED, total + WEIGHTED, a->wv);
@@ -91,21 +96,35 @@ static const float *expand(const att *a, const wn_cache_type *t,
   return buf;
 }
 
-/* Keys and values of positions p0 <= p < p1 of one head of one sequence. */
+/* Keys and values of positions p0 <= p < p1 of one head of one sequence, as
+ * float32, or as halves in the cache. */
 typedef struct block {
   uint32_t p0, p1;
   const float *k, *v;
+  const uint16_t *k16, *v16; /* NULL: float32 */
 } block;
 
+/* Halves for `users` queries: converting in registers, each time, costs less
+ * than expanding them for a few. The bits are the same. */
+static const uint16_t *halves(const wn_cache_type *t, const uint8_t *from,
+                              uint32_t users) {
+  bool direct = t->type == WN_TYPE_F16 && users <= WN_ATTEND_DIRECT;
+  return direct ? (const uint16_t *)(const void *)from : NULL;
+}
+
 static block load_block(const att *a, uint32_t seq, uint32_t head, uint32_t p0,
-                        uint32_t p1) {
+                        uint32_t p1, uint32_t users) {
   const wn_frame *f = a->m->f;
   const wn_cache_slot *s = &f->slots[a->op->i[0]];
   size_t n = p1 - p0;
   const uint8_t *k = s->k + seq * s->k_seq + head * s->k_head + p0 * s->k_pos;
   const uint8_t *v = s->v + seq * s->v_seq + head * s->v_head + p0 * s->v_pos;
-  block b = {p0, p1, expand(a, &f->type_k, k, n * a->wk, a->keys),
-             expand(a, &f->type_v, v, n * a->wv, a->values)};
+  block b = {.p0 = p0,
+             .p1 = p1,
+             .k16 = halves(&f->type_k, k, users),
+             .v16 = halves(&f->type_v, v, users)};
+  if (b.k16 == NULL) b.k = expand(a, &f->type_k, k, n * a->wk, a->keys);
+  if (b.v16 == NULL) b.v = expand(a, &f->type_v, v, n * a->wv, a->values);
   return b;
 }
 
@@ -115,13 +134,20 @@ static void attend_block(const att *a, const float *q, const block *b,
   const wn_vec *v = a->m->f->vec;
   size_t n = hi - lo, skip = lo - b->p0;
   float *s = a->weights, cap = a->op->f[1];
-  v->scores(q, b->k + skip * a->wk, a->wk, n, a->wk, a->op->f[0], s);
+  if (b->k16 != NULL)
+    v->scores_f16(q, b->k16 + skip * a->wk, a->wk, n, a->wk, a->op->f[0], s);
+  else
+    v->scores(q, b->k + skip * a->wk, a->wk, n, a->wk, a->op->f[0], s);
   if (cap > 0) v->softcap(cap, s, s, n);
   float top = fmaxf(st[MAXIMUM], v->max(s, n));
-  float keep = st[MAXIMUM] == -INFINITY ? 0 : wn_expf(st[MAXIMUM] - top);
+  float keep = rescale(st[MAXIMUM], top);
   st[SUM] = st[SUM] * keep + v->exp_sum(s, n, top);
   st[MAXIMUM] = top;
-  v->weigh(s, b->v + skip * a->wv, a->wv, n, a->wv, keep, st + WEIGHTED);
+  if (b->v16 != NULL)
+    v->weigh_f16(s, b->v16 + skip * a->wv, a->wv, n, a->wv, keep,
+                 st + WEIGHTED);
+  else
+    v->weigh(s, b->v + skip * a->wv, a->wv, n, a->wv, keep, st + WEIGHTED);
 }
 
 /* The row's output for one query head: the state over its sum, with the
@@ -132,7 +158,7 @@ static void finish(const att *a, uint32_t r, uint32_t head, float *st) {
   if (a->op->w[0] != WN_NONE) {
     float sink = a->m->f->bound[a->op->w[0]].vec[head];
     float top = fmaxf(st[MAXIMUM], sink);
-    factor = st[MAXIMUM] == -INFINITY ? 0 : wn_expf(st[MAXIMUM] - top);
+    factor = rescale(st[MAXIMUM], top);
     st[SUM] = st[SUM] * factor + wn_expf(sink - top);
   }
   float *y = wn_row(a->m, a->id, r) + (size_t)head * a->wv;
@@ -200,7 +226,8 @@ static void attend_tile(const att *a, const tile *t, uint32_t head) {
     }
   for (uint32_t p = t->first; p < t->end;) {
     uint32_t next = (p / WN_ATTEND_BLOCK + 1) * WN_ATTEND_BLOCK;
-    block b = load_block(a, t->seq, head, p, next < t->end ? next : t->end);
+    block b = load_block(a, t->seq, head, p, next < t->end ? next : t->end,
+                         (t->r1 - t->r0) * a->group);
     tile_block(a, t, head, &b);
     if (next % WN_ATTEND_PART == 0 || next >= t->end) merge_tile(a, t);
     p = next;
@@ -245,7 +272,7 @@ static void attend_part(const att *a, uint32_t r, uint32_t head, uint32_t part,
     clear_state(a, partial(a, r, head * a->group + g, part));
   while (p < end) {
     uint32_t next = (p / WN_ATTEND_BLOCK + 1) * WN_ATTEND_BLOCK;
-    block b = load_block(a, seq, head, p, next < end ? next : end);
+    block b = load_block(a, seq, head, p, next < end ? next : end, a->group);
     for (uint32_t g = 0; g < a->group; g++) {
       uint32_t h = head * a->group + g;
       attend_block(a, query(a, r, h), &b, b.p0, b.p1, partial(a, r, h, part));

@@ -15,7 +15,8 @@ enum {
   WN_STAGE_PACKS = 12,   /* kinds of packed input of a stage: its parts */
   WN_ATTEND_BLOCK = 64,  /* keys done at a time */
   WN_ATTEND_PART = 1024, /* keys after which partial results are merged */
-  WN_ATTEND_TILE = 8     /* rows that share a block of keys */
+  WN_ATTEND_TILE = 32,   /* rows that share a block of keys */
+  WN_ATTEND_DIRECT = 4   /* queries that read halves where they are */
 };
 
 typedef struct wn_value_mem {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/cpu.h"
+#include "kern/grids.h"
 #include "kern/mm.h"
 #include "quant/blocks.h"
 #include "quant/fp4.h"
@@ -11,6 +12,7 @@
 #include "quant/quant.h"
 
 #define TIER wn_mm_avxvnni
+#define TIER_NAME "avxvnni"
 #define WN_TIER_ISA WN_ISA_AVX2
 #define FLOAT_NC 6 /* columns whose accumulators fit 16 registers */
 #define QCOLS 3
@@ -18,6 +20,7 @@
 
 WN_TARGET_BEGIN(WN_T_AVX2 ",avxvnni")
 #include "kern/lanes_avx2.h"
+#include "kern/pack_x86.inc.h"
 
 #include "kern/mm.inc.h"
 WN_TARGET_END

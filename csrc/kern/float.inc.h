@@ -30,14 +30,16 @@ static inline VF float_piece(int type, const uint8_t *row, size_t k) {
 
 /* n values (a multiple of LANES) of LANES rows into half `half` of the
  * panel. */
-static inline __attribute__((always_inline)) void transpose_rows(
-    int type, const uint8_t *w, size_t stride, size_t n, size_t half,
-    fpanel *p) {
+INLINE void transpose_rows(int type, wn_rows *src, size_t n, size_t half,
+                           fpanel *p) {
+  size_t lines = type == WN_TYPE_F32 ? LANES / 4 : LANES / 8;
   for (size_t i = 0; i < n; i += LANES) {
     VF v[LANES];
+    for (size_t j = 0; j < lines * LANES / 16; j++)
+      wn_rows_prefetch(src);
     WN_UNROLL
     for (size_t r = 0; r < LANES; r++)
-      v[r] = float_piece(type, w + r * stride, i);
+      v[r] = float_piece(type, src->w + r * src->stride, i);
     vf_transpose(v);
     WN_UNROLL
     for (size_t j = 0; j < LANES; j++)
@@ -47,36 +49,36 @@ static inline __attribute__((always_inline)) void transpose_rows(
 
 /* Any type: decodes the rows, pads them with zeros to a multiple of LANES and
  * transposes. */
-static void unpack_decoded(int type, const uint8_t *w, size_t stride, size_t n,
-                           void *panel) {
+static void unpack_decoded(int type, wn_rows src, size_t n, void *panel) {
   wn_decode_fn decode = wn_decode_best(type, WN_TIER_ISA);
   float tmp[LANES][CHUNK];
   size_t padded = (n + LANES - 1) / LANES * LANES;
   for (size_t half = 0; half < 2; half++) {
     for (size_t r = 0; r < LANES; r++) {
-      decode(w + (half * LANES + r) * stride, tmp[r], n);
+      decode(src.w + (half * LANES + r) * src.stride, tmp[r], n);
       for (size_t i = n; i < padded; i++)
         tmp[r][i] = 0;
     }
-    transpose_rows(WN_TYPE_F32, (const uint8_t *)tmp, sizeof tmp[0], padded,
-                   half, panel);
+    wn_rows rows = {(const uint8_t *)tmp, sizeof tmp[0], src.ahead, src.gap};
+    transpose_rows(WN_TYPE_F32, &rows, padded, half, panel);
   }
 }
 
 /* F32, F16, BF16. */
-static void unpack_float(int type, const uint8_t *w, size_t stride, size_t n,
-                         void *panel) {
+static void unpack_float(int type, wn_rows src, size_t n, void *panel) {
   if (n % LANES != 0) {
-    unpack_decoded(type, w, stride, n, panel);
+    unpack_decoded(type, src, n, panel);
     return;
   }
-  for (size_t half = 0; half < 2; half++, w += LANES * stride)
+  for (size_t half = 0; half < 2; half++) {
     if (type == WN_TYPE_F16)
-      transpose_rows(WN_TYPE_F16, w, stride, n, half, panel);
+      transpose_rows(WN_TYPE_F16, &src, n, half, panel);
     else if (type == WN_TYPE_BF16)
-      transpose_rows(WN_TYPE_BF16, w, stride, n, half, panel);
+      transpose_rows(WN_TYPE_BF16, &src, n, half, panel);
     else
-      transpose_rows(WN_TYPE_F32, w, stride, n, half, panel);
+      transpose_rows(WN_TYPE_F32, &src, n, half, panel);
+    src.w += LANES * src.stride;
+  }
 }
 
 /* ---- kernel ------------------------------------------------------------ */
@@ -87,9 +89,8 @@ static inline void add_tile(float *acc, bool first, VF lo, VF hi) {
 }
 
 /* nc columns, one class after the other: 2 nc accumulators. */
-static inline __attribute__((always_inline)) void float_many(
-    const fpanel *p, size_t n, const float *x, size_t ldx, size_t nc,
-    float (*acc)[R], bool first) {
+INLINE void float_many(const fpanel *p, size_t n, const float *x, size_t ldx,
+                       size_t nc, float (*acc)[R], bool first) {
   for (size_t c = 0; c < 4; c++) {
     VF lo[FLOAT_NC], hi[FLOAT_NC];
     WN_UNROLL

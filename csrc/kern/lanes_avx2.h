@@ -3,6 +3,7 @@
  * With LANES_VNNI the target has AVX-VNNI; without it there is no vi_dot8
  * (see dot_plain in q8.inc.h). */
 
+#define INLINE static inline __attribute__((always_inline))
 #define LANES 8
 typedef __m256 VF;
 typedef __m256i VI;
@@ -17,6 +18,9 @@ static inline void vf_store(float *p, VF v) {
 }
 static inline VF vf_set1(const void *p) { /* the float at p in all lanes */
   return _mm256_broadcast_ss(p);
+}
+static inline VF vf_all(float f) {
+  return _mm256_set1_ps(f);
 }
 static inline VF vf_zero(void) {
   return _mm256_setzero_ps();
@@ -43,20 +47,24 @@ static inline VF vf_bf16(const void *p) {
 /* v[j] lane i becomes v[i] lane j: pairs, then quads, then 128-bit lanes. */
 static inline void vf_transpose(VF v[8]) {
   VF t[8];
+  WN_UNROLL
   for (int i = 0; i < 8; i += 2) {
     t[i] = _mm256_unpacklo_ps(v[i], v[i + 1]);
     t[i + 1] = _mm256_unpackhi_ps(v[i], v[i + 1]);
   }
+  WN_UNROLL
   for (int i = 0; i < 8; i += 4) {
     v[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
     v[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
     v[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
     v[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
   }
+  WN_UNROLL
   for (int j = 0; j < 4; j++) {
     t[j] = _mm256_permute2f128_ps(v[j], v[4 + j], 0x20);
     t[4 + j] = _mm256_permute2f128_ps(v[j], v[4 + j], 0x31);
   }
+  WN_UNROLL
   for (int j = 0; j < 8; j++)
     v[j] = t[j];
 }
@@ -135,6 +143,12 @@ static inline VI vi_if_bits(VI v, VI bits, VI value) {
   VI none = _mm256_cmpeq_epi8(vi_and(v, bits), vi_zero());
   return _mm256_andnot_si256(none, value);
 }
+/* Bytes: offset - v where s has the bit of `bits`, offset + v elsewhere. */
+static inline VI vi_around(VI v, VI s, VI bits, int offset) {
+  VI minus = _mm256_cmpeq_epi8(vi_and(s, bits), bits);
+  VI sign = vi_or(minus, vi_set8(1));
+  return _mm256_add_epi8(_mm256_sign_epi8(v, sign), vi_set8(offset));
+}
 static inline VF vi_f32(VI v) { /* signed to float */
   return _mm256_cvtepi32_ps(v);
 }
@@ -151,7 +165,9 @@ static inline VF vi_f16(VI v) {
  * of signed 16-bit numbers. */
 #ifdef LANES_VNNI
 static inline VI vi_dot8(VI acc, VI u, VI s) {
-  return _mm256_dpbusd_avx_epi32(acc, u, s);
+  /* gcc 12 copies the accumulator back and forth around the intrinsic */
+  __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(acc) : "x"(u), "x"(s));
+  return acc;
 }
 static inline VI vi_dot16(VI acc, VI a, VI b) {
   return _mm256_dpwssd_avx_epi32(acc, a, b);
@@ -165,48 +181,117 @@ static inline VI vi_dot16(VI acc, VI a, VI b) {
 /* ---- columns of 8 rows, `stride` bytes apart --------------------------- */
 
 /* 16 bytes of each row at p: v[j] = the j-th 32 bits of all rows. */
-static inline void vi_columns4(const uint8_t *p, size_t stride, VI v[4]) {
-  VI t[4];
+INLINE void vi_columns4(wn_rows *s, size_t off, VI v[4]) {
+  const uint8_t *p = s->w + off;
+  size_t stride = s->stride;
+  WN_UNROLL
   for (size_t j = 0; j < 4; j++) {
     const uint8_t *q = p + j * stride;
-    t[j] = _mm256_castsi128_si256(_mm_loadu_si128((const void *)q));
-    t[j] = _mm256_inserti128_si256(
-        t[j], _mm_loadu_si128((const void *)(q + 4 * stride)), 1);
+#define ROW(n) _mm_loadu_si128((const void *)(q + 4 * (n)*stride))
+    v[j] = _mm256_inserti128_si256(_mm256_castsi128_si256(ROW(0)), ROW(1), 1);
+#undef ROW
   }
-  VI a = _mm256_unpacklo_epi32(t[0], t[1]),
-     b = _mm256_unpackhi_epi32(t[0], t[1]);
-  VI c = _mm256_unpacklo_epi32(t[2], t[3]),
-     d = _mm256_unpackhi_epi32(t[2], t[3]);
+  VI a = _mm256_unpacklo_epi32(v[0], v[1]);
+  VI b = _mm256_unpackhi_epi32(v[0], v[1]);
+  VI c = _mm256_unpacklo_epi32(v[2], v[3]);
+  VI d = _mm256_unpackhi_epi32(v[2], v[3]);
   v[0] = _mm256_unpacklo_epi64(a, c);
   v[1] = _mm256_unpackhi_epi64(a, c);
   v[2] = _mm256_unpacklo_epi64(b, d);
   v[3] = _mm256_unpackhi_epi64(b, d);
 }
 
+/* 32 bytes of each row. */
+INLINE void vi_columns8(wn_rows *s, size_t off, VI v[8]) {
+  vi_columns4(s, off, v);
+  wn_rows_prefetch(s);
+  vi_columns4(s, off + 16, v + 4);
+}
+
 /* The 32 bits, the 16 bits (in the low half of a lane), the byte at p. */
-static inline VI vi_column(const uint8_t *p, size_t stride) {
+INLINE VI vi_column(const wn_rows *s, size_t off) {
+  const uint8_t *p = s->w + off;
+  size_t stride = s->stride;
   int32_t x[8];
+  WN_UNROLL
   for (size_t i = 0; i < 8; i++)
     memcpy(&x[i], p + i * stride, 4);
   return _mm256_set_epi32(x[7], x[6], x[5], x[4], x[3], x[2], x[1], x[0]);
 }
 static inline __m128i vi_eight16(const uint8_t *p, size_t stride) {
   int16_t x[8];
+  WN_UNROLL
   for (size_t i = 0; i < 8; i++)
     memcpy(&x[i], p + i * stride, 2);
   return _mm_set_epi16(x[7], x[6], x[5], x[4], x[3], x[2], x[1], x[0]);
 }
-static inline VI vi_column16(const uint8_t *p, size_t stride) {
+INLINE VI vi_column16(const wn_rows *s, size_t off) {
+  const uint8_t *p = s->w + off;
+  size_t stride = s->stride;
   return _mm256_cvtepu16_epi32(vi_eight16(p, stride));
 }
-static inline VF vf_column_f16(const uint8_t *p, size_t stride) {
+INLINE VF vf_column_f16(const wn_rows *s, size_t off) {
+  const uint8_t *p = s->w + off;
+  size_t stride = s->stride;
   return _mm256_cvtph_ps(vi_eight16(p, stride));
 }
-static inline VI vi_column8(const uint8_t *p, size_t stride) {
+INLINE VI vi_column8(const wn_rows *s, size_t off) {
+  const uint8_t *p = s->w + off;
+  size_t stride = s->stride;
   __m128i v = _mm_setzero_si128();
 #define ROW(n) v = _mm_insert_epi8(v, p[(n)*stride], n);
   ROW(0)
-  ROW(1) ROW(2) ROW(3) ROW(4) ROW(5) ROW(6) ROW(7)
+  ROW(1)
+  ROW(2)
+  ROW(3)
+  ROW(4)
+  ROW(5)
+  ROW(6)
+  ROW(7)
 #undef ROW
       return _mm256_cvtepu8_epi32(v);
+}
+
+/* ---- grids ------------------------------------------------------------- */
+
+/* The low bytes of the halves of a, then of b: 4 bytes a lane. */
+static inline VI vi_pack16(VI a, VI b) {
+  static const uint8_t even[16] = {0, 2,  128, 128, 4,  6,  128, 128,
+                                   8, 10, 128, 128, 12, 14, 128, 128};
+  VI pick = vi_table(even);
+  return vi_or(vi_shuffle(a, pick), vi_sll(vi_shuffle(b, pick), 16));
+}
+
+/* The points of two groups of 8 values whose indices are the halves of each
+ * lane: out[0], out[1] the first group's, out[2], out[3] the second's. */
+INLINE void vi_points8(const uint16_t *keys, const uint64_t *points, size_t n,
+                       uint64_t levels, VI index, VI out[4]) {
+  (void)keys, (void)n, (void)levels;
+  uint16_t at[2 * LANES];
+  uint32_t t[4][LANES];
+  vi_store(at, index);
+  for (size_t r = 0; r < LANES; r++) {
+    uint64_t a = points[at[2 * r]], b = points[at[2 * r + 1]];
+    t[0][r] = (uint32_t)a;
+    t[1][r] = (uint32_t)(a >> 32);
+    t[2][r] = (uint32_t)b;
+    t[3][r] = (uint32_t)(b >> 32);
+  }
+  for (size_t i = 0; i < 4; i++)
+    out[i] = vi_load(t[i]);
+}
+
+/* The same for groups of 4 values: out[0], out[1]. */
+INLINE void vi_points4(const uint16_t *keys, const uint32_t *points, size_t n,
+                       uint64_t levels, VI index, VI out[2]) {
+  (void)keys, (void)n, (void)levels;
+  uint16_t at[2 * LANES];
+  uint32_t t[2][LANES];
+  vi_store(at, index);
+  for (size_t r = 0; r < LANES; r++) {
+    t[0][r] = points[at[2 * r]];
+    t[1][r] = points[at[2 * r + 1]];
+  }
+  out[0] = vi_load(t[0]);
+  out[1] = vi_load(t[1]);
 }

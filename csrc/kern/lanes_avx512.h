@@ -2,6 +2,7 @@
  * one lane per weight row. Included between WN_TARGET_BEGIN and
  * WN_TARGET_END. lanes_avx2.h has the same functions over 8 lanes. */
 
+#define INLINE static inline __attribute__((always_inline))
 #define LANES 16
 typedef __m512 VF;
 typedef __m512i VI;
@@ -17,6 +18,9 @@ static inline void vf_store(float *p, VF v) {
 static inline VF vf_set1(const void *p) { /* the float at p in all lanes */
   float f;
   memcpy(&f, p, sizeof f);
+  return _mm512_set1_ps(f);
+}
+static inline VF vf_all(float f) {
   return _mm512_set1_ps(f);
 }
 static inline VF vf_zero(void) {
@@ -44,12 +48,14 @@ static inline VF vf_bf16(const void *p) {
 /* v[j] lane i becomes v[i] lane j: pairs, then quads, then 128-bit lanes. */
 static inline void vf_transpose(VF v[16]) {
   VF t[16];
+  WN_UNROLL
   for (int i = 0; i < 16; i += 2) {
     t[i] = _mm512_unpacklo_ps(v[i], v[i + 1]);
     t[i + 1] = _mm512_unpackhi_ps(v[i], v[i + 1]);
   }
 #define D(x) _mm512_castps_pd(x)
 #define S(x) _mm512_castpd_ps(x)
+  WN_UNROLL
   for (int i = 0; i < 16; i += 4) {
     v[i] = S(_mm512_unpacklo_pd(D(t[i]), D(t[i + 2])));
     v[i + 1] = S(_mm512_unpackhi_pd(D(t[i]), D(t[i + 2])));
@@ -59,12 +65,14 @@ static inline void vf_transpose(VF v[16]) {
 #undef D
 #undef S
   /* now v[4 g + j] holds columns j, 4 + j, 8 + j, 12 + j of rows 4 g.. */
+  WN_UNROLL
   for (int j = 0; j < 4; j++) {
     t[j] = _mm512_shuffle_f32x4(v[j], v[4 + j], 0x88);
     t[4 + j] = _mm512_shuffle_f32x4(v[j], v[4 + j], 0xdd);
     t[8 + j] = _mm512_shuffle_f32x4(v[8 + j], v[12 + j], 0x88);
     t[12 + j] = _mm512_shuffle_f32x4(v[8 + j], v[12 + j], 0xdd);
   }
+  WN_UNROLL
   for (int j = 0; j < 4; j++) {
     v[j] = _mm512_shuffle_f32x4(t[j], t[8 + j], 0x88);
     v[8 + j] = _mm512_shuffle_f32x4(t[j], t[8 + j], 0xdd);
@@ -146,6 +154,12 @@ static inline VI vi_table(const void *p) { /* 16 bytes, repeated */
 static inline VI vi_if_bits(VI v, VI bits, VI value) {
   return _mm512_maskz_mov_epi8(_mm512_test_epi8_mask(v, bits), value);
 }
+/* Bytes: offset - v where s has the bit of `bits`, offset + v elsewhere. */
+static inline VI vi_around(VI v, VI s, VI bits, int offset) {
+  __mmask64 minus = _mm512_test_epi8_mask(s, bits);
+  VI up = _mm512_add_epi8(v, vi_set8(offset));
+  return _mm512_mask_sub_epi8(up, minus, vi_set8(2 * offset), up);
+}
 static inline VF vi_f32(VI v) { /* signed to float */
   return _mm512_cvtepi32_ps(v);
 }
@@ -159,7 +173,9 @@ static inline VF vi_f16(VI v) {
 /* acc + the sum of 4 products of unsigned u and signed s bytes; of 2 products
  * of signed 16-bit numbers. */
 static inline VI vi_dot8(VI acc, VI u, VI s) {
-  return _mm512_dpbusd_epi32(acc, u, s);
+  /* gcc 12 copies the accumulator back and forth around the intrinsic */
+  __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(u), "v"(s));
+  return acc;
 }
 static inline VI vi_dot16(VI acc, VI a, VI b) {
   return _mm512_dpwssd_epi32(acc, a, b);
@@ -167,34 +183,71 @@ static inline VI vi_dot16(VI acc, VI a, VI b) {
 
 /* ---- columns of 16 rows, `stride` bytes apart -------------------------- */
 
+/* Transposes 4 x 4 dwords inside each 128 bits. */
+static inline void vi_transpose4(VI t[4]) {
+  VI a = _mm512_unpacklo_epi32(t[0], t[1]);
+  VI b = _mm512_unpackhi_epi32(t[0], t[1]);
+  VI c = _mm512_unpacklo_epi32(t[2], t[3]);
+  VI d = _mm512_unpackhi_epi32(t[2], t[3]);
+  t[0] = _mm512_unpacklo_epi64(a, c);
+  t[1] = _mm512_unpackhi_epi64(a, c);
+  t[2] = _mm512_unpacklo_epi64(b, d);
+  t[3] = _mm512_unpackhi_epi64(b, d);
+}
+
 /* 16 bytes of each row at p: v[j] = the j-th 32 bits of all rows. */
-static inline void vi_columns4(const uint8_t *p, size_t stride, VI v[4]) {
-  VI t[4];
+INLINE void vi_columns4(wn_rows *s, size_t off, VI v[4]) {
+  const uint8_t *p = s->w + off;
+  size_t stride = s->stride;
+  WN_UNROLL
   for (size_t j = 0; j < 4; j++) {
     const uint8_t *q = p + j * stride;
-    t[j] = _mm512_castsi128_si512(_mm_loadu_si128((const void *)q));
 #define ROW(n) _mm_loadu_si128((const void *)(q + 4 * (n)*stride))
-    t[j] = _mm512_inserti32x4(t[j], ROW(1), 1);
-    t[j] = _mm512_inserti32x4(t[j], ROW(2), 2);
-    t[j] = _mm512_inserti32x4(t[j], ROW(3), 3);
+    v[j] = _mm512_castsi128_si512(ROW(0));
+    v[j] = _mm512_inserti32x4(v[j], ROW(1), 1);
+    v[j] = _mm512_inserti32x4(v[j], ROW(2), 2);
+    v[j] = _mm512_inserti32x4(v[j], ROW(3), 3);
 #undef ROW
   }
-  VI a = _mm512_unpacklo_epi32(t[0], t[1]),
-     b = _mm512_unpackhi_epi32(t[0], t[1]);
-  VI c = _mm512_unpacklo_epi32(t[2], t[3]),
-     d = _mm512_unpackhi_epi32(t[2], t[3]);
-  v[0] = _mm512_unpacklo_epi64(a, c);
-  v[1] = _mm512_unpackhi_epi64(a, c);
-  v[2] = _mm512_unpacklo_epi64(b, d);
-  v[3] = _mm512_unpackhi_epi64(b, d);
+  wn_rows_prefetch(s);
+  vi_transpose4(v);
+}
+
+/* 32 bytes of each row. Rows j and j + 4 (of 8) share a vector; after
+ * transposing, its 128-bit parts are dwords d and 4 + d of rows 0..3, then of
+ * rows 4..7. */
+INLINE void vi_columns8(wn_rows *s, size_t off, VI v[8]) {
+  const uint8_t *p = s->w + off;
+  size_t stride = s->stride;
+  VI t[8];
+  WN_UNROLL
+  for (size_t j = 0; j < 8; j++) {
+    const uint8_t *q = p + (j / 4 * 8 + j % 4) * stride;
+    t[j] = _mm512_castsi256_si512(_mm256_loadu_si256((const void *)q));
+    q += 4 * stride;
+    t[j] = _mm512_inserti64x4(t[j], _mm256_loadu_si256((const void *)q), 1);
+  }
+  wn_rows_prefetch(s);
+  wn_rows_prefetch(s);
+  vi_transpose4(t);
+  vi_transpose4(t + 4);
+  WN_UNROLL
+  for (size_t d = 0; d < 4; d++) {
+    v[d] = _mm512_shuffle_i32x4(t[d], t[4 + d], 0x88);
+    v[4 + d] = _mm512_shuffle_i32x4(t[d], t[4 + d], 0xdd);
+  }
 }
 
 /* The 32 bits, the 16 bits (in the low half of a lane), the byte at p. */
-static inline VI vi_column(const uint8_t *p, size_t stride) {
+INLINE VI vi_column(const wn_rows *s, size_t off) {
+  const uint8_t *p = s->w + off;
+  size_t stride = s->stride;
   __m128i t[4];
+  WN_UNROLL
   for (size_t j = 0; j < 4; j++) {
     const uint8_t *q = p + 4 * j * stride;
     int32_t x[4];
+    WN_UNROLL
     for (size_t i = 0; i < 4; i++)
       memcpy(&x[i], q + i * stride, 4);
     t[j] = _mm_set_epi32(x[3], x[2], x[1], x[0]);
@@ -206,6 +259,7 @@ static inline VI vi_column(const uint8_t *p, size_t stride) {
 }
 static inline __m128i vi_eight16(const uint8_t *p, size_t stride) {
   int16_t x[8];
+  WN_UNROLL
   for (size_t i = 0; i < 8; i++)
     memcpy(&x[i], p + i * stride, 2);
   return _mm_set_epi16(x[7], x[6], x[5], x[4], x[3], x[2], x[1], x[0]);
@@ -214,18 +268,99 @@ static inline __m256i vi_sixteen16(const uint8_t *p, size_t stride) {
   __m256i v = _mm256_castsi128_si256(vi_eight16(p, stride));
   return _mm256_inserti128_si256(v, vi_eight16(p + 8 * stride, stride), 1);
 }
-static inline VI vi_column16(const uint8_t *p, size_t stride) {
+INLINE VI vi_column16(const wn_rows *s, size_t off) {
+  const uint8_t *p = s->w + off;
+  size_t stride = s->stride;
   return _mm512_cvtepu16_epi32(vi_sixteen16(p, stride));
 }
-static inline VF vf_column_f16(const uint8_t *p, size_t stride) {
+INLINE VF vf_column_f16(const wn_rows *s, size_t off) {
+  const uint8_t *p = s->w + off;
+  size_t stride = s->stride;
   return _mm512_cvtph_ps(vi_sixteen16(p, stride));
 }
-static inline VI vi_column8(const uint8_t *p, size_t stride) {
+INLINE VI vi_column8(const wn_rows *s, size_t off) {
+  const uint8_t *p = s->w + off;
+  size_t stride = s->stride;
   __m128i v = _mm_setzero_si128();
 #define ROW(n) v = _mm_insert_epi8(v, p[(n)*stride], n);
   ROW(0)
-  ROW(1) ROW(2) ROW(3) ROW(4) ROW(5) ROW(6) ROW(7) ROW(8) ROW(9) ROW(10) ROW(11)
-      ROW(12) ROW(13) ROW(14) ROW(15)
+  ROW(1)
+  ROW(2)
+  ROW(3)
+  ROW(4)
+  ROW(5)
+  ROW(6)
+  ROW(7) ROW(8) ROW(9) ROW(10) ROW(11) ROW(12) ROW(13) ROW(14) ROW(15)
 #undef ROW
-          return _mm512_cvtepu8_epi32(v);
+      return _mm512_cvtepu8_epi32(v);
+}
+
+/* ---- grids ------------------------------------------------------------- */
+
+/* The low bytes of the halves of a, then of b: 4 bytes a lane. */
+static inline VI vi_pack16(VI a, VI b) {
+  static const uint8_t even[16] = {0, 2,  128, 128, 4,  6,  128, 128,
+                                   8, 10, 128, 128, 12, 14, 128, 128};
+  VI pick = vi_table(even);
+  return vi_or(vi_shuffle(a, pick), vi_sll(vi_shuffle(b, pick), 16));
+}
+
+/* keys[index] for the 16-bit halves of each lane; n = 256, 512, 1024, 2048.
+ * An instruction looks up 64 keys; a tree of choices does the higher bits. */
+INLINE VI vi_keys(const uint16_t *keys, size_t n, VI index) {
+  __mmask32 bit[5];
+  WN_UNROLL
+  for (int i = 0; i < 5; i++)
+    bit[i] = _mm512_test_epi16_mask(index, _mm512_set1_epi16((short)(64 << i)));
+#define K64(at)                                                    \
+  _mm512_permutex2var_epi16(_mm512_load_si512(keys + (at)), index, \
+                            _mm512_load_si512(keys + (at) + 32))
+#define PICK(i, a, b) _mm512_mask_blend_epi16(bit[i], a, b)
+#define K128(at) PICK(0, K64(at), K64((at) + 64))
+#define K256(at) PICK(1, K128(at), K128((at) + 128))
+#define K512(at) PICK(2, K256(at), K256((at) + 256))
+#define K1024(at) PICK(3, K512(at), K512((at) + 512))
+  return n == 256    ? K256(0)
+         : n == 512  ? K512(0)
+         : n == 1024 ? K1024(0)
+                     : PICK(4, K1024(0), K1024(1024));
+#undef K64
+#undef K128
+#undef K256
+#undef K512
+#undef K1024
+#undef PICK
+}
+
+/* Bytes from bit `first` of each lane on, one every `step` bits: control of a
+ * multishift, which sees two lanes as 64 bits. */
+static inline VI vi_fields(int first, int step) {
+  uint64_t c = 0;
+  WN_UNROLL
+  for (int i = 0; i < 8; i++)
+    c |= (uint64_t)(i / 4 * 32 + first + i % 4 * step) << 8 * i;
+  return _mm512_set1_epi64((long long)c);
+}
+
+/* The points of two groups of 8 values whose indices are the halves of each
+ * lane: out[0], out[1] the first group's, out[2], out[3] the second's. */
+INLINE void vi_points8(const uint16_t *keys, const uint64_t *points, size_t n,
+                       uint64_t levels, VI index, VI out[4]) {
+  (void)points;
+  VI k = vi_keys(keys, n, index), table = _mm512_set1_epi64((long long)levels);
+  WN_UNROLL
+  for (int i = 0; i < 4; i++)
+    out[i] = _mm512_permutexvar_epi8(
+        _mm512_multishift_epi64_epi8(vi_fields(8 * i, 2), k), table);
+}
+
+/* The same for groups of 4 values: out[0], out[1]. */
+INLINE void vi_points4(const uint16_t *keys, const uint32_t *points, size_t n,
+                       uint64_t levels, VI index, VI out[2]) {
+  (void)points;
+  VI k = vi_keys(keys, n, index), table = _mm512_set1_epi64((long long)levels);
+  WN_UNROLL
+  for (int i = 0; i < 2; i++)
+    out[i] = _mm512_permutexvar_epi8(
+        _mm512_multishift_epi64_epi8(vi_fields(16 * i, 3), k), table);
 }

@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 #include "base/cpu.h"
+#include "base/half.h"
 #include "gguf/types.h"
 
 typedef enum wn_pack {
@@ -54,17 +55,42 @@ typedef struct wn_mm_job {
 
 #define WN_MM_SCRATCH (136u << 10)
 
+/* Rows of a chunk as they are unpacked: row r at w + r * stride. Each time
+ * that bytes of 16 rows are taken, as many bytes that will be wanted soon are
+ * prefetched, in 4 streams: at ahead, ahead + gap, ... (see tile.inc.h). */
+typedef struct wn_rows {
+  const uint8_t *w;
+  size_t stride;
+  const uint8_t *ahead;
+  size_t gap;
+} wn_rows;
+
+static inline void wn_rows_prefetch(wn_rows *s) {
+  __builtin_prefetch(s->ahead);
+  __builtin_prefetch(s->ahead + s->gap);
+  __builtin_prefetch(s->ahead + 2 * s->gap);
+  __builtin_prefetch(s->ahead + 3 * s->gap);
+  s->ahead += 64;
+}
+
 typedef struct wn_mm_op {
   wn_pack pack;
   void (*run)(const wn_mm_job *job);
 } wn_mm_op;
 
 typedef struct wn_mm_tier {
+  const char *name;
   wn_mm_op op[WN_N_TYPE_IDS];
   /* One column of k values at x into `column`; k is a multiple of the
    * form's block (F32: any k). Same bytes in every tier. */
   void (*pack_q8_32)(const float *x, size_t k, uint8_t *column);
   void (*pack_q8_256)(const float *x, size_t k, uint8_t *column);
+  /* For measuring: does `steps` steps of the multiply-add that the kernels
+   * are made of, from registers, and counts the operations (2 a product).
+   * read adds up n bytes at p in `streams` streams. */
+  uint64_t (*work_float)(size_t steps);
+  uint64_t (*work_int8)(size_t steps);
+  uint32_t (*read)(const uint8_t *p, size_t n, size_t streams);
 } wn_mm_tier;
 
 extern const wn_mm_tier wn_mm_ref;
@@ -72,8 +98,50 @@ extern const wn_mm_tier wn_mm_ref;
 extern const wn_mm_tier wn_mm_avx2, wn_mm_avxvnni, wn_mm_avx512;
 #endif
 
+/* Tier number i that this machine can run, weakest first; NULL past the last.
+ * For specs and benches; everything else uses the one in force. */
+const wn_mm_tier *wn_mm_tier_at(size_t i);
+
+/* wn_mm_pack_bytes, wn_mm_pack and wn_mm (kern.h) with a given tier. */
+size_t wn_tier_pack_bytes(const wn_mm_tier *t, int type, size_t k,
+                          size_t n_cols);
+void wn_tier_pack(const wn_mm_tier *t, int type, const float *x, size_t ldx,
+                  size_t k, size_t c0, size_t c1, void *packed);
+void wn_tier_mm(const wn_mm_tier *t, int type, const void *w, size_t row_bytes,
+                size_t k, size_t r0, size_t r1, const void *packed, size_t c0,
+                size_t c1, float *y, size_t ldy, void *scratch);
+
 /* The portable packers; the other tiers' give the same bytes. */
 void wn_pack_q8_32_ref(const float *x, size_t k, uint8_t *column);
 void wn_pack_q8_256_ref(const float *x, size_t k, uint8_t *column);
+
+/* The scale d of packed activations and what values are multiplied with. A
+ * value that is not finite makes d NaN, so that it shows in the results. */
+typedef struct wn_scale {
+  float d, inverse;
+} wn_scale;
+
+/* `largest`: the bits of the largest magnitude among 32 values. */
+static inline wn_scale wn_scale_q8_32(uint32_t largest) {
+  wn_scale s = {wn_f32_of_bits(largest) / 127, 0};
+  if (largest >= 0x7f800000u)
+    s.d = wn_f32_of_bits(0x7fc00000u);
+  else if (s.d > 0)
+    s.inverse = 1 / s.d;
+  s.d = wn_f32_of_f16(wn_f16_of_f32(s.d));
+  return s;
+}
+
+/* `extreme`: the first value of largest magnitude among 256. */
+static inline wn_scale wn_scale_q8_256(float extreme) {
+  wn_scale s = {0, 0};
+  if ((wn_bits_of_f32(extreme) & 0x7fffffffu) >= 0x7f800000u) {
+    s.d = wn_f32_of_bits(0x7fc00000u);
+  } else if (extreme != 0) {
+    s.inverse = -127 / extreme;
+    s.d = 1 / s.inverse;
+  }
+  return s;
+}
 
 #endif

@@ -1,27 +1,26 @@
 /* panel32.inc.h - template: types with a float scale per block into panels.
  *
- * Each function unpacks LANES rows of n values, `stride` bytes apart, into
- * half `h` of the panel; blocks.h draws the formats. A vector holds 4 bytes
- * of each row. U(i, v) stores the levels of values 4 i .. 4 i + 3. */
+ * Each function unpacks n values of LANES rows into half `h` of the panel;
+ * blocks.h draws the formats. A vector holds 4 bytes of each row; offsets are
+ * from the rows' first byte. U(i, v) stores the levels of values 4 i ..
+ * 4 i + 3. */
 
 #define U(i, v) vi_store(p->u[i][h * LANES], v)
 #define SCALE(i, v) vf_store(&p->scale[i][h * LANES], v)
-#define UNPACK(name)                                                           \
-  static void name##_half(const uint8_t *w, size_t stride, size_t n, size_t h, \
-                          qpanel *p);                                          \
-  static void unpack_##name(int type, const uint8_t *w, size_t stride,         \
-                            size_t n, void *panel) {                           \
-    (void)type;                                                                \
-    name##_half(w, stride, n, 0, panel);                                       \
-    name##_half(w + LANES * stride, stride, n, 1, panel);                      \
-  }                                                                            \
-  static void name##_half(const uint8_t *w, size_t stride, size_t n, size_t h, \
-                          qpanel *p)
+#define UNPACK(name)                                                        \
+  INLINE void name##_half(wn_rows *src, size_t n, size_t h, qpanel *p);     \
+  static void unpack_##name(int type, wn_rows src, size_t n, void *panel) { \
+    (void)type;                                                             \
+    name##_half(&src, n, 0, panel);                                         \
+    src.w += LANES * src.stride;                                            \
+    name##_half(&src, n, 1, panel);                                         \
+  }                                                                         \
+  INLINE void name##_half(wn_rows *src, size_t n, size_t h, qpanel *p)
 
 /* The 32 nibbles of a block at 16 bytes: low halves first. */
-INLINE void nibbles(const uint8_t *qs, size_t stride, VI lo[4], VI hi[4]) {
+INLINE void nibbles(wn_rows *src, size_t qs, VI lo[4], VI hi[4]) {
   VI v[4], mask = vi_set8(15);
-  vi_columns4(qs, stride, v);
+  vi_columns4(src, qs, v);
   WN_UNROLL
   for (size_t j = 0; j < 4; j++) {
     lo[j] = vi_and(v[j], mask);
@@ -30,22 +29,24 @@ INLINE void nibbles(const uint8_t *qs, size_t stride, VI lo[4], VI hi[4]) {
 }
 
 UNPACK(q4_0) {
-  for (size_t b = 0; b < n / 32; b++, w += WN_BYTES_Q4_0) {
+  for (size_t b = 0; b < n / 32; b++) {
+    size_t at = b * WN_BYTES_Q4_0;
     VI lo[4], hi[4];
-    nibbles(w + 2, stride, lo, hi);
+    nibbles(src, at + 2, lo, hi);
     WN_UNROLL
     for (size_t j = 0; j < 4; j++) {
       U(8 * b + j, lo[j]);
       U(8 * b + 4 + j, hi[j]);
     }
-    SCALE(b, vf_column_f16(w, stride));
+    SCALE(b, vf_column_f16(src, at));
   }
 }
 
 UNPACK(q4_1) {
-  for (size_t b = 0; b < n / 32; b++, w += WN_BYTES_Q4_1) {
-    VI lo[4], hi[4], dm = vi_column(w, stride);
-    nibbles(w + 4, stride, lo, hi);
+  for (size_t b = 0; b < n / 32; b++) {
+    size_t at = b * WN_BYTES_Q4_1;
+    VI lo[4], hi[4], dm = vi_column(src, at);
+    nibbles(src, at + 4, lo, hi);
     WN_UNROLL
     for (size_t j = 0; j < 4; j++) {
       U(8 * b + j, lo[j]);
@@ -70,10 +71,10 @@ INLINE VI spread_bits(VI v, int i, VI value) {
 }
 
 /* A block of q5_0 or q5_1: nibbles at qs, their fifth bits in qh. */
-INLINE void levels5(const uint8_t *qs, size_t stride, VI qh, size_t b, size_t h,
+INLINE void levels5(wn_rows *src, size_t qs, VI qh, size_t b, size_t h,
                     qpanel *p) {
   VI lo[4], hi[4], bit = vi_set8(16);
-  nibbles(qs, stride, lo, hi);
+  nibbles(src, qs, lo, hi);
   WN_UNROLL
   for (int j = 0; j < 4; j++) {
     U(8 * b + (size_t)j, vi_or(lo[j], spread_bits(qh, j, bit)));
@@ -82,16 +83,18 @@ INLINE void levels5(const uint8_t *qs, size_t stride, VI qh, size_t b, size_t h,
 }
 
 UNPACK(q5_0) {
-  for (size_t b = 0; b < n / 32; b++, w += WN_BYTES_Q5_0) {
-    levels5(w + 6, stride, vi_column(w + 2, stride), b, h, p);
-    SCALE(b, vf_column_f16(w, stride));
+  for (size_t b = 0; b < n / 32; b++) {
+    size_t at = b * WN_BYTES_Q5_0;
+    levels5(src, at + 6, vi_column(src, at + 2), b, h, p);
+    SCALE(b, vf_column_f16(src, at));
   }
 }
 
 UNPACK(q5_1) {
-  for (size_t b = 0; b < n / 32; b++, w += WN_BYTES_Q5_1) {
-    VI dm = vi_column(w, stride);
-    levels5(w + 8, stride, vi_column(w + 4, stride), b, h, p);
+  for (size_t b = 0; b < n / 32; b++) {
+    size_t at = b * WN_BYTES_Q5_1;
+    VI dm = vi_column(src, at);
+    levels5(src, at + 8, vi_column(src, at + 4), b, h, p);
     SCALE(b, vi_f16(dm));
     vf_store(&p->min.real[b][h * LANES], vi_f16(vi_srl(dm, 16)));
   }
@@ -99,14 +102,14 @@ UNPACK(q5_1) {
 
 UNPACK(q8_0) {
   VI flip = vi_set8(WIDE_OFFSET);
-  for (size_t b = 0; b < n / 32; b++, w += WN_BYTES_Q8_0) {
+  for (size_t b = 0; b < n / 32; b++) {
+    size_t at = b * WN_BYTES_Q8_0;
     VI v[8];
-    vi_columns4(w + 2, stride, v);
-    vi_columns4(w + 18, stride, v + 4);
+    vi_columns8(src, at + 2, v);
     WN_UNROLL
     for (size_t j = 0; j < 8; j++)
       U(8 * b + j, vi_xor(v[j], flip));
-    SCALE(b, vf_column_f16(w, stride));
+    SCALE(b, vf_column_f16(src, at));
   }
 }
 
@@ -116,10 +119,10 @@ INLINE VI code_book(const int8_t values[16], int offset) {
 }
 
 /* A block of 32 nibbles at qs that index a code book. */
-INLINE void coded(const uint8_t *qs, size_t stride, VI book, size_t b, size_t h,
+INLINE void coded(wn_rows *src, size_t qs, VI book, size_t b, size_t h,
                   qpanel *p) {
   VI lo[4], hi[4];
-  nibbles(qs, stride, lo, hi);
+  nibbles(src, qs, lo, hi);
   WN_UNROLL
   for (size_t j = 0; j < 4; j++) {
     U(8 * b + j, vi_shuffle(book, lo[j]));
@@ -129,9 +132,10 @@ INLINE void coded(const uint8_t *qs, size_t stride, VI book, size_t b, size_t h,
 
 UNPACK(iq4_nl) {
   VI book = code_book(wn_iq4_values, WIDE_OFFSET);
-  for (size_t b = 0; b < n / 32; b++, w += WN_BYTES_IQ4_NL) {
-    coded(w + 2, stride, book, b, h, p);
-    SCALE(b, vf_column_f16(w, stride));
+  for (size_t b = 0; b < n / 32; b++) {
+    size_t at = b * WN_BYTES_IQ4_NL;
+    coded(src, at + 2, book, b, h, p);
+    SCALE(b, vf_column_f16(src, at));
   }
 }
 
@@ -145,18 +149,19 @@ INLINE VF half_of_e8m0(VI e) {
 
 UNPACK(mxfp4) {
   VI book = code_book(wn_e2m1, 12);
-  for (size_t b = 0; b < n / 32; b++, w += WN_BYTES_MXFP4) {
-    coded(w + 1, stride, book, b, h, p);
-    SCALE(b, half_of_e8m0(vi_column8(w, stride)));
+  for (size_t b = 0; b < n / 32; b++) {
+    size_t at = b * WN_BYTES_MXFP4;
+    coded(src, at + 1, book, b, h, p);
+    SCALE(b, half_of_e8m0(vi_column8(src, at)));
   }
 }
 
 UNPACK(nvfp4) {
   VI book = code_book(wn_e2m1, 12), mask = vi_set8(15);
-  for (size_t b = 0; b < n / 64; b++, w += WN_BYTES_NVFP4) {
+  for (size_t b = 0; b < n / 64; b++) {
+    size_t at = b * WN_BYTES_NVFP4;
     VI v[8];
-    vi_columns4(w + 4, stride, v);
-    vi_columns4(w + 20, stride, v + 4);
+    vi_columns8(src, at + 4, v);
     WN_UNROLL
     for (size_t j = 0; j < 8; j++) { /* 8 bytes, 16 values a group */
       size_t i = 16 * b + j / 2 * 4 + j % 2;
@@ -164,17 +169,19 @@ UNPACK(nvfp4) {
       U(i + 2, vi_shuffle(book, vi_and(vi_srl(v[j], 4), mask)));
     }
     for (size_t r = 0; r < LANES; r++)
-      for (size_t s = 0; s < 4; s++)
-        p->scale[4 * b + s][h * LANES + r] = wn_half_of_e4m3(w[r * stride + s]);
+      for (size_t i = 0; i < 4; i++)
+        p->scale[4 * b + i][h * LANES + r] =
+            wn_half_of_e4m3(src->w[r * src->stride + at + i]);
   }
 }
 
 UNPACK(q1_0) {
   VI two = vi_set8(2); /* level 0 or 2, offset 1 */
-  for (size_t b = 0; b < n / 128; b++, w += WN_BYTES_Q1_0) {
+  for (size_t b = 0; b < n / 128; b++) {
+    size_t at = b * WN_BYTES_Q1_0;
     VI v[4];
-    VF d = vf_column_f16(w, stride);
-    vi_columns4(w + 2, stride, v);
+    VF d = vf_column_f16(src, at);
+    vi_columns4(src, at + 2, v);
     for (size_t j = 0; j < 4; j++) {
       SCALE(4 * b + j, d);
       WN_UNROLL
@@ -195,10 +202,11 @@ INLINE VI spread_pairs(VI v, int j) {
 }
 
 UNPACK(q2_0) {
-  for (size_t b = 0; b < n / 64; b++, w += WN_BYTES_Q2_0) {
+  for (size_t b = 0; b < n / 64; b++) {
+    size_t at = b * WN_BYTES_Q2_0;
     VI v[4];
-    VF d = vf_column_f16(w, stride);
-    vi_columns4(w + 2, stride, v);
+    VF d = vf_column_f16(src, at);
+    vi_columns4(src, at + 2, v);
     SCALE(2 * b, d);
     SCALE(2 * b + 1, d);
     WN_UNROLL

@@ -26,8 +26,6 @@
  * and 0 stands for signed bytes that need 8 bits: there the sign of the
  * weight is moved to the activation. */
 
-#define INLINE static inline __attribute__((always_inline))
-
 typedef struct qpanel {
   uint8_t u[CHUNK / 4][R][4];
   float scale[CHUNK / 16][R]; /* per block or sub-block */
@@ -246,19 +244,27 @@ INLINE void super_nc(const qpanel *p, size_t n, qcols x, size_t nc,
     }                                                                          \
   }
 
-/*       name         core       per  sub offset       min   run */
-MULTIPLY(o8, blocks_nc, 32, 32, 8, false, 8)             /* q4_0 */
-MULTIPLY(m15, blocks_nc, 32, 32, 0, true, 8)             /* q4_1 */
-MULTIPLY(o16, blocks_nc, 32, 32, 16, false, 4)           /* q5_0 */
-MULTIPLY(m31, blocks_nc, 32, 32, 0, true, 4)             /* q5_1 */
-MULTIPLY(wide, blocks_nc, 32, 32, WIDE_OFFSET, false, 0) /* q8_0 iq4_nl */
-MULTIPLY(o12, blocks_nc, 32, 32, 12, false, 4)           /* mxfp4 */
-MULTIPLY(o12_16, blocks_nc, 32, 16, 12, false, 4)        /* nvfp4 */
-MULTIPLY(o1, blocks_nc, 32, 32, 1, false, 8)             /* q1_0 q2_0 */
-MULTIPLY(q2_K, super_nc, 256, 16, 0, true, 8)
-MULTIPLY(q3_K, super_nc, 256, 16, 4, false, 8)
-MULTIPLY(q4_K, super_nc, 256, 32, 0, true, 8)
-MULTIPLY(q5_K, super_nc, 256, 32, 0, true, 4)
-MULTIPLY(q6_K, super_nc, 256, 16, 32, false, 2)
-MULTIPLY(iq4_xs, super_nc, 256, 32, WIDE_OFFSET, false, 0)
-MULTIPLY(ternary, super_nc, 256, 32, 1, false, 8)
+/* clang-format off */
+/*       name     core       per  sub offset       min    run */
+MULTIPLY(o1,      blocks_nc, 32,  32, 1,           false, 8) /* q1_0 q2_0 */
+MULTIPLY(o8,      blocks_nc, 32,  32, 8,           false, 8) /* q4_0 */
+MULTIPLY(m15,     blocks_nc, 32,  32, 0,           true,  8) /* q4_1 */
+MULTIPLY(o16,     blocks_nc, 32,  32, 16,          false, 4) /* q5_0 */
+MULTIPLY(m31,     blocks_nc, 32,  32, 0,           true,  4) /* q5_1 */
+MULTIPLY(wide,    blocks_nc, 32,  32, WIDE_OFFSET, false, 0) /* q8_0 iq4_nl */
+MULTIPLY(o12,     blocks_nc, 32,  32, 12,          false, 4) /* mxfp4 */
+MULTIPLY(o12_16,  blocks_nc, 32,  16, 12,          false, 4) /* nvfp4 */
+MULTIPLY(q2_K,    super_nc,  256, 16, 0,           true,  8)
+MULTIPLY(q3_K,    super_nc,  256, 16, 4,           false, 8)
+MULTIPLY(q4_K,    super_nc,  256, 32, 0,           true,  8)
+MULTIPLY(q5_K,    super_nc,  256, 32, 0,           true,  4)
+MULTIPLY(q6_K,    super_nc,  256, 16, 32,          false, 2)
+MULTIPLY(iq4_xs,  super_nc,  256, 32, WIDE_OFFSET, false, 0)
+MULTIPLY(ternary, super_nc,  256, 32, 1,           false, 8)
+MULTIPLY(iq1_s,   super_nc,  256, 32, 9,           false, 4)
+MULTIPLY(iq1_m,   super_nc,  256, 16, 9,           false, 4)
+MULTIPLY(iq2_xxs, super_nc,  256, 32, 43,          false, 1)
+MULTIPLY(iq2_16,  super_nc,  256, 16, 43,          false, 1) /* iq2_xs iq2_s */
+MULTIPLY(iq3_xxs, super_nc,  256, 32, 62,          false, 1)
+MULTIPLY(iq3_s,   super_nc,  256, 32, 15,          false, 4)
+/* clang-format on */

@@ -40,59 +40,62 @@ static void run(const wn_mm_job *job) {
 }
 
 /* Nearest integer, ties to even, for |x| < 2^22: adding 1.5 * 2^23 leaves the
- * integer in the low bits. */
+ * integer in the low bits. 0 for a NaN. */
 static int nearest(float x) {
+  if (!(fabsf(x) < 4194304.0f)) return 0;
   return (int)(wn_bits_of_f32(x + 12582912.0f) & 0x7fffffu) - 0x400000;
+}
+
+static uint32_t magnitude(float x) {
+  return wn_bits_of_f32(x) & 0x7fffffffu;
+}
+
+/* The first of n values whose magnitude is largest (by its bits: NaN is
+ * larger than infinity). */
+static float extreme(const float *x, size_t n) {
+  size_t at = 0;
+  for (size_t i = 1; i < n; i++)
+    if (magnitude(x[i]) > magnitude(x[at])) at = i;
+  return x[at];
+}
+
+/* n values times `scale`, rounded, to q; returns the sum. */
+static int16_t round_values(const float *x, size_t n, float scale, uint8_t *q) {
+  int sum = 0;
+  for (size_t i = 0; i < n; i++) {
+    int v = nearest(x[i] * scale);
+    q[i] = (uint8_t)v;
+    sum += v;
+  }
+  return (int16_t)sum;
 }
 
 void wn_pack_q8_32_ref(const float *x, size_t k, uint8_t *column) {
   wn_column col = wn_column_of(WN_PACK_Q8_32, k);
-  for (size_t b = 0; b < k / 32; b++) {
-    float amax = 0;
-    for (size_t i = 0; i < 32; i++) {
-      float a = fabsf(x[32 * b + i]);
-      if (a > amax) amax = a;
-    }
-    float d = amax / 127, id = d > 0 ? 1 / d : 0;
-    int16_t sums[2] = {0, 0};
-    for (size_t i = 0; i < 32; i++) {
-      int q = nearest(x[32 * b + i] * id);
-      column[32 * b + i] = (uint8_t)q;
-      sums[i / 16] = (int16_t)(sums[i / 16] + q);
-    }
-    d = wn_f32_of_f16(wn_f16_of_f32(d));
-    float dsum = d * (float)(sums[0] + sums[1]);
-    memcpy(column + col.d + 4 * b, &d, 4);
+  for (size_t b = 0; b < k / 32; b++, x += 32) {
+    wn_scale s = wn_scale_q8_32(magnitude(extreme(x, 32)));
+    int16_t sums[2];
+    for (size_t i = 0; i < 2; i++)
+      sums[i] =
+          round_values(x + 16 * i, 16, s.inverse, column + 32 * b + 16 * i);
+    float dsum = s.d * (float)(sums[0] + sums[1]);
+    memcpy(column + col.d + 4 * b, &s.d, 4);
     memcpy(column + col.sums + 4 * b, sums, 4);
     memcpy(column + col.sums32 + 4 * b, &dsum, 4);
   }
 }
 
-/* The value of largest magnitude among 256, the first of equals. */
-static float extreme(const float *x) {
-  float amax = 0, max = 0;
-  for (size_t i = 0; i < 256; i++)
-    if (fabsf(x[i]) > amax) {
-      amax = fabsf(x[i]);
-      max = x[i];
-    }
-  return max;
-}
-
 void wn_pack_q8_256_ref(const float *x, size_t k, uint8_t *column) {
   wn_column col = wn_column_of(WN_PACK_Q8_256, k);
-  for (size_t b = 0; b < k / 256; b++) {
-    float max = extreme(x + 256 * b);
-    float scale = max != 0 ? -127 / max : 0, d = max != 0 ? 1 / scale : 0;
-    int16_t sums[16] = {0}, sums32[8] = {0};
-    for (size_t i = 0; i < 256; i++) {
-      int q = nearest(x[256 * b + i] * scale);
-      if (q > 127) q = 127;
-      column[256 * b + i] = (uint8_t)q;
-      sums[i / 16] = (int16_t)(sums[i / 16] + q);
-      sums32[i / 32] = (int16_t)(sums32[i / 32] + q);
-    }
-    memcpy(column + col.d + 4 * b, &d, 4);
+  for (size_t b = 0; b < k / 256; b++, x += 256) {
+    wn_scale s = wn_scale_q8_256(extreme(x, 256));
+    int16_t sums[16], sums32[8];
+    for (size_t i = 0; i < 16; i++)
+      sums[i] =
+          round_values(x + 16 * i, 16, s.inverse, column + 256 * b + 16 * i);
+    for (size_t i = 0; i < 8; i++)
+      sums32[i] = (int16_t)(sums[2 * i] + sums[2 * i + 1]);
+    memcpy(column + col.d + 4 * b, &s.d, 4);
     memcpy(column + col.sums + 32 * b, sums, 32);
     memcpy(column + col.sums32 + 16 * b, sums32, 16);
   }
@@ -101,6 +104,7 @@ void wn_pack_q8_256_ref(const float *x, size_t k, uint8_t *column) {
 #define REF(ID) [WN_TYPE_##ID] = {WN_PACK_F32, run}
 
 const wn_mm_tier wn_mm_ref = {
+    .name = "ref",
     .op = {REF(F32),     REF(F16),    REF(BF16),  REF(Q4_0),    REF(Q4_1),
            REF(Q5_0),    REF(Q5_1),   REF(Q8_0),  REF(Q2_K),    REF(Q3_K),
            REF(Q4_K),    REF(Q5_K),   REF(Q6_K),  REF(IQ1_S),   REF(IQ1_M),

@@ -3,8 +3,9 @@
  * Output is made in tiles of R = 2 LANES rows (and up to TILE_COLS columns,
  * whose sums stay in the second cache). For each chunk of 256 values of k the
  * rows of the tile are unpacked into a panel in the first cache, and the
- * kernel runs over it for all columns. While it does, the rows' next chunk is
- * prefetched: R streams at once, which is what memory likes.
+ * kernel runs over it for all columns. Unpacking prefetches the rows of the
+ * next tile as it goes, line by line in 4 streams, so that reading memory
+ * never waits for arithmetic.
  *
  * The last rows of a matrix, fewer than R, are copied into a buffer filled up
  * with zeros: panels always unpack R rows that exist. */
@@ -24,9 +25,8 @@ _Static_assert(sizeof(tile) <= WN_MM_SCRATCH, "a tile fits the scratch");
 
 /* How one weight type is done. */
 typedef struct kernel {
-  /* R rows, `stride` bytes apart, of n values (n <= CHUNK) into a panel. */
-  void (*unpack)(int type, const uint8_t *w, size_t stride, size_t n,
-                 void *panel);
+  /* R rows of n values (n <= CHUNK) into a panel. */
+  void (*unpack)(int type, wn_rows src, size_t n, void *panel);
   /* acc[c] (+)= panel times values k .. k + n of packed column c. */
   void (*multiply)(const void *panel, size_t n, const uint8_t *packed,
                    const wn_column *col, size_t k, size_t n_cols,
@@ -34,12 +34,6 @@ typedef struct kernel {
 } kernel;
 
 static const kernel *kernel_of(int type);
-
-static void prefetch_rows(const uint8_t *w, size_t stride, size_t bytes) {
-  for (size_t r = 0; r < R; r++)
-    for (size_t i = 0; i < bytes; i += 64)
-      __builtin_prefetch(w + r * stride + i, 0, 3);
-}
 
 /* The first n_rows rows of a chunk, and rows of zeros, side by side. */
 static void copy_rows(const uint8_t *w, size_t stride, size_t bytes,
@@ -51,6 +45,15 @@ static void copy_rows(const uint8_t *w, size_t stride, size_t bytes,
       memset(rows[r], 0, bytes);
 }
 
+/* Where to prefetch while chunk k is unpacked: the same share of the next
+ * tile, a quarter of it in each stream; without a next tile, these rows. */
+static void look_ahead(const wn_mm_job *job, const uint8_t *w, bool more,
+                       size_t k, wn_rows *src) {
+  size_t quarter = R / 4 * job->row_bytes;
+  src->ahead = more ? w + R * job->row_bytes + quarter * k / job->k : src->w;
+  src->gap = more ? quarter : 0;
+}
+
 /* One tile: n_rows rows at w, n_cols columns at packed. */
 static void run_tile(const wn_mm_job *job, const kernel *kn, const uint8_t *w,
                      size_t n_rows, bool more, const uint8_t *packed,
@@ -58,18 +61,16 @@ static void run_tile(const wn_mm_job *job, const kernel *kn, const uint8_t *w,
   const wn_type_info *type = wn_type(job->type);
   for (size_t k = 0; k < job->k; k += CHUNK) {
     size_t n = job->k - k < CHUNK ? job->k - k : CHUNK;
-    size_t bytes = n / type->block * type->bytes, stride = job->row_bytes;
-    const uint8_t *src = w + k / type->block * type->bytes;
-    if (k + CHUNK < job->k)
-      prefetch_rows(src + bytes, stride, bytes);
-    else if (more)
-      prefetch_rows(w + R * stride, stride, bytes);
+    wn_rows src = {.w = w + k / type->block * type->bytes,
+                   .stride = job->row_bytes};
+    look_ahead(job, w, more, k, &src);
     if (n_rows < R) {
-      copy_rows(src, stride, bytes, n_rows, t->rows);
-      src = t->rows[0];
-      stride = CHUNK_BYTES;
+      copy_rows(src.w, src.stride, n / type->block * type->bytes, n_rows,
+                t->rows);
+      src.w = t->rows[0];
+      src.stride = CHUNK_BYTES;
     }
-    kn->unpack(job->type, src, stride, n, t->panel);
+    kn->unpack(job->type, src, n, t->panel);
     kn->multiply(t->panel, n, packed, &job->col, k, n_cols, t->acc, k == 0);
   }
 }

@@ -1,26 +1,42 @@
 /* types.inc.h - the tier's table: what every weight type is done with. */
 
-#define FLOAT(ID) [WN_TYPE_##ID] = {unpack_float, multiply_float},
-#define DECODED(ID) [WN_TYPE_##ID] = {unpack_decoded, multiply_float},
-#define PER_BLOCK(X)                                                           \
-  X(Q4_0, q4_0, o8)                                                            \
-  X(Q4_1, q4_1, m15) X(Q5_0, q5_0, o16) X(Q5_1, q5_1, m31) X(Q8_0, q8_0, wide) \
-      X(IQ4_NL, iq4_nl, wide) X(MXFP4, mxfp4, o12) X(NVFP4, nvfp4, o12_16)     \
-          X(Q1_0, q1_0, o1) X(Q2_0, q2_0, o1)
-#define PER_SUPER_BLOCK(X)                                                   \
-  X(Q2_K, q2_K, q2_K)                                                        \
-  X(Q3_K, q3_K, q3_K) X(Q4_K, q4_K, q4_K) X(Q5_K, q5_K, q5_K)                \
-      X(Q6_K, q6_K, q6_K) X(IQ4_XS, iq4_xs, iq4_xs) X(TQ1_0, tq1_0, ternary) \
-          X(TQ2_0, tq2_0, ternary)
-#define AS_FLOAT(X) X(F32) X(F16) X(BF16)
-#define AS_DECODED(X) \
-  X(IQ1_S) X(IQ1_M) X(IQ2_XXS) X(IQ2_XS) X(IQ2_S) X(IQ3_XXS) X(IQ3_S)
+/* clang-format off */
+#define MM_TYPES(X)                                  \
+  /* type    activations  panel         kernel    */ \
+  X(F32,     F32,     unpack_float,   multiply_float)  \
+  X(F16,     F32,     unpack_float,   multiply_float)  \
+  X(BF16,    F32,     unpack_float,   multiply_float)  \
+  X(Q4_0,    Q8_32,   unpack_q4_0,    multiply_o8)     \
+  X(Q4_1,    Q8_32,   unpack_q4_1,    multiply_m15)    \
+  X(Q5_0,    Q8_32,   unpack_q5_0,    multiply_o16)    \
+  X(Q5_1,    Q8_32,   unpack_q5_1,    multiply_m31)    \
+  X(Q8_0,    Q8_32,   unpack_q8_0,    multiply_wide)   \
+  X(IQ4_NL,  Q8_32,   unpack_iq4_nl,  multiply_wide)   \
+  X(MXFP4,   Q8_32,   unpack_mxfp4,   multiply_o12)    \
+  X(NVFP4,   Q8_32,   unpack_nvfp4,   multiply_o12_16) \
+  X(Q1_0,    Q8_32,   unpack_q1_0,    multiply_o1)     \
+  X(Q2_0,    Q8_32,   unpack_q2_0,    multiply_o1)     \
+  X(Q2_K,    Q8_256,  unpack_q2_K,    multiply_q2_K)   \
+  X(Q3_K,    Q8_256,  unpack_q3_K,    multiply_q3_K)   \
+  X(Q4_K,    Q8_256,  unpack_q4_K,    multiply_q4_K)   \
+  X(Q5_K,    Q8_256,  unpack_q5_K,    multiply_q5_K)   \
+  X(Q6_K,    Q8_256,  unpack_q6_K,    multiply_q6_K)   \
+  X(IQ1_S,   Q8_256,  unpack_iq1_s,   multiply_iq1_s)  \
+  X(IQ1_M,   Q8_256,  unpack_iq1_m,   multiply_iq1_m)  \
+  X(IQ2_XXS, Q8_256,  unpack_iq2_xxs, multiply_iq2_xxs) \
+  X(IQ2_XS,  Q8_256,  unpack_iq2_xs,  multiply_iq2_16) \
+  X(IQ2_S,   Q8_256,  unpack_iq2_s,   multiply_iq2_16) \
+  X(IQ3_XXS, Q8_256,  unpack_iq3_xxs, multiply_iq3_xxs) \
+  X(IQ3_S,   Q8_256,  unpack_iq3_s,   multiply_iq3_s)  \
+  X(IQ4_XS,  Q8_256,  unpack_iq4_xs,  multiply_iq4_xs) \
+  X(TQ1_0,   Q8_256,  unpack_tq1_0,   multiply_ternary) \
+  X(TQ2_0,   Q8_256,  unpack_tq2_0,   multiply_ternary)
+/* clang-format on */
 
 static const kernel kernels[WN_N_TYPE_IDS] = {
-    AS_FLOAT(FLOAT) AS_DECODED(DECODED)
-#define X(ID, unpack, multiply) \
-  [WN_TYPE_##ID] = {unpack_##unpack, multiply_##multiply},
-        PER_BLOCK(X) PER_SUPER_BLOCK(X)
+#define X(ID, activations, unpack, multiply) \
+  [WN_TYPE_##ID] = {unpack, multiply},
+    MM_TYPES(X)
 #undef X
 };
 
@@ -28,17 +44,18 @@ static const kernel *kernel_of(int type) {
   return &kernels[type];
 }
 
-const wn_mm_tier TIER = {.op =
-                             {
-#define X(ID) [WN_TYPE_##ID] = {WN_PACK_F32, run},
-                                 AS_FLOAT(X) AS_DECODED(X)
+const wn_mm_tier TIER = {
+    .name = TIER_NAME,
+    .op =
+        {
+#define X(ID, activations, unpack, multiply) \
+  [WN_TYPE_##ID] = {WN_PACK_##activations, run},
+            MM_TYPES(X)
 #undef X
-#define X(ID, unpack, multiply) [WN_TYPE_##ID] = {WN_PACK_Q8_32, run},
-                                     PER_BLOCK(X)
-#undef X
-#define X(ID, unpack, multiply) [WN_TYPE_##ID] = {WN_PACK_Q8_256, run},
-                                         PER_SUPER_BLOCK(X)
-#undef X
-                             },
-                         .pack_q8_32 = wn_pack_q8_32_ref,
-                         .pack_q8_256 = wn_pack_q8_256_ref};
+        },
+    .pack_q8_32 = pack_q8_32,
+    .pack_q8_256 = pack_q8_256,
+    .work_float = work_float,
+    .work_int8 = work_int8,
+    .read = read_streams,
+};

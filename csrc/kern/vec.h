@@ -57,12 +57,18 @@ typedef struct wn_vec {
   /* s[j] = scale * (q . key j), for n keys of `width` values, ldk apart */
   void (*scores)(const float *q, const float *k, size_t ldk, size_t n,
                  size_t width, float scale, float *s);
+  /* The same for keys in half precision: the same bits as of those keys as
+   * float32. */
+  void (*scores_f16)(const float *q, const uint16_t *k, size_t ldk, size_t n,
+                     size_t width, float scale, float *s);
   float (*max)(const float *x, size_t n); /* -inf for n = 0 */
   /* x = exp(x - max), returns the sum */
   float (*exp_sum)(float *x, size_t n, float max);
   /* acc = keep * acc + sum_j p[j] * value j, in order of j */
   void (*weigh)(const float *p, const float *v, size_t ldv, size_t n,
                 size_t width, float keep, float *acc);
+  void (*weigh_f16)(const float *p, const uint16_t *v, size_t ldv, size_t n,
+                    size_t width, float keep, float *acc);
   void (*f32_of_f16)(const uint16_t *x, float *y, size_t n);
   void (*f16_of_f32)(const float *x, uint16_t *y, size_t n);
 } wn_vec;

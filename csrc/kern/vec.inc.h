@@ -72,13 +72,42 @@ INLINE vf pick(vi m, vf a, vf b) {
   return (vf)(((vi)a & m) | ((vi)b & ~m));
 }
 
-/* A NaN stays one. */
+/* The lesser and the greater of x and a bound; a NaN in x stays one: the
+ * instructions return their second operand then. less(x, y, a, b): x < y ? a
+ * : b. */
+#if VEC_BYTES == 64
+INLINE vf at_most(vf x, vf top) {
+  return (vf)_mm512_min_ps((__m512)top, (__m512)x);
+}
+INLINE vf at_least(vf x, vf low) {
+  return (vf)_mm512_max_ps((__m512)low, (__m512)x);
+}
+INLINE vf less(vf x, vf y, vf a, vf b) {
+  __mmask16 m = _mm512_cmp_ps_mask((__m512)x, (__m512)y, _CMP_LT_OQ);
+  return (vf)_mm512_mask_blend_ps(m, (__m512)b, (__m512)a);
+}
+#elif VEC_BYTES == 32
+INLINE vf at_most(vf x, vf top) {
+  return (vf)_mm256_min_ps((__m256)top, (__m256)x);
+}
+INLINE vf at_least(vf x, vf low) {
+  return (vf)_mm256_max_ps((__m256)low, (__m256)x);
+}
+INLINE vf less(vf x, vf y, vf a, vf b) {
+  __m256 m = _mm256_cmp_ps((__m256)x, (__m256)y, _CMP_LT_OQ);
+  return (vf)_mm256_blendv_ps((__m256)b, (__m256)a, m);
+}
+#else
 INLINE vf at_most(vf x, vf top) {
   return pick(x > top, top, x);
 }
 INLINE vf at_least(vf x, vf low) {
   return pick(x < low, low, x);
 }
+INLINE vf less(vf x, vf y, vf a, vf b) {
+  return pick(x < y, a, b);
+}
+#endif
 
 /* Fixed tree: lane i with i + 8, then + 4, + 2, + 1. */
 INLINE float total(strip s) {
@@ -114,8 +143,8 @@ INLINE vf exp_reg(vf x) {
   vf lo = (vf)(vu)((half + 127) << 23);
   vf hi = (vf)(vu)((whole - half + 127) << 23);
   vf y = p * lo * hi;
-  y = pick(x < all(-87.33655f), all(0.0f), y);
-  return pick(x > all(88.72284f), all(INFINITY), y);
+  y = less(x, all(-87.33655f), all(0.0f), y);
+  return less(all(88.72284f), x, all(INFINITY), y);
 }
 
 INLINE vf sigmoid_reg(vf x) {
@@ -340,89 +369,44 @@ static void norm_layer(const float *in, const float *w, const float *b,
   weigh_row(w, b, y, n);
 }
 
-static void rope_normal(const float *cs, const float *x, float *y,
-                        size_t n_rot) {
-  for (size_t j = 0; j < n_rot; j += 2) {
-    float a = x[j], b = x[j + 1];
-    y[j] = a * cs[j] - b * cs[j + 1];
-    y[j + 1] = a * cs[j + 1] + b * cs[j];
-  }
-}
-
-static void rope_neox(const float *cs, const float *x, float *y, size_t n_rot) {
-  for (size_t j = 0; j < n_rot / 2; j++) {
-    float a = x[j], b = x[j + n_rot / 2];
-    y[j] = a * cs[2 * j] - b * cs[2 * j + 1];
-    y[j + n_rot / 2] = a * cs[2 * j + 1] + b * cs[2 * j];
-  }
-}
-
-INLINE float dot(const float *a, const float *b, size_t n) {
-  strip acc = {{{0}}};
-  size_t i = 0;
-  for (; i + STRIP <= n; i += STRIP) {
-    strip u = load(a + i), w = load(b + i);
-    EACH_REG acc.v[r_] += u.v[r_] * w.v[r_];
-  }
-  if (i < n) {
-    strip u = load_n(a + i, n - i), w = load_n(b + i, n - i);
-    EACH_REG acc.v[r_] += u.v[r_] * w.v[r_];
-  }
-  return total(acc);
-}
-
-static void scores(const float *q, const float *k, size_t ldk, size_t n,
-                   size_t width, float factor, float *s) {
-  for (size_t j = 0; j < n; j++)
-    s[j] = factor * dot(q, k + j * ldk, width);
-}
+#include "kern/vec_attend.inc.h"
+#include "kern/vec_rope.inc.h"
 
 static float max(const float *x, size_t n) {
   float m = -INFINITY;
-  for (size_t i = 0; i < n; i++)
+  size_t i = 0;
+  if (n >= STRIP) {
+    strip top = load(x);
+    EACH_REG top.v[r_] = pick(top.v[r_] == top.v[r_], top.v[r_], all(m));
+    for (i = STRIP; i + STRIP <= n; i += STRIP) {
+      strip a = load(x + i);
+      EACH_REG top.v[r_] = less(top.v[r_], a.v[r_], a.v[r_], top.v[r_]);
+    }
+    float b[STRIP];
+    store(b, top);
+    for (int k = 0; k < STRIP; k++)
+      if (b[k] > m) m = b[k];
+  }
+  for (; i < n; i++)
     if (x[i] > m) m = x[i];
   return m;
 }
 
 static float exp_sum(float *in, size_t n, float top) {
-  MAP1(n, in, in, exp_reg(x - all(top)));
-  return sum_of(in, n, false);
-}
-
-static void weigh(const float *p, const float *v, size_t ldv, size_t n,
-                  size_t width, float keep, float *acc) {
+  strip sum = {{{0}}};
   size_t i = 0;
-  for (; i + STRIP <= width; i += STRIP) {
-    strip a = load(acc + i);
-    EACH_REG a.v[r_] *= all(keep);
-    for (size_t j = 0; j < n; j++) {
-      strip b = load(v + j * ldv + i);
-      EACH_REG a.v[r_] += all(p[j]) * b.v[r_];
-    }
-    store(acc + i, a);
+  for (; i + STRIP <= n; i += STRIP) {
+    strip a = load(in + i);
+    EACH_REG sum.v[r_] += a.v[r_] = exp_reg(a.v[r_] - all(top));
+    store(in + i, a);
   }
-  for (; i < width; i++) {
-    float a = acc[i] * keep;
-    for (size_t j = 0; j < n; j++)
-      a += p[j] * v[j * ldv + i];
-    acc[i] = a;
-  }
-}
-
-static void f32_of_f16(const uint16_t *x, float *y, size_t n) {
-  size_t i = 0;
-#ifdef VEC_F16C
-  for (; i + 8 <= n; i += 8)
-    _mm256_storeu_ps(y + i, _mm256_cvtph_ps(_mm_loadu_si128(
-                                (const __m128i *)(const void *)(x + i))));
-#endif
-  for (; i < n; i++)
-    y[i] = wn_f32_of_f16(x[i]);
-}
-
-static void f16_of_f32(const float *x, uint16_t *y, size_t n) {
-  for (size_t i = 0; i < n; i++)
-    y[i] = wn_f16_of_f32(x[i]);
+  if (i == n) return total(sum);
+  strip a = load_n(in + i, n - i);
+  EACH_REG a.v[r_] = exp_reg(a.v[r_] - all(top));
+  store_n(in + i, a, n - i);
+  a = load_n(in + i, n - i); /* the others zero again */
+  EACH_REG sum.v[r_] += a.v[r_];
+  return total(sum);
 }
 
 const wn_vec VEC_TABLE = {
@@ -438,9 +422,11 @@ const wn_vec VEC_TABLE = {
     .rope_normal = rope_normal,
     .rope_neox = rope_neox,
     .scores = scores,
+    .scores_f16 = scores_f16,
     .max = max,
     .exp_sum = exp_sum,
     .weigh = weigh,
+    .weigh_f16 = weigh_f16,
     .f32_of_f16 = f32_of_f16,
     .f16_of_f32 = f16_of_f32,
 };

@@ -8,7 +8,5 @@ WN_EXACT_FLOAT
 #include "kern/vec.inc.h"
 
 float wn_expf(float x) {
-  float y = x;
-  exp_sum(&y, 1, 0.0f);
-  return y;
+  return exp_reg(all(x))[0];
 }

@@ -8,10 +8,15 @@
  *   hessian:matrix()         -> buffer n x n (a copy)
  *   hessian:diagonal()       -> buffer 1 x n
  *   hessian:aim(cross, w [, strength]) -> buffer: rows to encode instead of w
- * core.calib.cross(sum, x, y)  sum += x^T y
- * core.calib.rebuild(type, w, hessian, { feedback, sweeps, threads,
- *                    importance }) -> bytes, error before, error after
+ * core.calib.error(w [, q [, h]]) -> sum of (w - q)^T H (w - q); h: hessian,
+ *                                   diagonal, or nil for the identity
+ * core.calib.scaled(w, s [, inverse]), scaled_rows(w, s [, inverse]) -> buffer
+ * core.calib.clipped(w, ratio) -> buffer: rows limited to ratio of their
+ * largest core.calib.zeros(rows, cols) -> buffer core.calib.cross(sum, x, y)
+ * sum += x^T y core.calib.rebuild(type, w, hessian, { feedback, sweeps,
+ * threads, importance }) -> bytes, error before, error after
  * core.calib.supported(type) -> boolean */
+#include <math.h>
 #include <string.h>
 
 #include "base/limits.h"
@@ -94,6 +99,95 @@ static int calib_cross(lua_State *L) {
   wn_hessian_cross(c->data, x->cols, x->data, y->data, x->rows,
                    wn_pool_default_threads());
   return 0;
+}
+
+/* error(w [, q [, h]]): sum over rows of (w - q)^T H (w - q); q nil: 0; h a
+ * hessian, a buffer with its diagonal, or nil: the identity */
+static int calib_error(lua_State *L) {
+  const wn_buffer *w = wn_buffer_check(L, 1);
+  const wn_buffer *q = lua_isnoneornil(L, 2) ? NULL : wn_buffer_check(L, 2);
+  const wn_hessian *hs = NULL;
+  const wn_buffer *diagonal = NULL;
+  if (!lua_isnoneornil(L, 3)) {
+    hs = wn_handle_test(L, 3, &hessian_class);
+    if (hs == NULL) diagonal = wn_buffer_check(L, 3);
+  }
+  size_t n = w->cols;
+  luaL_argcheck(L, q == NULL || q->rows * q->cols == w->rows * n, 2,
+                "want the shape of the weights");
+  luaL_argcheck(L, hs == NULL || hs->n == n, 3, "want the same width");
+  luaL_argcheck(L, diagonal == NULL || diagonal->rows * diagonal->cols == n, 3,
+                "want one value per column");
+  lua_pushnumber(
+      L, wn_output_error(w->data, q != NULL ? q->data : NULL, w->rows, n, hs,
+                         diagonal != NULL ? diagonal->data : NULL));
+  return 1;
+}
+
+/* A new buffer of the shape of the one at 1, which *w then is. */
+static wn_buffer *push_like(lua_State *L, const wn_buffer **w) {
+  wn_err e = {0};
+  *w = wn_buffer_check(L, 1);
+  wn_buffer *out = wn_buffer_push(L, (*w)->rows, (*w)->cols, &e);
+  if (out == NULL) luaL_error(L, "wane: %s", e.msg);
+  *w = wn_buffer_check(L, 1);
+  return out;
+}
+
+/* Factor k of the buffer at 2, or its inverse when argument 3 is true. */
+static float factor_at(const wn_buffer *s, size_t k, bool inverse) {
+  return inverse ? 1 / s->data[k] : s->data[k];
+}
+
+/* scaled(w, s [, inverse]): column c times (divided by) s[c] */
+static int calib_scaled(lua_State *L) {
+  const wn_buffer *w, *s = wn_buffer_check(L, 2);
+  bool inverse = lua_toboolean(L, 3);
+  wn_buffer *out = push_like(L, &w);
+  size_t n = w->cols;
+  luaL_argcheck(L, s->rows * s->cols == n, 2, "want one factor per column");
+  for (size_t i = 0; i < w->rows * n; i++)
+    out->data[i] = w->data[i] * factor_at(s, i % n, inverse);
+  return 1;
+}
+
+/* scaled_rows(w, s [, inverse]): row r times (divided by) s[r] */
+static int calib_scaled_rows(lua_State *L) {
+  const wn_buffer *w, *s = wn_buffer_check(L, 2);
+  bool inverse = lua_toboolean(L, 3);
+  wn_buffer *out = push_like(L, &w);
+  luaL_argcheck(L, s->rows * s->cols == w->rows, 2, "want one factor per row");
+  for (size_t i = 0; i < w->rows * w->cols; i++)
+    out->data[i] = w->data[i] * factor_at(s, i / w->cols, inverse);
+  return 1;
+}
+
+/* clipped(w, ratio): each row limited to ratio times its largest magnitude */
+static int calib_clipped(lua_State *L) {
+  const wn_buffer *w;
+  float ratio = (float)luaL_checknumber(L, 2);
+  wn_buffer *out = push_like(L, &w);
+  for (size_t r = 0; r < w->rows; r++) {
+    const float *x = w->data + r * w->cols;
+    float *y = out->data + r * w->cols, most = 0;
+    for (size_t i = 0; i < w->cols; i++)
+      most = fabsf(x[i]) > most ? fabsf(x[i]) : most;
+    most *= ratio;
+    for (size_t i = 0; i < w->cols; i++)
+      y[i] = x[i] > most ? most : x[i] < -most ? -most : x[i];
+  }
+  return 1;
+}
+
+/* zeros(rows, cols) -> buffer */
+static int calib_zeros(lua_State *L) {
+  wn_err e = {0};
+  size_t rows = (size_t)wn_check_int(L, 1, 1, WN_MAX_WIDTH);
+  size_t cols = (size_t)wn_check_int(L, 2, 1, WN_MAX_WIDTH);
+  wn_buffer *b = wn_buffer_push(L, rows, cols, &e);
+  if (b == NULL) return wn_push_error(L, &e);
+  memset(b->data, 0, rows * cols * sizeof *b->data);
+  return 1;
 }
 
 static int hessian_merge(lua_State *L) {
@@ -196,6 +290,11 @@ int wn_open_calib(lua_State *L) {
                                    {"rebuild", calib_rebuild},
                                    {"supported", calib_supported},
                                    {"cross", calib_cross},
+                                   {"error", calib_error},
+                                   {"scaled", calib_scaled},
+                                   {"scaled_rows", calib_scaled_rows},
+                                   {"clipped", calib_clipped},
+                                   {"zeros", calib_zeros},
                                    {NULL, NULL}};
   wn_class_register(L, &hessian_class);
   lua_newtable(L);

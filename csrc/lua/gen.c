@@ -13,8 +13,8 @@
 
 #include "base/mem.h"
 #include "lua/buffer.h"
-#include "lua/run.h"
 #include "lua/lib.h"
+#include "lua/run.h"
 #include "run/gen.h"
 #include "run/job.h"
 #include "run/sample.h"
@@ -66,6 +66,14 @@ static int sample_new(lua_State *L) {
   return 1;
 }
 
+/* The sampler at `arg`, entered: wn_sampler_end must follow, with no Lua call
+ * that can raise in between. */
+static wn_sampler *enter_sampler(lua_State *L, int arg) {
+  wn_sampler *s = wn_handle_check(L, arg, &sampler_class);
+  if (!wn_sampler_begin(s)) luaL_error(L, "wane: sampler is busy");
+  return s;
+}
+
 static int sampler_pick(lua_State *L) {
   wn_sampler *s = wn_handle_check(L, 1, &sampler_class);
   const wn_buffer *b = wn_handle_check(L, 2, &wn_buffer_class);
@@ -73,24 +81,30 @@ static int sampler_pick(lua_State *L) {
   int32_t id;
   if (b->rows * b->cols != wn_sampler_n_vocab(s))
     return luaL_argerror(L, 2, "want one logit per token of the vocabulary");
-  if (wn_sampler_pick(s, b->data, &id, &e) != WN_OK)
-    return wn_push_error(L, &e);
+  enter_sampler(L, 1);
+  int rc = wn_sampler_pick(s, b->data, &id, &e);
+  wn_sampler_end(s);
+  if (rc != WN_OK) return wn_push_error(L, &e);
   lua_pushinteger(L, id);
   return 1;
 }
 
 static int sampler_accept(lua_State *L) {
-  wn_sampler *s = wn_handle_check(L, 1, &sampler_class);
-  wn_sampler_accept(s, (int32_t)wn_check_int(L, 2, 0, INT32_MAX));
+  int32_t id = (int32_t)wn_check_int(L, 2, 0, INT32_MAX);
+  wn_sampler *s = enter_sampler(L, 1);
+  wn_sampler_accept(s, id);
+  wn_sampler_end(s);
   return 0;
 }
 
 static int sampler_bias(lua_State *L) {
-  wn_sampler *s = wn_handle_check(L, 1, &sampler_class);
   int32_t id = (int32_t)wn_check_int(L, 2, 0, INT32_MAX);
+  float add = (float)luaL_checknumber(L, 3);
   wn_err e = {0};
-  if (wn_sampler_bias(s, id, (float)luaL_checknumber(L, 3), &e) != WN_OK)
-    return wn_push_error(L, &e);
+  wn_sampler *s = enter_sampler(L, 1);
+  int rc = wn_sampler_bias(s, id, add, &e);
+  wn_sampler_end(s);
+  if (rc != WN_OK) return wn_push_error(L, &e);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -123,8 +137,8 @@ static int32_t *check_ids(lua_State *L, int arg, size_t *n) {
   int32_t *ids = lua_newuserdata(L, (*n + 1) * sizeof *ids);
   for (size_t i = 0; i < *n; i++) {
     lua_rawgeti(L, arg, (int)i + 1);
-    lua_Number id = lua_tonumber(L, -1);
-    if (lua_type(L, -1) != LUA_TNUMBER || !(id >= 0 && id < 2147483648.0))
+    double id = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : -1;
+    if (!(id >= 0 && id < 2147483648.0) || id != (double)(int32_t)id)
       luaL_error(L, "wane: token %d is not an id", (int)i + 1);
     ids[i] = (int32_t)id;
     lua_pop(L, 1);
@@ -166,7 +180,20 @@ static int new_gen(lua_State *L, wn_ctx **ctx, wn_gen **gen, wn_err *e) {
     return wn_fail(e, WN_EARG, "the sampler is for another vocabulary");
   int32_t *ids = check_ids(L, 3, &n);
   o.stop = check_stops(L, 4, &o.n_stop);
-  return wn_gen_new(*ctx, s, ids, n, &o, gen, e);
+  /* metamethods and finalizers may have run: only what is open counts */
+  *ctx = wn_handle_check(L, 1, &wn_ctx_class);
+  s = wn_handle_check(L, 2, &sampler_class);
+  if (!wn_ctx_begin(*ctx))
+    return wn_fail(e, WN_EBUSY, "generate: the context is busy");
+  int rc = WN_EBUSY;
+  if (wn_sampler_begin(s)) {
+    rc = wn_gen_new(*ctx, s, ids, n, &o, gen, e);
+    wn_sampler_end(s);
+  } else {
+    wn_fail(e, rc, "generate: the sampler is busy");
+  }
+  wn_ctx_end(*ctx);
+  return rc;
 }
 
 static int push_stats(lua_State *L, const wn_gen_stats *s, wn_gen_end end) {
@@ -209,7 +236,11 @@ static int gen_new(lua_State *L) {
 static int gen_step(lua_State *L) {
   wn_gen *g = wn_handle_check(L, 1, &gen_class);
   wn_err e = {0};
-  if (wn_gen_step(g, &e) != WN_OK) return wn_push_error(L, &e);
+  if (!wn_gen_enter(g))
+    return luaL_error(L, "wane: context or sampler is busy");
+  int rc = wn_gen_step(g, &e);
+  wn_gen_leave(g);
+  if (rc != WN_OK) return wn_push_error(L, &e);
   lua_pushboolean(L, wn_gen_ended(g) == WN_GEN_RUNNING);
   return 1;
 }

@@ -23,6 +23,12 @@ void wn_gguf_unpin(lua_State *L, int at);
  * of a copy of a tensor record. */
 void wn_push_tensor(lua_State *L, const wn_tensor *t);
 
+/* true, or nil, message, code, as `rc` says; the number of results. */
+int wn_push_result(lua_State *L, int rc, const wn_err *e);
+
+/* gguf_meta.c: the function core.gguf.meta. */
+int wn_new_meta(lua_State *L);
+
 /* gguf_write.c: registers the classes for writing and adds meta, layout and
  * writer to the table on top. */
 void wn_open_gguf_write(lua_State *L);

@@ -5,20 +5,68 @@
 #include <stdio.h>
 #include <string.h>
 
+/* "wane.model" -> "model" */
+static const char *short_name(const wn_class_def *def) {
+  const char *dot = strrchr(def->name, '.');
+  return dot != NULL ? dot + 1 : def->name;
+}
+
+/* True when an active C function below the current one holds the handle at
+ * `arg` among its values: it is inside one of our methods, and what runs now
+ * is a finalizer or metamethod that this method triggered. A few levels are
+ * enough: such code runs right above the method. */
+static bool in_use(lua_State *L, int arg) {
+  enum { LEVELS = 64 };
+  lua_Debug ar;
+  bool found = false;
+  luaL_checkstack(L, 4, "wane: stack overflow");
+  for (int level = 1; !found && level < LEVELS; level++) {
+    if (!lua_getstack(L, level, &ar)) break;
+    if (!lua_getinfo(L, "S", &ar) || ar.what[0] != 'C') continue;
+    for (int i = 1; !found && lua_getlocal(L, &ar, i) != NULL; i++) {
+      found = lua_rawequal(L, -1, arg);
+      lua_pop(L, 1);
+    }
+  }
+  return found;
+}
+
+/* The collector's close: nothing can be using the handle any more. */
+static int handle_gc(lua_State *L) {
+  const wn_class_def *def = lua_touserdata(L, lua_upvalueindex(1));
+  wn_handle *h = luaL_checkudata(L, 1, def->name);
+  void *obj = h->obj, *late = h->late;
+  h->obj = h->late = NULL;
+  if (late != NULL) def->unref(late);
+  if (obj != NULL) def->unref(obj);
+  return 0;
+}
+
 static int handle_close(lua_State *L) {
   const wn_class_def *def = lua_touserdata(L, lua_upvalueindex(1));
   wn_handle *h = luaL_checkudata(L, 1, def->name);
-  void *obj = h->obj;
-  h->obj = NULL;
-  if (obj != NULL) def->unref(obj);
+  if (!in_use(L, 1)) {
+    handle_gc(L);
+  } else if (h->obj != NULL) {
+    h->late = h->obj; /* the method under us still works with it */
+    h->obj = NULL;
+  }
   lua_pushboolean(L, 1);
   return 1;
 }
 
-static void push_close(lua_State *L, const wn_class_def *def) {
+void *wn_handle_take(lua_State *L, int arg, const wn_class_def *def) {
+  void *obj = wn_handle_check(L, arg, def);
+  if (in_use(L, arg)) luaL_error(L, "wane: %s is busy", short_name(def));
+  ((wn_handle *)lua_touserdata(L, arg))->obj = NULL;
+  return obj;
+}
+
+static void push_close(lua_State *L, const wn_class_def *def,
+                       lua_CFunction close) {
   /* def is static data of its binding: it outlives the state */
   lua_pushlightuserdata(L, (void *)(uintptr_t)def);
-  lua_pushcclosure(L, handle_close, 1);
+  lua_pushcclosure(L, close, 1);
 }
 
 void wn_class_register(lua_State *L, const wn_class_def *def) {
@@ -28,13 +76,13 @@ void wn_class_register(lua_State *L, const wn_class_def *def) {
   }
   lua_newtable(L);
   if (def->methods != NULL) wn_setfuncs(L, def->methods);
-  push_close(L, def);
+  push_close(L, def, handle_close);
   lua_setfield(L, -2, "close");
   lua_setfield(L, -2, "__index");
   if (def->meta != NULL) wn_setfuncs(L, def->meta);
-  push_close(L, def);
-  lua_pushvalue(L, -1);
-  lua_setfield(L, -3, "__gc");
+  push_close(L, def, handle_gc);
+  lua_setfield(L, -2, "__gc");
+  push_close(L, def, handle_close);
   lua_setfield(L, -2, "__close");
   lua_pushstring(L, def->name);
   lua_setfield(L, -2, "__metatable");
@@ -43,7 +91,7 @@ void wn_class_register(lua_State *L, const wn_class_def *def) {
 
 wn_handle *wn_handle_new(lua_State *L, const wn_class_def *def) {
   wn_handle *h = lua_newuserdata(L, sizeof *h);
-  h->obj = NULL;
+  h->obj = h->late = NULL;
   luaL_getmetatable(L, def->name);
   lua_setmetatable(L, -2);
   return h;
@@ -61,11 +109,8 @@ static wn_handle *to_handle(lua_State *L, int arg, const char *name) {
 
 void *wn_handle_test(lua_State *L, int arg, const wn_class_def *def) {
   wn_handle *h = to_handle(L, arg, def->name);
-  if (h != NULL && h->obj == NULL) {
-    /* "wane.model" -> "model" */
-    const char *dot = strrchr(def->name, '.');
-    luaL_error(L, "wane: %s is closed", dot != NULL ? dot + 1 : def->name);
-  }
+  if (h != NULL && h->obj == NULL)
+    luaL_error(L, "wane: %s is closed", short_name(def));
   return h != NULL ? h->obj : NULL;
 }
 

@@ -3,7 +3,13 @@
  * A handle is a userdata that holds one pointer to a counted C object. It is
  * made closed with its metatable set; only then is the resource acquired and
  * stored (STYLE, the Lua/C boundary, 1). `close` is idempotent and is also
- * __gc and __close; every later method raises "wane: <what> is closed". */
+ * __gc and __close; every later method raises "wane: <what> is closed".
+ *
+ * Any Lua allocation may run finalizers, and reading an option table may run
+ * metamethods: either may close the very handle that the running method works
+ * with. Its object then lives on until the handle is collected, as long as
+ * the handle is a value of the method's own stack frame - so a method leaves
+ * its handles on the stack while it uses what is in them. */
 #ifndef WN_LUA_LIB_H
 #define WN_LUA_LIB_H
 
@@ -14,7 +20,8 @@
 #include "lua/compat.h"
 
 typedef struct wn_handle {
-  void *obj; /* NULL: closed */
+  void *obj;  /* NULL: closed */
+  void *late; /* closed while a method used it: dropped by the collector */
 } wn_handle;
 
 /* What a class of handles is. `name` is the registry key and what messages
@@ -37,6 +44,10 @@ wn_handle *wn_handle_new(lua_State *L, const wn_class_def *def);
 void *wn_handle_check(lua_State *L, int arg, const wn_class_def *def);
 /* Same, but NULL for another kind of value (a closed handle still raises). */
 void *wn_handle_test(lua_State *L, int arg, const wn_class_def *def);
+
+/* The object of the open handle at `arg`, which is closed from now on; raises
+ * "busy" when a method under the current one uses it. */
+void *wn_handle_take(lua_State *L, int arg, const wn_class_def *def);
 
 /* The world failed: pushes nil, message, "CODE" and returns 3. WN_EARG is
  * raised instead. */
@@ -74,7 +85,9 @@ int wn_open_model(lua_State *L);
 int wn_open_ctx(lua_State *L);
 int wn_open_sample(lua_State *L);
 int wn_open_job(lua_State *L);
+int wn_open_kern(lua_State *L);
 int wn_open_score(lua_State *L);
+int wn_open_probe(lua_State *L);
 int wn_open_calib(lua_State *L);
 int wn_open_tap(lua_State *L);
 

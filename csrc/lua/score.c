@@ -8,8 +8,8 @@
 
 #include "base/mem.h"
 #include "base/pool.h"
-#include "lua/run.h"
 #include "lua/lib.h"
+#include "lua/run.h"
 #include "run/ctx.h"
 
 /* The targets at `arg` in a userdata; there must be n of them, all ids. */
@@ -21,9 +21,9 @@ static int32_t *check_targets(lua_State *L, int arg, size_t n,
   int32_t *t = lua_newuserdata(L, (n + 1) * sizeof *t);
   for (size_t i = 0; i < n; i++) {
     lua_rawgeti(L, arg, (int)i + 1);
-    lua_Number id = lua_tonumber(L, -1);
-    luaL_argcheck(L, id >= 0 && id < (lua_Number)n_vocab, arg,
-                  "a target is not a token id");
+    double id = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : -1;
+    bool good = id >= 0 && id < (double)n_vocab && id == (double)(int32_t)id;
+    luaL_argcheck(L, good, arg, "a target is not a token id");
     t[i] = (int32_t)id;
     lua_pop(L, 1);
   }
@@ -35,16 +35,37 @@ static void set_number(lua_State *L, int list, size_t i, double v) {
   lua_rawseti(L, list, (int)i + 1);
 }
 
-static int score_nll(lua_State *L) {
-  wn_ctx *c = wn_handle_check(L, 1, &wn_ctx_class);
-  uint32_t n_vocab = wn_model_n_vocab(wn_ctx_model(c));
+/* The context at `arg`, entered: wn_ctx_end must follow, with no Lua call that
+ * can raise in between. */
+static wn_ctx *enter(lua_State *L, int arg) {
+  wn_ctx *c = wn_handle_check(L, arg, &wn_ctx_class);
+  if (!wn_ctx_begin(c)) luaL_error(L, "wane: context is busy");
+  return c;
+}
+
+/* Rows of the last step of the context at `arg`. */
+static size_t count_rows(lua_State *L, int arg, uint32_t *n_vocab) {
   size_t n = 0;
-  const float *logits = wn_ctx_logits(c, 0, &n);
+  wn_ctx *c = enter(L, arg);
+  wn_ctx_logits(c, 0, &n);
+  *n_vocab = wn_model_n_vocab(wn_ctx_model(c));
+  wn_ctx_end(c);
+  return n;
+}
+
+static int score_nll(lua_State *L) {
+  uint32_t n_vocab;
+  size_t n = count_rows(L, 1, &n_vocab), now = 0;
   const int32_t *target = check_targets(L, 2, n, n_vocab);
   double *nll = lua_newuserdata(L, (n + 1) * sizeof *nll);
   int32_t *top = lua_newuserdata(L, (n + 1) * sizeof *top);
-  wn_score_nll(logits, n_vocab, n, n_vocab, target, nll, top,
-               wn_pool_default_threads());
+  wn_ctx *c = enter(L, 1);
+  const float *logits = wn_ctx_logits(c, 0, &now);
+  if (now == n)
+    wn_score_nll(logits, n_vocab, n, n_vocab, target, nll, top,
+                 wn_pool_default_threads());
+  wn_ctx_end(c);
+  luaL_argcheck(L, now == n, 1, "the context took another step meanwhile");
   lua_createtable(L, (int)n, 0);
   lua_createtable(L, (int)n, 0);
   int at = lua_gettop(L);
@@ -55,19 +76,36 @@ static int score_nll(lua_State *L) {
   return 2;
 }
 
+/* Compares the rows of both contexts, which may be the same one, into d; false
+ * when they are not n rows (any more). */
+static bool compare_rows(lua_State *L, size_t n, uint32_t n_vocab,
+                         const int32_t *target, wn_divergence *d) {
+  size_t n_p = 0, n_q = 0;
+  wn_ctx *q = wn_handle_check(L, 2, &wn_ctx_class), *p = enter(L, 1);
+  bool both = q == p || wn_ctx_begin(q);
+  if (both) {
+    const float *lp = wn_ctx_logits(p, 0, &n_p);
+    const float *lq = wn_ctx_logits(q, 0, &n_q);
+    both = n_p == n && n_q == n;
+    if (both)
+      wn_score_compare(lp, n_vocab, lq, n_vocab, n, n_vocab, target, d,
+                       wn_pool_default_threads());
+    if (q != p) wn_ctx_end(q);
+  }
+  wn_ctx_end(p);
+  return both;
+}
+
 static int score_compare(lua_State *L) {
-  wn_ctx *p = wn_handle_check(L, 1, &wn_ctx_class);
-  wn_ctx *q = wn_handle_check(L, 2, &wn_ctx_class);
-  uint32_t n_vocab = wn_model_n_vocab(wn_ctx_model(p));
-  luaL_argcheck(L, n_vocab == wn_model_n_vocab(wn_ctx_model(q)), 2,
+  uint32_t n_vocab, n_vocab_q;
+  size_t n = count_rows(L, 1, &n_vocab), n_q = count_rows(L, 2, &n_vocab_q);
+  luaL_argcheck(L, n_vocab == n_vocab_q, 2,
                 "the models have different vocabularies");
-  size_t n = 0, n_q = 0;
-  const float *lp = wn_ctx_logits(p, 0, &n), *lq = wn_ctx_logits(q, 0, &n_q);
   luaL_argcheck(L, n == n_q, 2, "the contexts hold different rows of logits");
   const int32_t *target = check_targets(L, 3, n, n_vocab);
   wn_divergence *d = lua_newuserdata(L, (n + 1) * sizeof *d);
-  wn_score_compare(lp, n_vocab, lq, n_vocab, n, n_vocab, target, d,
-                   wn_pool_default_threads());
+  if (!compare_rows(L, n, n_vocab, target, d))
+    return luaL_error(L, "wane: a context is busy or took another step");
   for (int k = 0; k < 6; k++)
     lua_createtable(L, (int)n, 0);
   int at = lua_gettop(L);

@@ -271,9 +271,8 @@ static int stream_progress(lua_State *L) {
 
 /* s:abort([keep]): stops; keep leaves a .part that can be resumed */
 static int stream_abort(lua_State *L) {
-  wn_stream *s = wn_handle_check(L, 1, &stream_class);
   bool keep = lua_toboolean(L, 2);
-  ((wn_handle *)lua_touserdata(L, 1))->obj = NULL;
+  wn_stream *s = wn_handle_take(L, 1, &stream_class);
   wn_stream_free(s, keep);
   lua_pushboolean(L, 1);
   return 1;

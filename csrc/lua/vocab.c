@@ -5,7 +5,8 @@
  *   pre_names() -> list of the `tokenizer.ggml.pre` names that are known
  *   v:info() -> { kind, pre, n, special = { bos = id, ... }, eog = { ids },
  *                 add_bos, add_eos, add_sep }      ids that exist only
- *   v:encode(text [, { special, parse_special }]) -> ids | nil, message, code
+ *   v:encode(text [, { special, parse_special } [, plain]]) -> ids | nil, ...
+ *     plain: { from, to, ... } stretches where control tokens stay text
  *   v:decode(ids [, { remove_special, unparse_special }]) -> text | nil, ...
  *   v:piece(id [, special]) -> text      v:text(id) -> text as in the file
  *   v:find(text) -> id | nil             v:attr(id) -> integer, v:is_eog(id)
@@ -145,18 +146,45 @@ static void check_flags(lua_State *L, int arg, const char *const *names,
     flag[i] = wn_opt_bool(L, arg, names[i], false);
 }
 
+/* The list { from, to, from, to, ... } at `arg` (offsets of bytes, ascending)
+ * as spans in scratch memory; none when it is missing. */
+static wn_spans check_spans(lua_State *L, int arg, size_t n_text) {
+  wn_spans s = {NULL, 0};
+  if (lua_isnoneornil(L, arg)) return s;
+  luaL_checktype(L, arg, LUA_TTABLE);
+  size_t n = lua_rawlen(L, arg);
+  luaL_argcheck(L, n % 2 == 0 && n <= (uint64_t)WN_MAX_ARRAY, arg,
+                "want pairs of offsets");
+  wn_span *p = lua_newuserdata(L, (n / 2 + 1) * sizeof *p);
+  double last = 0;
+  for (size_t i = 0; i < n; i++) {
+    lua_rawgeti(L, arg, (int)i + 1);
+    double x = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : -1;
+    luaL_argcheck(L, x >= last && x <= (double)n_text, arg,
+                  "want ascending offsets within the text");
+    last = x;
+    *(i % 2 == 0 ? &p[i / 2].from : &p[i / 2].to) = (size_t)x;
+    lua_pop(L, 1);
+  }
+  s.p = p;
+  s.n = n / 2;
+  return s;
+}
+
 static int vocab_encode(lua_State *L) {
   size_t n, n_ids = 0;
   bool flag[2];
   int32_t *ids = NULL;
   wn_err e = {0};
-  const wn_vocab *v = pin(L, 3);
+  const wn_vocab *v = pin(L, 4);
   luaL_checktype(L, 2, LUA_TSTRING);
   const char *text = lua_tolstring(L, 2, &n);
   check_flags(L, 3, ENCODE_OPTIONS, flag);
+  const wn_spans plain = check_spans(L, 4, n);
   wn_handle *box = wn_handle_new(L, &box_class);
   int at = lua_gettop(L);
-  int rc = wn_vocab_encode(v, text, n, flag[0], flag[1], &ids, &n_ids, &e);
+  int rc = wn_vocab_encode_plain(v, text, n, &plain, flag[0], flag[1], &ids,
+                                 &n_ids, &e);
   if (rc != WN_OK) return wn_push_error(L, &e);
   box->obj = ids;
   if (n_ids > (uint64_t)WN_MAX_ARRAY)
@@ -331,8 +359,8 @@ static int stream_finish(lua_State *L) {
 static const luaL_Reg stream_methods[] = {
     {"push", stream_push}, {"finish", stream_finish}, {NULL, NULL}};
 
-static const wn_class_def stream_class = {"wane.token_stream", stream_methods, NULL,
-                                          unref_stream};
+static const wn_class_def stream_class = {"wane.token_stream", stream_methods,
+                                          NULL, unref_stream};
 
 /* ---- classes ---- */
 

@@ -2,34 +2,104 @@
 #include "quant/compose.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <string.h>
 
 #include "base/half.h"
 #include "quant/blocks.h"
+#include "quant/iq_grid.h"
 
 /* The 16 values of iq4_nl and iq4_xs, from ggml. */
 static const float iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                      1,    13,   25,  38,  53,  69,  89,  113};
 
 static const wn_grid grids[] = {
-    {WN_TYPE_Q4_0, 32, -8, 7, NULL, 0, 0, 0, 1, 0, false},
-    {WN_TYPE_Q4_1, 32, 0, 15, NULL, 0, 0, 0, 1, 0, true},
-    {WN_TYPE_Q5_0, 32, -16, 15, NULL, 0, 0, 0, 1, 0, false},
-    {WN_TYPE_Q5_1, 32, 0, 31, NULL, 0, 0, 0, 1, 0, true},
-    {WN_TYPE_Q8_0, 32, -127, 127, NULL, 0, 0, 0, 1, 0, false},
-    {WN_TYPE_Q2_K, 16, 0, 3, NULL, 0, 15, 1, 0, 15, false},
-    {WN_TYPE_Q3_K, 16, -4, 3, NULL, 0, 63, 1, -32, 0, false},
-    {WN_TYPE_Q4_K, 32, 0, 15, NULL, 0, 63, 1, 0, 63, false},
-    {WN_TYPE_Q5_K, 32, 0, 31, NULL, 0, 63, 1, 0, 63, false},
-    {WN_TYPE_Q6_K, 16, -32, 31, NULL, -128, 127, 1, 0, 0, false},
-    {WN_TYPE_IQ4_NL, 32, 0, 15, iq4_values, 0, 0, 0, 1, 0, false},
-    {WN_TYPE_IQ4_XS, 32, 0, 15, iq4_values, 0, 63, 1, -32, 0, false},
+    {WN_TYPE_Q4_0, 32, -8, 7, NULL, 0, 0, 0, 1, 0, false, 0, false},
+    {WN_TYPE_Q4_1, 32, 0, 15, NULL, 0, 0, 0, 1, 0, true, 0, false},
+    {WN_TYPE_Q5_0, 32, -16, 15, NULL, 0, 0, 0, 1, 0, false, 0, false},
+    {WN_TYPE_Q5_1, 32, 0, 31, NULL, 0, 0, 0, 1, 0, true, 0, false},
+    {WN_TYPE_Q8_0, 32, -127, 127, NULL, 0, 0, 0, 1, 0, false, 0, false},
+    {WN_TYPE_Q2_K, 16, 0, 3, NULL, 0, 15, 1, 0, 15, false, 0, false},
+    {WN_TYPE_Q3_K, 16, -4, 3, NULL, 0, 63, 1, -32, 0, false, 0, false},
+    {WN_TYPE_Q4_K, 32, 0, 15, NULL, 0, 63, 1, 0, 63, false, 0, false},
+    {WN_TYPE_Q5_K, 32, 0, 31, NULL, 0, 63, 1, 0, 63, false, 0, false},
+    {WN_TYPE_Q6_K, 16, -32, 31, NULL, -128, 127, 1, 0, 0, false, 0, false},
+    {WN_TYPE_IQ4_NL, 32, 0, 15, iq4_values, 0, 0, 0, 1, 0, false, 0, false},
+    {WN_TYPE_IQ4_XS, 32, 0, 15, iq4_values, 0, 63, 1, -32, 0, false, 0, false},
+    {WN_TYPE_IQ2_XXS, 32, 0, 0, NULL, 0, 15, .25f, .125f, 0, false, 8, true},
+    {WN_TYPE_IQ2_XS, 16, 0, 0, NULL, 0, 15, .25f, .125f, 0, false, 8, true},
+    {WN_TYPE_IQ2_S, 16, 0, 0, NULL, 0, 15, .25f, .125f, 0, false, 8, false},
+    {WN_TYPE_IQ3_XXS, 32, 0, 0, NULL, 0, 15, .5f, .25f, 0, false, 4, true},
+    {WN_TYPE_IQ3_S, 32, 0, 0, NULL, 0, 15, 2, 1, 0, false, 4, false},
 };
 
 const wn_grid *wn_grid_of(int type) {
   for (size_t i = 0; i < sizeof grids / sizeof *grids; i++)
     if (grids[i].type == type) return &grids[i];
   return NULL;
+}
+
+/* ---- grids of points */
+
+static int grid_bytes(const void **points, int type) {
+  switch (type) {
+    case WN_TYPE_IQ2_XXS:
+      *points = wn_iq2_xxs_points;
+      return 256;
+    case WN_TYPE_IQ2_XS:
+      *points = wn_iq2_xs_points;
+      return 512;
+    case WN_TYPE_IQ2_S:
+      *points = wn_iq2_s_points;
+      return 1024;
+    case WN_TYPE_IQ3_XXS:
+      *points = wn_iq3_xxs_points;
+      return 256;
+    default:
+      *points = wn_iq3_s_points;
+      return 512;
+  }
+}
+
+static float point_tables[5][WN_GRID_POINTS * WN_GRID_GROUP];
+static pthread_once_t tables_made = PTHREAD_ONCE_INIT;
+
+static void make_tables(void) {
+  for (int t = 0; t < 5; t++) {
+    const wn_grid *g = &grids[sizeof grids / sizeof *grids - 5 + (size_t)t];
+    const void *points;
+    int n = grid_bytes(&points, g->type);
+    for (int k = 0; k < n; k++)
+      for (int i = 0; i < g->group; i++)
+        point_tables[t][i * n + k] =
+            ((const uint8_t *)points)[k * g->group + i];
+  }
+}
+
+const float *wn_grid_points(const wn_grid *g, size_t *n) {
+  const void *points;
+  pthread_once(&tables_made, make_tables);
+  *n = (size_t)grid_bytes(&points, g->type);
+  return point_tables[g - &grids[sizeof grids / sizeof *grids - 5]];
+}
+
+/* Number of the point under the levels of group k, and its signs. */
+static int point_of(const wn_grid *g, const wn_explained *x, int k,
+                    unsigned *signs) {
+  const void *points;
+  uint8_t want[WN_GRID_GROUP] = {0};
+  int n = grid_bytes(&points, g->type);
+  *signs = 0;
+  for (int i = 0; i < g->group; i++) {
+    float l = x->level[k * g->group + i];
+    *signs |= (unsigned)(l < 0) << i;
+    want[i] = (uint8_t)fabsf(l);
+  }
+  for (int p = 0; p < n; p++)
+    if (memcmp((const uint8_t *)points + p * g->group, want,
+               (size_t)g->group) == 0)
+      return p;
+  return 0;
 }
 
 /* Place of the table value nearest to v; ties go to the lower one. */
@@ -158,9 +228,95 @@ static void put_iq4_xs(wn_block_iq4_xs *b, const wn_explained *x,
   }
 }
 
+/* | code 28..31 | 4 x 7 sign bits | of 32 levels, sub-block s. */
+static uint32_t sign_word(const wn_explained *x, int s, const uint8_t *signs) {
+  uint32_t word = (uint32_t)x->scale_code[s] << 28;
+  for (int k = 0; k < 4; k++)
+    word |= (uint32_t)(signs[4 * s + k] & 127) << 7 * k;
+  return word;
+}
+
+static void put_iq2_xxs(wn_block_iq2_xxs *b, const wn_explained *x,
+                        const int *at, const uint8_t *signs) {
+  for (int s = 0; s < 8; s++) {
+    uint32_t words[2] = {0, sign_word(x, s, signs)};
+    for (int k = 0; k < 4; k++)
+      words[0] |= (uint32_t)at[4 * s + k] << 8 * k;
+    memcpy((uint8_t *)b->qs + 8 * s, words, sizeof words);
+  }
+}
+
+static void put_iq2_xs(wn_block_iq2_xs *b, const wn_explained *x, const int *at,
+                       const uint8_t *signs) {
+  for (int k = 0; k < 32; k++)
+    b->qs[k] = (uint16_t)(at[k] | (signs[k] & 127) << 9);
+  for (int s = 0; s < 8; s++)
+    b->scales[s] =
+        (uint8_t)(x->scale_code[2 * s] | x->scale_code[2 * s + 1] << 4);
+}
+
+static void put_iq2_s(wn_block_iq2_s *b, const wn_explained *x, const int *at,
+                      const uint8_t *signs) {
+  memset(b->qh, 0, sizeof b->qh);
+  for (int k = 0; k < 32; k++) {
+    b->qs[k] = (uint8_t)(at[k] & 255);
+    b->qs[32 + k] = signs[k];
+    b->qh[k / 4] = (uint8_t)(b->qh[k / 4] | (at[k] >> 8) << 2 * (k % 4));
+  }
+  for (int s = 0; s < 8; s++)
+    b->scales[s] =
+        (uint8_t)(x->scale_code[2 * s] | x->scale_code[2 * s + 1] << 4);
+}
+
+static void put_iq3_xxs(wn_block_iq3_xxs *b, const wn_explained *x,
+                        const int *at, const uint8_t *signs) {
+  for (int k = 0; k < 64; k++)
+    b->qs[k] = (uint8_t)at[k];
+  for (int s = 0; s < 8; s++) {
+    uint32_t word = sign_word(x, s, signs);
+    memcpy(b->qs + 64 + 4 * s, &word, sizeof word);
+  }
+}
+
+static void put_iq3_s(wn_block_iq3_s *b, const wn_explained *x, const int *at,
+                      const uint8_t *signs) {
+  memset(b->qh, 0, sizeof b->qh);
+  for (int k = 0; k < 64; k++) {
+    b->qs[k] = (uint8_t)(at[k] & 255);
+    b->qh[k / 8] = (uint8_t)(b->qh[k / 8] | (at[k] >> 8) << k % 8);
+  }
+  memcpy(b->signs, signs, 32);
+  for (int s = 0; s < 4; s++)
+    b->scales[s] =
+        (uint8_t)(x->scale_code[2 * s] | x->scale_code[2 * s + 1] << 4);
+}
+
+/* A block of a format with groups; all of them begin with d. */
+static void put_points(const wn_grid *g, const wn_explained *x, wn_half d,
+                       void *block) {
+  int at[64];
+  uint8_t signs[32] = {0};
+  for (int k = 0; k * g->group < x->n; k++) {
+    unsigned bits, shift = (unsigned)(k * g->group) % 8;
+    at[k] = point_of(g, x, k, &bits);
+    uint8_t *byte = &signs[k * g->group / 8];
+    *byte = (uint8_t)(*byte | bits << shift);
+  }
+  memcpy(block, &d, sizeof d);
+  if (g->type == WN_TYPE_IQ2_XXS) put_iq2_xxs(block, x, at, signs);
+  if (g->type == WN_TYPE_IQ2_XS) put_iq2_xs(block, x, at, signs);
+  if (g->type == WN_TYPE_IQ2_S) put_iq2_s(block, x, at, signs);
+  if (g->type == WN_TYPE_IQ3_XXS) put_iq3_xxs(block, x, at, signs);
+  if (g->type == WN_TYPE_IQ3_S) put_iq3_s(block, x, at, signs);
+}
+
 void wn_compose(const wn_grid *g, const wn_explained *x, void *block) {
   uint8_t q[WN_QK];
   wn_half d = wn_f16_of_f32(x->d), dmin = wn_f16_of_f32(x->dmin);
+  if (g->group > 0) {
+    put_points(g, x, d, block);
+    return;
+  }
   places(g, x, q);
   switch (g->type) {
     case WN_TYPE_Q4_0:

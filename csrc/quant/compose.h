@@ -23,7 +23,17 @@ typedef struct wn_grid {
   float code_mul, code_add;
   int min_hi; /* min_code is 0..min_hi; 0: none */
   bool min_is_dmin;
+  int group;       /* 4 or 8: the levels of so many neighbours are a point of
+                      the format's grid with signs; 0: each on its own */
+  bool even_signs; /* an even number of minus signs in 8 levels */
 } wn_grid;
+
+/* The most points of a grid, and of a group. */
+enum { WN_GRID_POINTS = 1024, WN_GRID_GROUP = 8 };
+
+/* Points of a grid with groups, for search: coordinate i of point k at
+ * points[i * *n + k]. */
+const float *wn_grid_points(const wn_grid *g, size_t *n);
 
 /* The grid of a type, or NULL where blocks cannot be composed. */
 const wn_grid *wn_grid_of(int type);

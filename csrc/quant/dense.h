@@ -15,6 +15,11 @@ typedef struct wn_dense {
   void (*outer)(float *h, size_t ldh, const float *a, size_t lda,
                 const float *b, size_t ldb, size_t n_rows, size_t ni,
                 size_t nj);
+  /* out[k] = p^T A p - 2 b . p for n points p of `dims` coordinates, n a
+   * multiple of 16: coordinate i of point k at points[i * n + k]. A is
+   * symmetric, dims x dims. */
+  void (*costs)(const float *points, size_t n, int dims, const float *a,
+                const float *b, float *out);
 } wn_dense;
 
 /* The table of the tier in force. */

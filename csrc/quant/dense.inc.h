@@ -66,4 +66,19 @@ static void outer(float *h, size_t ldh, const float *a, size_t lda,
   outer_edge(h + whole, ldh, a, lda, b + whole, ldb, n_rows, ni, nj - whole);
 }
 
-const wn_dense DENSE_TABLE = {subtract, outer};
+static void costs(const float *points, size_t n, int dims, const float *a,
+                  const float *b, float *out) {
+  for (size_t k = 0; k < n; k += LANES) {
+    vec sum = {0};
+    for (int i = 0; i < dims; i++) {
+      vec p = *(const vec *)(points + (size_t)i * n + k);
+      vec s = p * a[i * dims + i] - 2 * b[i];
+      for (int j = 0; j < i; j++)
+        s += *(const vec *)(points + (size_t)j * n + k) * (2 * a[i * dims + j]);
+      sum += s * p;
+    }
+    *(vec *)(out + k) = sum;
+  }
+}
+
+const wn_dense DENSE_TABLE = {subtract, outer, costs};

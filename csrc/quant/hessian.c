@@ -28,18 +28,18 @@ void wn_hessian_free(wn_hessian *hs) {
   *hs = (wn_hessian){0};
 }
 
-typedef struct sum {
+typedef struct gram {
   float *h;
   const float *a, *b; /* the same: a symmetric sum */
   size_t n, lda, ldb, n_rows;
-} sum;
+} gram;
 
 enum { SUM_ROWS = 16 }; /* rows of H that a member takes at a time */
 
 /* Rows of H are split; each sums over the tokens in their order. Of a
  * symmetric sum one half is computed and then mirrored. */
 static void add_rows(void *arg, wn_team *team, int member, int n_members) {
-  const sum *s = arg;
+  const gram *s = arg;
   const wn_dense *dense = wn_dense_get();
   size_t n = s->n;
   for (int64_t at; (at = wn_team_next(team)) * SUM_ROWS < (int64_t)n;) {
@@ -57,14 +57,41 @@ static void add_rows(void *arg, wn_team *team, int member, int n_members) {
 
 void wn_hessian_add(wn_hessian *hs, const float *x, size_t ldx, size_t n_rows,
                     int n_threads) {
-  sum s = {hs->h, x, x, hs->n, ldx, ldx, n_rows};
+  gram s = {hs->h, x, x, hs->n, ldx, ldx, n_rows};
   wn_pool_run(n_threads, add_rows, &s);
 }
 
 void wn_hessian_cross(float *c, size_t n, const float *x, const float *y,
                       size_t n_rows, int n_threads) {
-  sum s = {c, x, y, n, n, n, n_rows};
+  gram s = {c, x, y, n, n, n, n_rows};
   wn_pool_run(n_threads, add_rows, &s);
+}
+
+/* ---- error of outputs */
+
+static double row_error(const float *w, const float *q, size_t n,
+                        const wn_hessian *hs, const float *diagonal) {
+  double sum = 0;
+  for (size_t i = 0; i < n; i++) {
+    double e = (double)w[i] - (q != NULL ? (double)q[i] : 0), he = e;
+    if (diagonal != NULL) he = e * (double)diagonal[i];
+    if (hs != NULL) {
+      const float *h = hs->h + i * n;
+      he = 0;
+      for (size_t j = 0; j < n; j++)
+        he += (double)h[j] * ((double)w[j] - (q != NULL ? (double)q[j] : 0));
+    }
+    sum += e * he;
+  }
+  return sum;
+}
+
+double wn_output_error(const float *w, const float *q, size_t n_rows, size_t n,
+                       const wn_hessian *hs, const float *diagonal) {
+  double sum = 0;
+  for (size_t r = 0; r < n_rows; r++)
+    sum += row_error(w + r * n, q != NULL ? q + r * n : NULL, n, hs, diagonal);
+  return sum;
 }
 
 /* ---- correction of the target */

@@ -7,8 +7,8 @@
 
 WN_EXACT_FLOAT
 
-const float wn_iq1_levels[2][3] = {{-1 + 0.125f, 0.125f, 1 + 0.125f},
-                                   {-1 - 0.125f, -0.125f, 1 - 0.125f}};
+const float wn_iq1_levels[2][4] = {{-1 + 0.125f, 0.125f, 1 + 0.125f, 0},
+                                   {-1 - 0.125f, -0.125f, 1 - 0.125f, 0}};
 
 void wn_iq1_weigh(const float *x, const float *importance, float *weight) {
   float variance = 2 * wn_iq_sum_squares(x) / WN_QK;
@@ -114,9 +114,8 @@ static wn_iq1_cut cut_m(const float *x, const float *weight,
 
 /* The neighbour with the least weighted distance, the first of equals; the
  * first of all when no distance is a finite number. */
-static uint16_t nearest_point(const wn_iq_grid *grid, uint16_t key,
-                              const float *x, const float *weight, float scale,
-                              const float *levels) {
+uint16_t wn_iq1_nearest(const wn_iq_grid *grid, uint16_t key, const float *x,
+                        const float *weight, float scale, const float *levels) {
   const uint16_t *near = grid->near + 16 * grid->cells[key].at;
   uint16_t best = near[0];
   float best_d2 = 3.402823466e+38f;
@@ -149,16 +148,11 @@ static float refit(const float *x, const float *weight, int n,
 }
 
 void wn_iq1_settle(const wn_iq_grid *grid, const float *x, const float *weight,
-                   int n, const uint8_t *order, wn_iq1_cut cut,
+                   int n, const uint16_t *cut_key, wn_iq1_cut cut,
                    wn_iq1_nearest_fn nearest, int ib, wn_iq1_super *s) {
   if (cut.first < 0) return; /* scale, indices and deltas stay 0 */
-  uint16_t key[4] = {0};
+  uint16_t key[4];
   bool flip = cut.scale < 0, moved = false;
-  for (int j = 0; j < n; j++) {
-    int i = order[j], level = (j >= cut.first) + (j >= cut.second);
-    if (flip) level = 2 - level;
-    key[i / 8] = (uint16_t)(key[i / 8] | level << 2 * (i % 8));
-  }
   if (flip) {
     cut.scale = -cut.scale;
     cut.minus ^= n == 32 ? 1 : 3;
@@ -166,6 +160,8 @@ void wn_iq1_settle(const wn_iq_grid *grid, const float *x, const float *weight,
   for (int k = 0; k < n / 8; k++) {
     const float *levels =
         wn_iq1_levels[n == 32 ? cut.minus & 1 : cut.minus >> k & 1];
+    /* Flipped levels are 2 - level, in all places at once. */
+    key[k] = flip ? (uint16_t)(0xaaaa - cut_key[k]) : cut_key[k];
     if (grid->cells[key[k]].n != 0) {
       moved = true;
       key[k] =
@@ -176,6 +172,21 @@ void wn_iq1_settle(const wn_iq_grid *grid, const float *x, const float *weight,
   if (moved) cut.scale = refit(x, weight, n, key, cut.minus, cut.scale);
   s->scale[ib] = cut.scale >= 0 ? cut.scale : 0;
   s->minus[ib] = (uint8_t)cut.minus;
+}
+
+/* Searches sub-block ib of n values, 32 or 16. */
+static void search(const wn_iq_grid *grid, const float *x, const float *weight,
+                   int n, float epsilon, int ib, wn_iq1_super *s) {
+  uint8_t order[32];
+  uint16_t key[4] = {0};
+  if (wn_iq1_max(x, n) < epsilon) return;
+  sort(x, n, order);
+  wn_iq1_cut cut = n == 32 ? cut_s(x, weight, order) : cut_m(x, weight, order);
+  for (int j = 0; j < n; j++) {
+    int i = order[j], level = (j >= cut.first) + (j >= cut.second);
+    key[i / 8] = (uint16_t)(key[i / 8] | level << 2 * (i % 8));
+  }
+  wn_iq1_settle(grid, x, weight, n, key, cut, wn_iq1_nearest, ib, s);
 }
 
 /* --- packing ------------------------------------------------------------- */
@@ -258,14 +269,9 @@ static void encode_iq1_s(const float *src, void *dst, size_t n,
     wn_iq1_super s = {.scale = {0}};
     float weight[WN_QK];
     wn_iq1_weigh(src + i, importance ? importance + i : NULL, weight);
-    for (int ib = 0; ib < 8; ib++) {
-      const float *x = src + i + 32 * ib, *w = weight + 32 * ib;
-      uint8_t order[32];
-      if (wn_iq1_max(x, 32) < WN_IQ1_S_EPSILON) continue;
-      sort(x, 32, order);
-      wn_iq1_settle(grid, x, w, 32, order, cut_s(x, w, order), nearest_point,
-                    ib, &s);
-    }
+    for (int ib = 0; ib < 8; ib++)
+      search(grid, src + i + 32 * ib, weight + 32 * ib, 32, WN_IQ1_S_EPSILON,
+             ib, &s);
     wn_iq1_pack_s(&s, b);
   }
 }
@@ -278,14 +284,9 @@ static void encode_iq1_m(const float *src, void *dst, size_t n,
     wn_iq1_super s = {.scale = {0}};
     float weight[WN_QK];
     wn_iq1_weigh(src + i, importance ? importance + i : NULL, weight);
-    for (int ib = 0; ib < 16; ib++) {
-      const float *x = src + i + 16 * ib, *w = weight + 16 * ib;
-      uint8_t order[16];
-      if (wn_iq1_max(x, 16) < WN_IQ1_M_EPSILON) continue;
-      sort(x, 16, order);
-      wn_iq1_settle(grid, x, w, 16, order, cut_m(x, w, order), nearest_point,
-                    ib, &s);
-    }
+    for (int ib = 0; ib < 16; ib++)
+      search(grid, src + i + 16 * ib, weight + 16 * ib, 16, WN_IQ1_M_EPSILON,
+             ib, &s);
     wn_iq1_pack_m(&s, src + i, weight, b);
   }
 }

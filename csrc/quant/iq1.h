@@ -10,8 +10,9 @@
 
 #include "quant/iq_block.h"
 
-/* What the levels 0, 1, 2 mean with delta +1/8 and with -1/8. */
-extern const float wn_iq1_levels[2][3];
+/* What the levels 0, 1, 2 mean with delta +1/8 and with -1/8; a fourth one
+ * makes them a vector. */
+extern const float wn_iq1_levels[2][4];
 
 /* The cut with the largest gain: sorted values [0, first) have level 0,
  * [first, second) level 1, the rest level 2. `minus` has bit g for group of
@@ -36,10 +37,14 @@ typedef uint16_t (*wn_iq1_nearest_fn)(const wn_iq_grid *grid, uint16_t key,
                                       const float *x, const float *weight,
                                       float scale, const float *levels);
 
-/* Ends the search of sub-block ib of n values: applies the cut to the values
- * x, whose sorted order is order[0..n-1], and moves groups to the grid. */
+/* The reference of that. */
+uint16_t wn_iq1_nearest(const wn_iq_grid *grid, uint16_t key, const float *x,
+                        const float *weight, float scale, const float *levels);
+
+/* Ends the search of sub-block ib of n values x: `key` holds, per group of 8,
+ * the levels that the cut gives; moves the groups to the grid. */
 void wn_iq1_settle(const wn_iq_grid *grid, const float *x, const float *weight,
-                   int n, const uint8_t *order, wn_iq1_cut cut,
+                   int n, const uint16_t *key, wn_iq1_cut cut,
                    wn_iq1_nearest_fn nearest, int ib, wn_iq1_super *s);
 
 void wn_iq1_pack_s(const wn_iq1_super *s, wn_block_iq1_s *b);

@@ -31,7 +31,9 @@ WN_VEC void iq4_weigh(const float *x, const float *importance, float variance,
 /* The scale of 32 values, as find_scale of the reference. */
 WN_VEC float iq4_scale(const float *x, const float *importance,
                        float variance) {
-  float weight[32], id[IQ4_TRIES], scale[MAX_TRIES], gain[MAX_TRIES], amax, max;
+  _Alignas(64) float weight[32], id[IQ4_TRIES];
+  _Alignas(64) float scale[MAX_TRIES], gain[MAX_TRIES];
+  float amax, max;
   iq4_weigh(x, importance, variance, weight, &amax, &max);
   if (amax < 1e-15f) return 0;
   id[0] = 1 / (-max / -127.f);
@@ -53,7 +55,7 @@ WN_VEC float iq4_scale(const float *x, const float *importance,
   int kept = keep_try(qx, qq, IQ4_VECTORS, IQ4_TRIES, scale, gain);
   /* Try 0 is kept without a test: also when its gain is 0 by underflow, or
    * NaN by overflow and then unbeatable. */
-  float qq0[LANES];
+  _Alignas(64) float qq0[LANES];
   vf_store(qq0, qq[0]);
   if (!(qq0[0] > 0)) return kept >= 0 ? scale[kept] : 0;
   return kept >= 0 && gain[0] >= 0 ? scale[kept] : scale[0];

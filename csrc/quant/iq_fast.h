@@ -4,10 +4,9 @@
 
 #include "quant/quant.h"
 
-#define WN_IQ_FAST(isa)                                              \
-  wn_encode_fn wn_iq_encode_##isa(int type); /* NULL: none for it */ \
-  wn_decode_fn wn_iq_decode_##isa(int type);
-WN_IQ_FAST(avx2)
-WN_IQ_FAST(avx512)
+/* NULL for types that are no i-quants. */
+wn_encode_fn wn_iq_encode_avx2(int type);
+wn_encode_fn wn_iq_encode_avx512(int type);
+wn_decode_fn wn_iq_decode_avx2(int type);
 
 #endif

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "gguf/types.h"
 
@@ -110,12 +111,12 @@ typedef struct book {
       cells_##name,                                                 \
       near_##name,                                                  \
       total};
-BOOK(iq1, 2048, 8, 2, 3, 3, N_KEYS2, 362352)
-BOOK(iq2_xxs, 256, 8, 2, 3, 2, N_KEYS2, 161136)
-BOOK(iq2_xs, 512, 8, 2, 3, 2, N_KEYS2, 230560)
+BOOK(iq1, 2048, 8, 2, 3, 3, N_KEYS2, 460768)
+BOOK(iq2_xxs, 256, 8, 2, 3, 2, N_KEYS2, 235360)
+BOOK(iq2_xs, 512, 8, 2, 3, 2, N_KEYS2, 325872)
 BOOK(iq2_s, 1024, 8, 2, 3, 1, N_KEYS2, 100576)
-BOOK(iq3_xxs, 256, 4, 3, 8, 2, N_KEYS3, 62432)
-BOOK(iq3_s, 512, 4, 3, 8, 3, N_KEYS3, 59296)
+BOOK(iq3_xxs, 256, 4, 3, 8, 2, N_KEYS3, 74512)
+BOOK(iq3_s, 512, 4, 3, 8, 3, N_KEYS3, 82656)
 
 /* One past the largest squared distance: 4 coordinates of 7 steps each. */
 #define N_DISTANCES (4 * 7 * 7 + 1)
@@ -144,15 +145,66 @@ static void distances(const wn_iq_grid *g, uint32_t key, uint8_t *dist) {
     dist[j] = (uint8_t)(low[g->keys[j] & mask] + high[g->keys[j] >> half_bits]);
 }
 
+/* Fills the list up to a multiple of 16 and moves *at past it. */
+static void pad_list(book *b, uint16_t *list, uint32_t n, uint32_t *at) {
+  while (n % 16 != 0)
+    list[n++] = list[0];
+  *at += n / 16;
+  assert(16 * *at <= b->capacity);
+}
+
+/* Levels of a key, and how far each is from the level of `from`, a byte per
+ * coordinate. */
+typedef struct offsets {
+  uint64_t level, far;
+} offsets;
+
+static offsets offsets_of(const wn_iq_grid *g, uint32_t key, uint32_t from) {
+  uint32_t mask = (1u << g->bits) - 1;
+  offsets o = {0, 0};
+  for (int i = 0; i < g->dims; i++, key >>= g->bits, from >>= g->bits) {
+    uint32_t a = key & mask, b = from & mask;
+    o.level |= (uint64_t)a << 8 * i;
+    o.far |= (uint64_t)(a > b ? a - b : b - a) << 8 * i;
+  }
+  return o;
+}
+
+/* True when h has in every coordinate the level of g or a nearer one: bytes
+ * are compared all at once, the answers are their high bits. */
+static bool as_near(offsets h, offsets g) {
+  const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
+  uint64_t nearer = (g.far | high) - (h.far + ones);
+  uint64_t equal = high - (h.level ^ g.level);
+  return ((nearer | equal) & high) == high;
+}
+
+/* Copies the core of list[0 .. n-1] to core[]; returns its length. */
+static uint32_t find_core(const wn_iq_grid *g, uint32_t key,
+                          const uint16_t *list, uint32_t n, uint16_t *core) {
+  offsets kept[512];
+  uint32_t n_core = 0;
+  for (uint32_t j = 0; j < n; j++) {
+    offsets o = offsets_of(g, list[j], key);
+    bool stays = true;
+    for (uint32_t i = 0; i < n_core && stays; i++)
+      stays = !as_near(kept[i], o);
+    if (!stays) continue;
+    kept[n_core] = o;
+    core[n_core++] = list[j];
+  }
+  return n_core;
+}
+
 /* Lists the neighbours of `key`, which is no grid point, at *at (in units of
- * 16 entries) and moves *at past them. */
+ * 16 entries), then their core unless that is all of them. */
 static void list_neighbours(book *b, uint32_t key, uint32_t *at) {
   uint8_t dist[2048];
   bool seen[N_DISTANCES] = {false};
   distances(&b->grid, key, dist);
   for (int j = 0; j < b->grid.n_points; j++)
     seen[dist[j]] = true;
-  uint16_t *list = b->near + 16 * *at;
+  uint16_t *list = b->near + 16 * *at, core[512];
   uint32_t n = 0;
   for (int d = 0, shell = 0; shell < b->shells && d < N_DISTANCES; d++) {
     if (!seen[d]) continue;
@@ -160,11 +212,16 @@ static void list_neighbours(book *b, uint32_t key, uint32_t *at) {
     for (int j = 0; j < b->grid.n_points; j++)
       if (dist[j] == d) list[n++] = b->grid.keys[j];
   }
-  b->cells[key] = (wn_iq_cell){(uint16_t)*at, (uint16_t)n};
-  while (n % 16 != 0)
-    list[n++] = list[0];
-  *at += n / 16;
-  assert(16 * *at <= b->capacity);
+  wn_iq_cell *cell = &b->cells[key];
+  uint32_t n_core = find_core(&b->grid, key, list, n, core);
+  *cell = (wn_iq_cell){(uint16_t)*at, (uint16_t)n, (uint16_t)*at, (uint16_t)n};
+  pad_list(b, list, n, at);
+  if (n_core == n) return;
+  cell->core = (uint16_t)*at;
+  cell->n_core = (uint16_t)n_core;
+  list = b->near + 16 * *at;
+  memcpy(list, core, n_core * sizeof *core);
+  pad_list(b, list, n_core, at);
 }
 
 /* True when all levels of `key` are possible ones. */
@@ -179,7 +236,7 @@ static bool valid_key(const book *b, uint32_t key) {
 static void build(book *b) {
   uint32_t n_keys = b->grid.bits == 2 ? N_KEYS2 : N_KEYS3, at = 0;
   for (int j = 0; j < b->grid.n_points; j++)
-    b->cells[b->grid.keys[j]] = (wn_iq_cell){(uint16_t)j, 0};
+    b->cells[b->grid.keys[j]] = (wn_iq_cell){(uint16_t)j, 0, 0, 0};
   uint32_t point = 0;
   for (uint32_t key = 0; key < n_keys; key++) {
     bool on_grid = point < (uint32_t)b->grid.n_points &&

@@ -9,8 +9,9 @@
 /* clang-format off */
 WN_TARGET_BEGIN(WN_T_AVX2)
 
-/* a * b + c with one rounding; only where a * b is exact. */
+/* a * b + c and a * b - c with one rounding; only where a * b is exact. */
 WN_VEC vf vf_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
+WN_VEC vf vf_fms(vf a, vf b, vf c) { return _mm256_fmsub_ps(a, b, c); }
 /* a >= b, also when they are unordered. */
 WN_VEC vm vf_nlt(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_NLT_UQ); }
 
@@ -32,6 +33,62 @@ WN_VEC void vi_store_u16(uint16_t *p, vi a) {
   _mm_storeu_si128((__m128i *)p, _mm256_castsi256_si128(both));
 }
 
+/* The last 4 bits of each lane replaced by those of i, which has no others. */
+WN_VEC vf vf_with_low4(vf a, vi i) {
+  __m256i high = _mm256_andnot_si256(_mm256_set1_epi32(15), vf_bits(a));
+  return vi_as_float(_mm256_or_si256(high, i));
+}
+/* ... the last 2 bits. */
+WN_VEC vf vf_with_low2(vf a, vi i) {
+  __m256i high = _mm256_andnot_si256(_mm256_set1_epi32(3), vf_bits(a));
+  return vi_as_float(_mm256_or_si256(high, i));
+}
+/* The number p[i & 15] for each lane. */
+WN_VEC vi vi_look16_u16(const uint16_t *p, vi i) {
+  vi low = _mm256_permutevar8x32_epi32(vi_load_u16(p), i);
+  vi high = _mm256_permutevar8x32_epi32(vi_load_u16(p + 8), i);
+  return vi_pick(vi_as_float(_mm256_slli_epi32(i, 28)), high, low);
+}
+/* One more in the lanes of m. */
+WN_VEC vi vi_count(vi a, vm m) { return vi_sub(a, vf_bits(m)); }
+/* a > b, of signed numbers. */
+WN_VEC vm vi_gt(vi a, vi b) { return vi_as_float(_mm256_cmpgt_epi32(a, b)); }
+/* The 32-bit numbers at p + 8 * i bytes, of the first n lanes at least; the
+ * others may be 0. */
+WN_VEC vi vi_gather8(const void *p, vi i, int n) {
+  if (n > 4) return _mm256_i32gather_epi32(p, i, 8);
+  return _mm256_zextsi128_si256(
+      _mm_i32gather_epi32(p, _mm256_castsi256_si128(i), 8));
+}
+
+/* Lanes moved up by one; lane 0 takes the last lane of `before`. */
+WN_VEC vi vi_follow(vi before, vi a) {
+  __m256i middle = _mm256_permute2x128_si256(before, a, 0x21);
+  return _mm256_alignr_epi8(a, middle, 12);
+}
+/* 8 unsigned 16-bit numbers. */
+WN_VEC vi vi_load8_u16(const uint16_t *p) { return vi_load_u16(p); }
+/* p[0] in all lanes: these registers have one half only. */
+WN_VEC vf vf_set_halves(const float *p) { return _mm256_broadcast_ss(p); }
+/* In each lane the least of all. */
+WN_VEC vf vf_least8(vf a) {
+  a = _mm256_min_ps(a, _mm256_permute2f128_ps(a, a, 1));
+  a = _mm256_min_ps(a, _mm256_permute_ps(a, 0x4e));
+  return _mm256_min_ps(a, _mm256_permute_ps(a, 0xb1));
+}
+
+/* Numbers of the set bits of `bits` (of LANES), plus `base`; returns their
+ * count. p has room for LANES. */
+WN_VEC int v16_list_bits(uint16_t *p, unsigned bits, unsigned base) {
+  /* A nibble per bit; pext packs the numbers of the set ones. */
+  uint32_t chosen = _pdep_u32(bits, 0x11111111) * 15;
+  uint64_t packed = _pdep_u64(_pext_u32(0x76543210, chosen), 0x0f0f0f0f0f0f0f0f);
+  __m128i list = _mm_cvtepu8_epi16(_mm_cvtsi64_si128((long long)packed));
+  list = _mm_add_epi16(list, _mm_set1_epi16((short)base));
+  _mm_storeu_si128((__m128i *)p, list);
+  return __builtin_popcount(bits);
+}
+
 /* The least and the largest of all lanes, none of them NaN. */
 WN_VEC float vf_least(vf a) {
   __m128 m = _mm_min_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
@@ -43,13 +100,6 @@ WN_VEC float vf_most(vf a) {
   m = _mm_max_ps(m, _mm_movehl_ps(m, m));
   return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
 }
-/* Their sum, in any order. */
-WN_VEC float vf_total(vf a) {
-  __m128 m = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
-  m = _mm_add_ps(m, _mm_movehl_ps(m, m));
-  return _mm_cvtss_f32(_mm_add_ss(m, _mm_movehdup_ps(m)));
-}
-
 /* Minus the indices of the iq4 values nearest to any x, upper ones of equals;
  * NaN: -15. Four halvings of the 15 borders: an index so far, negative since a
  * true mask is -1, looks up the next border; -k and 8 - k look up the same. */

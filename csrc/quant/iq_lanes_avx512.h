@@ -9,8 +9,9 @@
 /* clang-format off */
 WN_TARGET_BEGIN(WN_T_AVX512)
 
-/* a * b + c with one rounding; only where a * b is exact. */
+/* a * b + c and a * b - c with one rounding; only where a * b is exact. */
 WN_VEC vf vf_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+WN_VEC vf vf_fms(vf a, vf b, vf c) { return _mm512_fmsub_ps(a, b, c); }
 /* a >= b, also when they are unordered. */
 WN_VEC vm vf_nlt(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_NLT_UQ); }
 
@@ -33,12 +34,67 @@ WN_VEC void vi_store_u16(uint16_t *p, vi a) {
   _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(a));
 }
 
+/* The last 4 bits of each lane replaced by those of i, which has no others. */
+WN_VEC vf vf_with_low4(vf a, vi i) {
+  return vi_as_float(_mm512_ternarylogic_epi32(vf_bits(a), vi_set(15), i, 0xba));
+}
+/* ... the last 2 bits. */
+WN_VEC vf vf_with_low2(vf a, vi i) {
+  return vi_as_float(_mm512_ternarylogic_epi32(vf_bits(a), vi_set(3), i, 0xba));
+}
+/* The number p[i & 15] for each lane. */
+WN_VEC vi vi_look16_u16(const uint16_t *p, vi i) {
+  return _mm512_permutexvar_epi32(i, vi_load_u16(p));
+}
+/* One more in the lanes of m. */
+WN_VEC vi vi_count(vi a, vm m) {
+  return _mm512_mask_add_epi32(a, m, a, vi_set(1));
+}
+/* a > b, of signed numbers. */
+WN_VEC vm vi_gt(vi a, vi b) { return _mm512_cmpgt_epi32_mask(a, b); }
+/* The 32-bit numbers at p + 8 * i bytes, of the first n lanes at least; the
+ * others may be 0. */
+WN_VEC vi vi_gather8(const void *p, vi i, int n) {
+  if (n > 8) return _mm512_i32gather_epi32(i, p, 8);
+  if (n > 4)
+    return _mm512_zextsi256_si512(
+        _mm256_i32gather_epi32(p, _mm512_castsi512_si256(i), 8));
+  return _mm512_zextsi128_si512(
+      _mm_i32gather_epi32(p, _mm512_castsi512_si128(i), 8));
+}
+
+/* Lanes moved up by one; lane 0 takes the last lane of `before`. */
+WN_VEC vi vi_follow(vi before, vi a) { return _mm512_alignr_epi32(a, before, 15); }
+/* 8 unsigned 16-bit numbers, in each half. */
+WN_VEC vi vi_load8_u16(const uint16_t *p) {
+  __m256i eight = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p));
+  return _mm512_broadcast_i64x4(eight);
+}
+/* p[0] in the lower half, p[1] in the upper. */
+WN_VEC vf vf_set_halves(const float *p) {
+  return _mm512_mask_broadcastss_ps(_mm512_set1_ps(p[0]), 0xff00,
+                                    _mm_load_ss(p + 1));
+}
+/* In each lane the least of its half. */
+WN_VEC vf vf_least8(vf a) {
+  a = _mm512_min_ps(a, _mm512_shuffle_f32x4(a, a, 0xb1));
+  a = _mm512_min_ps(a, _mm512_permute_ps(a, 0x4e));
+  return _mm512_min_ps(a, _mm512_permute_ps(a, 0xb1));
+}
+
+/* Numbers of the set bits of `bits` (of LANES), plus `base`; returns their
+ * count. p has room for LANES. */
+WN_VEC int v16_list_bits(uint16_t *p, unsigned bits, unsigned base) {
+  const __m512i count = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11,
+                                          12, 13, 14, 15);
+  __m512i packed = _mm512_maskz_compress_epi32((__mmask16)bits, count);
+  vi_store_u16(p, _mm512_add_epi32(packed, _mm512_set1_epi32((int)base)));
+  return __builtin_popcount(bits);
+}
+
 /* The least and the largest of all lanes, none of them NaN. */
 WN_VEC float vf_least(vf a) { return _mm512_reduce_min_ps(a); }
 WN_VEC float vf_most(vf a) { return _mm512_reduce_max_ps(a); }
-/* Their sum, in any order. */
-WN_VEC float vf_total(vf a) { return _mm512_reduce_add_ps(a); }
-
 /* The values of iq4 nearest to x, upper ones of equals, for |x| < 139. A cell
  * is 9 wide, so that at most one border of two values lies in it. */
 WN_VEC vf vf_iq4_value(vf x) {

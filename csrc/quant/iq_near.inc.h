@@ -9,6 +9,23 @@
 
 WN_TARGET_BEGIN(WN_VEC_TARGET)
 
+/* Levels of a key, a byte each, and back. */
+WN_VEC void unpack_levels(int dims, uint16_t key, uint8_t *level) {
+  if (dims == 4) {
+    uint32_t bytes = _pdep_u32(key, 0x07070707);
+    memcpy(level, &bytes, sizeof bytes);
+  } else {
+    uint64_t bytes = _pdep_u64(key, 0x0303030303030303);
+    memcpy(level, &bytes, sizeof bytes);
+  }
+}
+WN_VEC uint16_t pack_levels(int dims, const uint8_t *level) {
+  uint64_t bytes = 0;
+  memcpy(&bytes, level, (size_t)dims);
+  uint64_t bits = dims == 4 ? 0x07070707 : 0x0303030303030303;
+  return (uint16_t)_pext_u64(bytes, bits);
+}
+
 /* Terms of all coordinates of a group, per level. */
 typedef struct terms {
   vf of[8];
@@ -36,7 +53,8 @@ WN_VEC terms make_terms(int dims, vf q, const float *x, const float *weight,
   return t;
 }
 
-/* Distances of LANES neighbours given by their keys. */
+/* Distances of LANES neighbours given by their keys, with a table lookup per
+ * coordinate. */
 WN_VEC vf distances(int dims, int bits, const terms *t, vi key) {
   vf sum = look_term(dims, t->of[0], key);
   WN_UNROLL
@@ -49,13 +67,13 @@ WN_VEC vf distances(int dims, int bits, const terms *t, vi key) {
 
 /* Lanes of the neighbours at `at` ... that exist; the list has n. */
 WN_VEC unsigned lanes_left(int n, int at) {
-  int left = n - at;
-  return left >= LANES ? (1u << LANES) - 1 : (1u << left) - 1;
+  unsigned all = _bzhi_u32(0xffff, (unsigned)n);
+  return all >> at & ((1u << LANES) - 1);
 }
 
 /* Position of the first of n neighbours at distance `least`, or 0. */
-WN_VEC int position_of(int dims, int bits, const terms *t,
-                       const uint16_t *near, int n, float least) {
+WN_VEC int position_of(int dims, int bits, const terms *t, const uint16_t *near,
+                       int n, float least) {
   for (int at = 0; at < n; at += LANES) {
     vf d = distances(dims, bits, t, vi_load_u16(near + at));
     unsigned hit = vm_bits(vf_eq(d, vf_set(least)));
@@ -64,58 +82,110 @@ WN_VEC int position_of(int dims, int bits, const terms *t,
   return 0;
 }
 
-/* The nearest neighbour; *alone tells that all others are farther by more
- * than a ten thousandth of its distance plus `slack`. Distances are finite. */
-typedef struct nearest {
-  uint16_t key;
-  bool alone;
-} nearest;
-
-WN_VEC nearest find_nearest(int dims, int bits, const terms *t,
-                            const uint16_t *near, int n, float slack) {
-  vf far = vf_set(3e38f);
-  vf best = vf_pick(vm_of_bits(lanes_left(n, 0)),
-                    distances(dims, bits, t, vi_load_u16(near)), far);
-  if (n <= LANES) {
-    float least = vf_least(best);
-    unsigned hit = vm_bits(vf_eq(best, vf_set(least)));
-    unsigned close = vm_bits(vf_le(best, vf_set(least * 1.0001f + slack)));
-    return (nearest){near[__builtin_ctz(hit)], (close & (close - 1)) == 0};
-  }
-  vf second = far; /* the second best in each lane */
+/* The nearest of n neighbours, the first of equals; distances are finite. */
+WN_VEC uint16_t find_nearest(int dims, int bits, const terms *t,
+                             const uint16_t *near, int n) {
   vi key = vi_load_u16(near);
+  vf best = distances(dims, bits, t, key), far = vf_set(3e38f);
+  if (n <= LANES) { /* idle lanes repeat the first neighbour */
+    unsigned hit = vm_bits(vf_eq(best, vf_set(vf_least(best))));
+    return near[__builtin_ctz(hit)];
+  }
   for (int at = LANES; at < n; at += LANES) {
     vi k = vi_load_u16(near + at);
-    vf d = vf_pick(vm_of_bits(lanes_left(n, at)), distances(dims, bits, t, k),
-                   far);
+    vf d = distances(dims, bits, t, k);
+    int left = n - at;
+    d = vf_pick(vm_of_bits(lanes_left(left < LANES ? left : LANES, 0)), d, far);
     key = vi_pick(vf_lt(d, best), k, key);
-    second = vf_min(second, vf_max(d, best));
     best = vf_min(d, best);
   }
   float least = vf_least(best);
-  vf limit = vf_set(least * 1.0001f + slack);
   unsigned hit = vm_bits(vf_eq(best, vf_set(least)));
-  unsigned close = vm_bits(vf_le(best, limit));
-  unsigned close2 = vm_bits(vf_le(second, limit));
   if ((hit & (hit - 1)) != 0) /* equals in two lanes: the first in order */
-    return (nearest){near[position_of(dims, bits, t, near, n, least)], false};
-  int keys[LANES];
+    return near[position_of(dims, bits, t, near, n, least)];
+  _Alignas(64) int keys[LANES];
   vi_store(keys, key);
-  return (nearest){(uint16_t)keys[__builtin_ctz(hit)],
-                   close2 == 0 && (close & (close - 1)) == 0};
+  return (uint16_t)keys[__builtin_ctz(hit)];
 }
 
-/* The nearest of n neighbours to a group of x at one scale; see find_nearest.
- * Functions of their own: they are called from several places. */
-#define NEAR_POINT(dims, bits)                                              \
-  static __attribute__((noinline)) nearest near_point_##dims(               \
-      const uint16_t *near, int n, const float *x, const float *weight,     \
-      float scale, float slack) {                                           \
-    terms t = make_terms(dims, odd_numbers(dims), x, weight, scale);        \
-    return find_nearest(dims, bits, &t, near, n, slack);                    \
+/* The neighbour in the list of a cell that is nearest to a group of x at one
+ * scale. The list may be the core unless a value lies at the `edge` of its
+ * rounding interval.
+ *
+ * Why the core is enough. Let u be the level that x was rounded to, h and g
+ * levels with |h - u| < |g - u|. If h and g lie on one side of x / s, h is
+ * between: rounding is monotonic, so the computed |s q_h - x| is not larger
+ * than |s q_g - x|. Else they lie on both sides, and then s q_g is farther
+ * from x than s q_h by at least 4e-5 s, as x / s is more than 2e-5 (in q, 1e-5
+ * in levels) inside its interval; computing both takes errors below 1e-5 s,
+ * for q <= 15. So each term of the core's h is at most that of g, and as
+ * rounding is monotonic so are the sums: g never wins over the earlier h. */
+WN_VEC uint16_t near_point(int dims, int bits, const wn_iq_grid *grid,
+                           wn_iq_cell cell, const float *x, const float *weight,
+                           float scale) {
+  terms t = make_terms(dims, odd_numbers(dims), x, weight, scale);
+  return find_nearest(dims, bits, &t, grid->near + 16 * cell.at, cell.n);
+}
+
+/* The distance of point g from a group x is, as a function of the scale s,
+ *   D_g(s) = s * V_g(s) + C,   V_g(s) = A_g s - B_g,
+ *   A = sum w q^2,   B = 2 sum w q x,   C = sum w x^2, the same for all g.
+ * So the nearest point is the one with the lowest line V: two operations per
+ * point for all tries at once, where the reference needs forty. */
+typedef struct lines {
+  _Alignas(64) float a[16], b[16];
+} lines;
+
+/* Lines of the n <= 16 neighbours of a list; those after them, up to a
+ * multiple of 8, are never lowest. Roundings may fuse: see lowest_line. */
+WN_VEC void make_lines(int dims, int bits, const uint16_t *near, int n,
+                       const float *x, const float *weight, lines *l) {
+  for (int at = 0; at < n; at += LANES) {
+    vi key = vi_load_u16(near + at);
+    vf a = vf_set(0), b = a, odd = odd_numbers(dims);
+    WN_UNROLL
+    for (int i = 0; i < dims; i++) {
+      vf q = look_term(dims, odd, key), wq = vf_mul(vf_set(weight[i]), q);
+      a = vf_fma(wq, q, a);
+      b = vf_fma(wq, vf_set(x[i]), b);
+      key = vi_right(key, bits);
+    }
+    vm listed = vm_of_bits(lanes_left(n, at));
+    vf_store(l->a + at, vf_pick(listed, a, vf_set(0)));
+    vf_store(l->b + at, vf_pick(listed, vf_add(b, b), vf_set(-3e38f)));
   }
-NEAR_POINT(4, 3)
-NEAR_POINT(8, 2)
-#undef NEAR_POINT
+}
+
+/* The keys of the lowest of n lines at LANES scales. Bits of *sure: the point
+ * is also what the reference finds.
+ *
+ * A line's number replaces the last 4 bits of V, so that the minimum brings
+ * it along. Let h be any other point than the lowest g, and d the computed
+ * distances. They are off by at most alpha D + beta with alpha = 4.8e-6 and
+ * beta = 1e-9 s^2 Q W, where Q is the largest q^2 and W = sum w: a term
+ * w (s q - x)^2 has a relative error of 10 roundings, and s q - x an absolute
+ * one of a rounding of s q (2 |s q - x| s q is split by the inequality of the
+ * means at ratio 64). V is off by 43 roundings of A s + |B|, 32 of them for
+ * the number, and A s + |B| is at most 2 s Q W + C / s. So d_h > d_g when
+ *   V_h - V_g > 1.1e-5 D_g / s + 1.1e-5 s Q W + 5.2e-6 C / s.
+ * `margin` has more than that without the part of V in D_g / s = V_g + C / s,
+ * which is twice what is needed:
+ *   margin = 2.7e-5 C / s + 1.4e-5 s Q W. */
+WN_VEC vi lowest_line(const lines *l, const uint16_t *near, int n, vf scale,
+                      vf margin, vm *sure) {
+  static const int32_t number[16] = {0, 1, 2,  3,  4,  5,  6,  7,
+                                     8, 9, 10, 11, 12, 13, 14, 15};
+  vf best = vf_set(3e38f), second = best;
+  for (int j = 0; j < n; j += 8)
+    WN_UNROLL
+  for (int i = j; i < j + 8; i++) {
+    vf v = vf_fms(scale, vf_set(l->a[i]), vf_set(l->b[i]));
+    v = vf_with_low4(v, vi_set(number[i]));
+    second = vf_min(second, vf_max(v, best));
+    best = vf_min(v, best);
+  }
+  *sure = vf_lt(vf_fma(best, vf_set(1 + 2e-5f), margin), second);
+  return vi_look16_u16(near, vf_bits(best));
+}
 
 WN_TARGET_END

@@ -236,8 +236,8 @@ static bool search(const wn_iq_rule *rule, const wn_iq_grid *grid,
 }
 
 void wn_iq_search_sub(const wn_iq_rule *rule, const wn_iq_grid *grid,
-                       const float *x, const float *importance, float variance,
-                       int ib, wn_iq_super *s) {
+                      const float *x, const float *importance, float variance,
+                      int ib, wn_iq_super *s) {
   sub_block b = {.n = rule->sub};
   uint8_t *signs = s->signs + rule->sub / 8 * ib;
   weigh(rule, x, importance, variance, &b);
@@ -270,8 +270,8 @@ static void encode(int type, const float *src, void *dst, size_t n,
     float variance = rule->sigma * wn_iq_sum_squares(src + i) / WN_QK;
     for (int ib = 0; ib < WN_QK / rule->sub; ib++) {
       size_t at = i + (size_t)(rule->sub * ib);
-      wn_iq_search_sub(rule, grid, src + at, importance ? importance + at : NULL,
-                 variance, ib, &s);
+      wn_iq_search_sub(rule, grid, src + at,
+                       importance ? importance + at : NULL, variance, ib, &s);
     }
     wn_iq_pack(rule, &s, (uint8_t *)dst + i / WN_QK * bytes);
   }

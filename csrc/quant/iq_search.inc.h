@@ -1,16 +1,19 @@
 /* iq_search.inc.h - template: encoders of iq2_xxs, iq2_xs, iq2_s, iq3_xxs and
  * iq3_s. See iq_search.c for what is computed; here is how it is arranged.
  *
- * A sub-block is searched for all its scales (tries) at once:
- *   1. round every value at all scales, a try per lane, which gives the keys
- *      of every group, in order of growing inverse scale;
- *   2. per group, find the neighbour where a key is no grid point. Successive
- *      tries mostly round to the same key: a run. See fill_run;
- *   3. sum up all tries, a try per lane, and keep one (iq_tries.inc.h);
- *   4. round again with the scale found.
+ * A super-block goes through five stages, each stage for all its sub-blocks
+ * before the next: a stage is a long chain of dependent operations, but the
+ * chains of different sub-blocks overlap.
+ *   1. weigh: weights, sizes, signs; which scales to try;
+ *   2. round every value at all scales, a try per lane, which gives the keys
+ *      of every group;
+ *   3. where a key is no grid point, find the nearest neighbour, many
+ *      neighbours at once (iq_near.inc.h);
+ *   4. sum up all tries, a try per lane, and keep one (iq_tries.inc.h);
+ *   5. round again with the scale found.
  *
- * Sub-blocks with numbers near the ends of the float range (`tame` says no)
- * go to the reference, so that the rest need not think of overflow. */
+ * Sub-blocks with numbers near the ends of the float range go to the
+ * reference, so that the rest need not think of overflow. */
 
 WN_TARGET_BEGIN(WN_VEC_TARGET)
 
@@ -20,223 +23,73 @@ typedef struct shape {
   int sub, n_groups, max_q, tries;
 } shape;
 
-/* A sub-block while it is searched. */
+enum { MAX_SUBS = 16, MAX_GROUPS = 64 };
+#define ALL_LANES ((1u << LANES) - 1)
+
+/* A super-block while it is searched. Groups are counted through it. */
 typedef struct work {
   const wn_iq_grid *grid;
-  float weight[32], root[32], size[32];
-  float weighted[32];           /* weight * size */
-  float id[MAX_TRIES];          /* the tries, ascending */
-  float scale[MAX_TRIES];       /* 1 / id */
-  float slack;                  /* see fill_run */
-  uint16_t key[8][2 * MAX_TRIES];   /* per group and try: as rounded */
-  uint16_t point[8][2 * MAX_TRIES]; /* ... and on the grid */
+  _Alignas(64) float weight[WN_QK], root[WN_QK], size[WN_QK];
+  _Alignas(64) float weighted[WN_QK];     /* weight * size */
+  int n_live, live[MAX_SUBS];             /* sub-blocks to be searched here */
+  float start[MAX_SUBS], reach[MAX_SUBS]; /* first scale; what top maps to */
+  _Alignas(64) float id[MAX_SUBS][MAX_TRIES];    /* the tries, ascending */
+  _Alignas(64) float scale[MAX_SUBS][MAX_TRIES]; /* 1 / id */
+  _Alignas(64) float qx[MAX_SUBS][MAX_TRIES], qq[MAX_SUBS][MAX_TRIES];
+  float margin[MAX_GROUPS][2]; /* factors of 1 / s and s, see lowest_line */
+  /* Per group: the keys as rounded; whether a value lies at the edge of its
+   * rounding interval in some try; bits of the tries whose key is off the
+   * grid, and the keys of the nearest points of these. */
+  _Alignas(64) uint16_t key[MAX_GROUPS][MAX_TRIES];
+  bool edge[MAX_GROUPS];
+  uint32_t off[MAX_GROUPS];
+  _Alignas(64) uint32_t point[MAX_GROUPS][MAX_TRIES];
+  /* First and last tries of runs off the grid; tries to search one by one. */
+  uint32_t first[MAX_GROUPS], last[MAX_GROUPS], alone[MAX_GROUPS];
 } work;
 
-/* --- 1. round ------------------------------------------------------------ */
+/* --- 1. weigh ------------------------------------------------------------ */
 
-/* Levels of one value at LANES inverse scales, plus the bits of 1.5 * 2^23:
- * max_q is at most 8 and those bits end in zeros, so that they can be taken
- * off after packing. Exact: halving is, so the product may fuse. */
-WN_VEC vi biased_levels(vf id, float x, int max_q) {
-  const int bias = 0x4b400000;
-  vf v = vf_sub(vf_mul(id, vf_set(x)), vf_set(1));
-  vi l = vf_bits(vf_fma(v, vf_set(.5f), vf_set(12582912.f)));
-  return vi_min(vi_max(l, vi_set(bias)), vi_set(bias + max_q - 1));
-}
-
-WN_VEC void round_tries(const shape sh, work *w) {
-  const int n_vectors = (2 * sh.tries + LANES) / LANES;
-  for (int k = 0; k < sh.n_groups; k++)
-    for (int v = 0; v < n_vectors; v++) {
-      vf id = vf_load(w->id + LANES * v);
-      vi key = vi_set(0);
-      unsigned bias = 0;
-      WN_UNROLL
-      for (int i = 0; i < sh.dims; i++) {
-        vi l = biased_levels(id, w->size[sh.dims * k + i], sh.max_q);
-        key = vi_add(key, vi_left(l, sh.bits * i));
-        bias += 0x4b400000u << sh.bits * i;
-      }
-      vi_store_u16(w->key[k] + LANES * v, vi_sub(key, vi_set((int)bias)));
-    }
-}
-
-/* --- 2. find neighbours -------------------------------------------------- */
-
-/* The neighbour of a key in group k at one scale. */
-WN_VEC nearest at_scale(const shape sh, const work *w, int k, wn_iq_cell cell,
-                        float scale) {
-  const float *x = w->size + sh.dims * k, *root = w->root + sh.dims * k;
-  const uint16_t *near = w->grid->near + 16 * cell.at;
-  return sh.dims == 4 ? near_point_4(near, cell.n, x, root, scale, w->slack)
-                      : near_point_8(near, cell.n, x, root, scale, w->slack);
-}
-
-WN_VEC void copy_point(uint16_t *point, int a, int e, uint16_t key) {
-  for (int t = a; t <= e; t++) point[t] = key;
-}
-
-/* Sets the points of tries a + 1 .. e - 1 of a run, given those of a and e.
- *
- * Why the ends may decide. The distance of point g at scale s is
- *   D_g(s) = A_g s^2 - 2 B_g s + C,   C the same for all points,
- * so D_h - D_g = s * (a line in s): if g beats h at both ends of an interval
- * of positive s, it does so everywhere between. That is about exact numbers.
- * The computed distance d of a group is off by at most
- *   alpha D + beta,  alpha = 4.8e-6,  beta = 1e-9 s^2 (2 max_q - 1)^2 sum w
- * (a term w (s q - x)^2 has a relative error of 10 roundings, and s q - x an
- * absolute one of a rounding of s q; split 2 |s q - x| s q by the inequality
- * of the means at ratio 64). Take F = (1 - alpha) D_h - (1 + alpha) D_g:
- * F + 2 alpha C is again s times a line, and the scales of a run differ by at
- * most a third, so F > alpha C + 3 beta at both ends gives F > 2 beta inside,
- * that is d_h > d_g. At the ends, d_h > 1.0001 d_g + slack implies it when
- *   slack >= 1.1 (alpha C + 5.1 beta);
- * set_tries takes twice that, over the whole sub-block, and a slack that
- * nothing exceeds where numbers are so small that they lose bits. */
-WN_VEC void fill_between(const shape sh, work *w, int k, wn_iq_cell cell, int a,
-                         nearest at_a, int e, nearest at_e) {
-  struct interval { /* still to be filled, both ends known */
-    int a, e;
-    nearest at_a, at_e;
-  } todo[8] = {{a, e, at_a, at_e}};
-  uint16_t *point = w->point[k];
-  for (int n = 1; n > 0;) {
-    struct interval i = todo[--n];
-    if (i.at_a.alone && i.at_e.alone && i.at_a.key == i.at_e.key) {
-      copy_point(point, i.a + 1, i.e - 1, i.at_a.key);
-    } else if (i.e - i.a > 1) {
-      int mid = (i.a + i.e) / 2;
-      nearest at_mid = at_scale(sh, w, k, cell, w->scale[mid]);
-      point[mid] = at_mid.key;
-      todo[n++] = (struct interval){i.a, mid, i.at_a, at_mid};
-      todo[n++] = (struct interval){mid, i.e, at_mid, i.at_e};
-    }
+/* Where the number of minus signs of 8 values is odd, the value of least cost
+ * w x^2 gets the wrong sign. `minus`: bits of LANES values; returns the bits
+ * that flip. */
+WN_VEC unsigned odd_ones_out(unsigned minus, vf cost) {
+  unsigned hit = vm_bits(vf_eq(cost, vf_least8(cost))), flips = 0;
+  for (int i = 0; i < LANES; i += 8) {
+    unsigned first = hit >> i & 255 & -(hit >> i & 255);
+    unsigned odd = (unsigned)__builtin_popcount(minus >> i & 255) & 1;
+    flips |= first * odd << i;
   }
+  return flips;
 }
 
-/* Sets the points of tries a .. e of group k, which share a key. */
-WN_VEC void fill_run(const shape sh, work *w, int k, int a, int e) {
-  uint16_t *point = w->point[k], key = w->key[k][a];
-  wn_iq_cell cell = w->grid->cells[key];
-  if (cell.n == 0) {
-    copy_point(point, a, e, key);
-    return;
-  }
-  nearest at_a = at_scale(sh, w, k, cell, w->scale[a]);
-  point[a] = at_a.key;
-  if (a == e) return;
-  nearest at_e = at_scale(sh, w, k, cell, w->scale[e]);
-  point[e] = at_e.key;
-  fill_between(sh, w, k, cell, a, at_a, e, at_e);
-}
-
-/* Bit t: try t begins a run of equal keys. */
-WN_VEC unsigned run_starts(const uint16_t *key, int n_vectors) {
-  unsigned starts = 0;
-  for (int v = 0; v < n_vectors; v++) {
-    vi here = vi_load_u16(key + LANES * v);
-    vi next = vi_load_u16(key + LANES * v + 1);
-    starts |= vm_bits(vi_eq(here, next)) << LANES * v;
-  }
-  return ~starts << 1 | 1;
-}
-
-WN_VEC void find_points(const shape sh, work *w) {
-  const int n_vectors = (2 * sh.tries + LANES) / LANES, n = LANES * n_vectors;
-  for (int k = 0; k < sh.n_groups; k++) {
-    unsigned starts = run_starts(w->key[k], n_vectors);
-    starts &= n == 32 ? ~0u : (1u << n) - 1;
-    while (starts != 0) {
-      int a = __builtin_ctz(starts);
-      starts &= starts - 1;
-      int e = starts != 0 ? __builtin_ctz(starts) - 1 : n - 1;
-      fill_run(sh, w, k, a, e);
-    }
-  }
-}
-
-/* --- 3. sum up ----------------------------------------------------------- */
-
-/* qx and qq of all tries; returns the try to keep or -1, and its scale. */
-WN_VEC int choose_try(const shape sh, const work *w, float *scale) {
-  const int n = 2 * sh.tries + 1, n_vectors = (n + LANES - 1) / LANES;
-  vf qx[TRY_VECTORS], qq[TRY_VECTORS], odd = odd_numbers(sh.dims);
-  float scales[MAX_TRIES], gains[MAX_TRIES];
-  for (int v = 0; v < n_vectors; v++) {
-    qx[v] = qq[v] = vf_set(0);
-    for (int k = 0; k < sh.n_groups; k++) {
-      vi key = vi_load_u16(w->point[k] + LANES * v);
-      WN_UNROLL
-      for (int i = 0; i < sh.dims; i++) {
-        vf q = look_term(sh.dims, odd, key);
-        key = vi_right(key, sh.bits);
-        int at = sh.dims * k + i;
-        qx[v] = vf_add(qx[v], vf_mul(vf_set(w->weighted[at]), q));
-        qq[v] = vf_add(qq[v], vf_mul(vf_mul(vf_set(w->weight[at]), q), q));
-      }
-    }
-  }
-  int kept = keep_try(qx, qq, n_vectors, n, scales, gains);
-  if (kept >= 0) *scale = scales[kept];
-  return kept;
-}
-
-/* --- 4. round again ------------------------------------------------------ */
-
-/* Keys of all groups at one inverse scale. */
-WN_VEC void round_once(const shape sh, const work *w, float id, uint16_t *key) {
-  uint8_t level[32];
-  for (int i = 0; i < sh.sub; i += LANES) {
-    vf v = vf_sub(vf_mul(vf_set(id), vf_load(w->size + i)), vf_set(1));
-    vi l = vf_bits(vf_fma(v, vf_set(.5f), vf_set(12582912.f)));
-    l = vi_sub(vi_and(l, vi_set(0x7fffff)), vi_set(0x400000));
-    l = vi_min(vi_max(l, vi_set(0)), vi_set(sh.max_q - 1));
-    vi_store_bytes(level + i, l);
-  }
-  for (int k = 0; k < sh.n_groups; k++) {
-    unsigned u = 0;
-    for (int i = 0; i < sh.dims; i++)
-      u |= (unsigned)level[sh.dims * k + i] << sh.bits * i;
-    key[k] = (uint16_t)u;
-  }
-}
-
-/* The scale after rounding again; key[] holds the kept points. */
-WN_VEC float redo_scale(const shape sh, const wn_iq_rule *rule, const work *w,
-                        const bool *on_grid, float scale, uint16_t *key) {
-  uint16_t again[8];
-  round_once(sh, w, 1 / scale, again);
-  for (int k = 0; k < sh.n_groups; k++) {
-    if (rule->redo == WN_IQ_REDO_OFF_GRID && on_grid[k]) continue;
-    wn_iq_cell cell = w->grid->cells[again[k]];
-    key[k] = cell.n == 0 ? again[k] : at_scale(sh, w, k, cell, scale).key;
-  }
-  float qx = 0, qq = 0;
-  for (int k = 0; k < sh.n_groups; k++)
+/* Sets the margins of a sub-block's groups. */
+WN_VEC void set_margins(const shape sh, int ib, work *w) {
+  const float top = (float)(2 * sh.max_q - 1);
+  for (int g = sh.n_groups * ib; g < sh.n_groups * (ib + 1); g++) {
+    const float *x = w->size + sh.dims * g, *root = w->root + sh.dims * g;
+    float sum = 0, sum2 = 0;
     for (int i = 0; i < sh.dims; i++) {
-      int level = key[k] >> sh.bits * i & ((1 << sh.bits) - 1);
-      float q = (float)(2 * level + 1);
-      qx += w->weighted[sh.dims * k + i] * q;
-      qq += w->weight[sh.dims * k + i] * q * q;
+      sum += root[i];
+      sum2 += root[i] * x[i] * x[i];
     }
-  return qq > 0 ? qx / qq : scale;
+    w->margin[g][0] = 2.7e-5f * sum2;
+    w->margin[g][1] = 1.4e-5f * top * top * sum;
+  }
 }
 
-/* --- all of it ----------------------------------------------------------- */
-
-/* What prepare() finds out about a sub-block. */
+/* What weigh() finds out about a sub-block. */
 typedef struct extent {
-  float max;       /* the largest size */
-  float far;       /* the largest magnitude: sizes may be negative */
-  float heavy;     /* the largest root, 1e9 for more than that */
-  float sum, sum2; /* of roots; of roots * size^2 */
+  float max;   /* the largest size */
+  float far;   /* the largest magnitude: sizes may be negative */
+  float heavy; /* the largest root, 1e9 for more than that */
 } extent;
 
-/* Sets weights and sizes, takes the signs off. */
-WN_VEC extent prepare(const shape sh, const wn_iq_rule *rule, const float *x,
-                      const float *importance, float variance, work *w,
-                      uint8_t *signs) {
-  vf far = vf_set(0), heavy = vf_set(0), sum = vf_set(0), sum2 = vf_set(0);
+/* Sets weights and sizes of the sub-block at `at`, takes its signs off. */
+WN_VEC extent weigh(const shape sh, const wn_iq_rule *rule, const float *x,
+                    const float *importance, float variance, work *w, int at,
+                    uint8_t *signs) {
+  vf far = vf_set(0), heavy = vf_set(0), max = vf_set(-1e38f);
   for (int i = 0; i < sh.sub; i += LANES) {
     vf v = vf_load(x + i), vv = vf_mul(v, v), weight = vv, size = vf_abs(v);
     if (importance)
@@ -244,99 +97,367 @@ WN_VEC extent prepare(const shape sh, const wn_iq_rule *rule, const float *x,
                       vf_sqrt(vf_add(vf_set(variance), vv)));
     else if (rule->type == WN_TYPE_IQ2_S)
       weight = vf_add(vf_set(0.25f * variance), vv);
-    vf root = vf_sqrt(weight), limit = vf_set(1e9f);
     unsigned minus = vm_bits(vf_lt(v, vf_set(0)));
+    far = vf_max(far, size);
+    if (rule->even_signs) {
+      unsigned flips = odd_ones_out(minus, vf_mul(vf_mul(weight, v), v));
+      size = vf_pick(vm_of_bits(flips), vf_neg(size), size);
+      minus ^= flips;
+    }
     for (int j = 0; j < LANES; j += 8)
       signs[(i + j) / 8] = (uint8_t)(minus >> j);
-    vf_store(w->weight + i, weight);
-    vf_store(w->root + i, root);
-    vf_store(w->size + i, size);
-    far = vf_max(far, size);
-    heavy = vf_max(heavy, vf_pick(vf_lt(root, limit), root, limit));
-    sum = vf_add(sum, root);
-    sum2 = vf_add(sum2, vf_mul(root, vv));
-  }
-  if (rule->even_signs)
-    for (int k = 0; k < sh.sub / 8; k++) {
-      if (__builtin_popcount(signs[k]) % 2 == 0) continue;
-      int least = wn_iq_least_value(x + 8 * k, w->weight + 8 * k);
-      w->size[8 * k + least] = -w->size[8 * k + least];
-      signs[k] ^= (uint8_t)(1u << least);
-    }
-  vf max = vf_load(w->size);
-  for (int i = 0; i < sh.sub; i += LANES) {
-    vf size = vf_load(w->size + i);
+    vf root = vf_sqrt(weight), limit = vf_set(1e9f);
+    vf_store(w->weight + at + i, weight);
+    vf_store(w->root + at + i, root);
+    vf_store(w->size + at + i, size);
+    vf_store(w->weighted + at + i, vf_mul(weight, size));
     max = vf_max(max, size);
-    vf_store(w->weighted + i, vf_mul(vf_load(w->weight + i), size));
+    heavy = vf_max(heavy, vf_pick(vf_lt(root, limit), root, limit));
   }
-  return (extent){vf_most(max), vf_most(far), vf_most(heavy), vf_total(sum),
-                  vf_total(sum2)};
+  return (extent){vf_most(max), vf_most(far), vf_most(heavy)};
 }
 
-/* Sets ids and scales of the tries and the slack; `reach` is what the top
- * level stands for. False when a rounded number would leave the range in
- * which rounding works. */
-WN_VEC bool set_tries(const shape sh, const float *top, float reach, extent x,
-                      work *w) {
+/* Sets the tries of sub-block ib. False when a rounded number could leave the
+ * range in which rounding works. */
+WN_VEC bool set_tries(const float *top, float far, int ib, work *w) {
   for (int t = 0; t < MAX_TRIES; t += LANES) {
-    vf id = vf_div(vf_load(top + t), vf_set(reach));
-    vf_store(w->id + t, id);
-    vf_store(w->scale + t, vf_div(vf_set(1), id));
+    vf id = vf_div(vf_load(top + t), vf_set(w->reach[ib]));
+    vf_store(w->id[ib] + t, id);
+    vf_store(w->scale[ib] + t, vf_div(vf_set(1), id));
   }
-  float point = w->scale[0] * (float)(2 * sh.max_q - 1);
-  w->slack = 1.1e-5f * x.sum2 + 1.2e-8f * point * point * x.sum;
-  if (!(w->slack > 1e-24f)) w->slack = 3.2e38f;
-  return x.far * w->id[MAX_TRIES - 1] < 4e6f;
+  return far * w->id[ib][MAX_TRIES - 1] < 4e6f;
 }
 
-/* Keys and scale of a sub-block whose tries are set. */
-WN_VEC void search_tries(const shape sh, const wn_iq_rule *rule, work *w,
-                         float *scale, uint16_t *key) {
-  round_tries(sh, w);
-  find_points(sh, w);
-  int kept = choose_try(sh, w, scale), n_off = 0;
-  bool on_grid[8];
-  for (int k = 0; k < sh.n_groups; k++) {
-    on_grid[k] = kept < 0 ? rule->starts_good
-                          : w->key[k][kept] == w->point[k][kept];
-    key[k] = kept < 0 ? 0 : w->point[k][kept];
-    n_off += !on_grid[k];
-  }
-  if (*scale > 0 && (n_off > 0 || rule->redo == WN_IQ_REDO_ALL))
-    *scale = redo_scale(sh, rule, w, on_grid, *scale, key);
-}
-
-WN_VEC void search_sub(const shape sh, const wn_iq_rule *rule,
-                       const float *top, const float *x,
-                       const float *importance, float variance, int ib,
-                       work *w, wn_iq_super *s) {
+/* Weighs sub-block ib and decides who searches it: nobody, when it is zero;
+ * the reference; or the stages that follow. */
+WN_VEC void begin_sub(const shape sh, const wn_iq_rule *rule, const float *top,
+                      const float *x, const float *importance, float variance,
+                      int ib, work *w, wn_iq_super *s) {
   uint8_t *signs = s->signs + sh.sub / 8 * ib;
-  extent e = prepare(sh, rule, x, importance, variance, w, signs);
+  int at = sh.sub * ib;
+  extent e = weigh(sh, rule, x, importance, variance, w, at, signs);
   bool nothing = rule->epsilon > 0 ? e.max < rule->epsilon : e.max == 0;
   bool tame = e.far < 1e9f && e.heavy < 1e9f && e.max > 1e-30f;
-  float reach = e.max, scale = e.max / (float)(2 * sh.max_q - 1);
+  w->reach[ib] = e.max;
+  w->start[ib] = e.max / (float)(2 * sh.max_q - 1);
   if (rule->fits_start && tame && !nothing) {
-    scale = wn_iq_fit_start(w->size, w->weight, e.max);
-    reach = scale * (float)sh.max_q;
-    nothing = reach <= 0;
+    w->start[ib] = fit_start(w->size + at, w->weight + at, e.max);
+    w->reach[ib] = w->start[ib] * (float)sh.max_q;
+    nothing = w->reach[ib] <= 0;
   }
   if (nothing) {
     s->skipped[ib] = true;
     memset(signs, 0, (size_t)sh.sub / 8);
-  } else if (tame && set_tries(sh, top, reach, e, w)) {
-    search_tries(sh, rule, w, &scale, s->key + sh.n_groups * ib);
-    s->scale[ib] = scale;
-    wn_iq_settle(rule, s, ib);
+  } else if (tame && set_tries(top, e.far, ib, w)) {
+    set_margins(sh, ib, w);
+    w->live[w->n_live++] = ib;
   } else {
     wn_iq_search_sub(rule, w->grid, x, importance, variance, ib, s);
   }
+}
+
+/* --- 2. round ------------------------------------------------------------ */
+
+/* Keys of a group at LANES inverse scales.
+ *
+ * A level is taken from the low bits of v + 1.5 * 2^23. max_q is at most 8 and
+ * that number's bits end in zeros, so they can be taken off after packing.
+ * *off becomes the largest distance of a value from its level, up to 0.5.
+ * Halving is exact, so its product may fuse with the addition. */
+WN_VEC vi round_group(const shape sh, const float *size, vf id, vf *off) {
+  const int bias = 0x4b400000;
+  unsigned excess = 0;
+  vi key = vi_set(0);
+  *off = vf_set(0);
+  WN_UNROLL
+  for (int i = 0; i < sh.dims; i++) {
+    vf t = vf_sub(vf_mul(id, vf_set(size[i])), vf_set(1));
+    vf r = vf_fma(t, vf_set(.5f), vf_set(12582912.f));
+    vf level = vf_sub(r, vf_set(12582912.f));
+    *off = vf_max(*off, vf_abs(vf_fms(t, vf_set(.5f), level)));
+    vi l = vi_max(vf_bits(r), vi_set(bias));
+    l = vi_min(l, vi_set(bias + sh.max_q - 1));
+    key = vi_add(key, vi_left(l, sh.bits * i));
+    excess += (unsigned)bias << sh.bits * i;
+  }
+  return vi_sub(key, vi_set((int)excess));
+}
+
+/* Rounds group g: sets its keys and what they say. Tries in idle lanes repeat
+ * the last one. */
+WN_VEC void round_tries(const shape sh, work *w, int g) {
+  const int n = 2 * sh.tries + 1, n_vectors = (n + LANES - 1) / LANES;
+  const float *ids = w->id[g / sh.n_groups];
+  uint32_t starts = 0, edge = 0, off = 0, large = 0;
+  WN_UNROLL
+  for (int v = 0; v < n_vectors; v++) {
+    vf rest, id = vf_load(ids + LANES * v);
+    vi key = round_group(sh, w->size + sh.dims * g, id, &rest);
+    vi_store_u16(w->key[g] + LANES * v, key);
+    /* Core and n_core of the cell; n_core is the upper half. */
+    vi cell = vi_gather8(&w->grid->cells[0].core, key, n - LANES * v);
+    uint32_t same = vm_bits(vi_eq(key, vi_follow(vi_set(-1), key)));
+    starts |= (same ^ ALL_LANES) << LANES * v;
+    edge |= vm_bits(vf_lt(vf_set(0.49999f), rest)) << LANES * v;
+    off |= vm_bits(vi_gt(cell, vi_set(0xffff))) << LANES * v;
+    large |= vm_bits(vi_gt(cell, vi_set(0x10ffff))) << LANES * v;
+  }
+  off &= (2u << (n - 1)) - 1;
+  large &= off;
+  bool tiny = !(w->margin[g][0] > 1e-24f); /* sums may have lost bits */
+  uint32_t alone = tiny || edge != 0 ? off : large, runs = off & ~alone;
+  uint32_t ends = starts >> 1 | 1u << (n - 1);
+  w->off[g] = off;
+  w->edge[g] = edge != 0;
+  w->alone[g] = alone;
+  w->first[g] = starts & runs;
+  w->last[g] = ends & runs;
+}
+
+/* --- 3. find neighbours -------------------------------------------------- */
+
+/* Finds the points of tries a .. e of group g, a run within a vector. Returns
+ * the bits of tries where that is not sure. */
+WN_VEC uint32_t search_run(const shape sh, work *w, int g, int a, int e) {
+  const int ib = g / sh.n_groups, v = a & -LANES;
+  wn_iq_cell cell = w->grid->cells[w->key[g][a]];
+  const uint16_t *near = w->grid->near + 16 * cell.core;
+  lines l;
+  make_lines(sh.dims, sh.bits, near, cell.n_core, w->size + sh.dims * g,
+             w->root + sh.dims * g, &l);
+  vf scale = vf_load(w->scale[ib] + v), id = vf_load(w->id[ib] + v);
+  vf margin = vf_mul(scale, vf_set(w->margin[g][1]));
+  margin = vf_fma(id, vf_set(w->margin[g][0]), margin);
+  vm sure;
+  vi key = lowest_line(&l, near, cell.n_core, scale, margin, &sure);
+  uint32_t mine = (2u << (e - v)) - (1u << (a - v));
+  uint32_t *out = w->point[g] + v;
+  vi_store(out, vi_pick(vm_of_bits(mine), key, vi_load(out)));
+  return (mine & ~vm_bits(sure)) << v;
+}
+
+/* Sets w->point where w->off says so; other points are garbage. */
+WN_VEC void find_points(const shape sh, work *w, int g) {
+  uint32_t first = w->first[g], last = w->last[g], alone = w->alone[g];
+  while (first != 0) {
+    alone |= search_run(sh, w, g, __builtin_ctz(first), __builtin_ctz(last));
+    first &= first - 1;
+    last &= last - 1;
+  }
+  while (alone != 0) {
+    int t = __builtin_ctz(alone);
+    alone &= alone - 1;
+    wn_iq_cell cell = w->grid->cells[w->key[g][t]];
+    if (!w->edge[g]) cell = (wn_iq_cell){cell.core, cell.n_core, 0, 0};
+    w->point[g][t] =
+        near_point(sh.dims, sh.bits, w->grid, cell, w->size + sh.dims * g,
+                   w->root + sh.dims * g, w->scale[g / sh.n_groups][t]);
+  }
+}
+
+/* --- 4. sum up ----------------------------------------------------------- */
+
+/* qx and qq of all tries of sub-block ib. */
+WN_VEC void sum_tries(const shape sh, work *w, int ib) {
+  const int n_vectors = (2 * sh.tries + LANES) / LANES;
+  vf qx[TRY_VECTORS], qq[TRY_VECTORS], odd = odd_numbers(sh.dims);
+  for (int v = 0; v < n_vectors; v++)
+    qx[v] = qq[v] = vf_set(0);
+  for (int g = sh.n_groups * ib; g < sh.n_groups * (ib + 1); g++)
+    for (int v = 0; v < n_vectors; v++) {
+      vm off = vm_of_bits(w->off[g] >> LANES * v & ALL_LANES);
+      vi key = vi_pick(off, vi_load(w->point[g] + LANES * v),
+                       vi_load_u16(w->key[g] + LANES * v));
+      WN_UNROLL
+      for (int i = 0; i < sh.dims; i++) {
+        vf q = look_term(sh.dims, odd, key);
+        key = vi_right(key, sh.bits);
+        int at = sh.dims * g + i;
+        qx[v] = vf_add(qx[v], vf_mul(vf_set(w->weighted[at]), q));
+        qq[v] = vf_add(qq[v], vf_mul(vf_mul(vf_set(w->weight[at]), q), q));
+      }
+    }
+  for (int v = 0; v < n_vectors; v++) {
+    vf_store(w->qx[ib] + LANES * v, qx[v]);
+    vf_store(w->qq[ib] + LANES * v, qq[v]);
+  }
+}
+
+/* The tries kept of the sub-blocks live[from ...], one per lane: the loop of
+ * the reference. kept = -1: none. */
+WN_VEC void keep_tries(const shape sh, const work *w, int from, int *kept,
+                       float *scale) {
+  const int n = 2 * sh.tries + 1;
+  const float *qx_row[LANES], *qq_row[LANES];
+  _Alignas(64) float qx_of[MAX_TRIES * LANES], qq_of[MAX_TRIES * LANES];
+  for (int i = 0; i < LANES; i++) {
+    int ib = w->live[from + i < w->n_live ? from + i : w->n_live - 1];
+    qx_row[i] = w->qx[ib];
+    qq_row[i] = w->qq[ib];
+  }
+  for (int t = 0; t < n; t += LANES) {
+    vf_transpose(qx_row, (size_t)t, qx_of + LANES * t, LANES);
+    vf_transpose(qq_row, (size_t)t, qq_of + LANES * t, LANES);
+  }
+  vf best = vf_set(0), s = vf_set(0);
+  vi which = vi_set(-1);
+  for (int t = 0; t < n; t++) {
+    vf qx = vf_load(qx_of + LANES * t), qq = vf_load(qq_of + LANES * t);
+    vm gains = vf_lt(vf_mul(best, qq), vf_mul(qx, qx));
+    gains = vm_and(gains, vf_lt(vf_set(0), qq));
+    vf ratio = vf_div(qx, qq);
+    s = vf_pick(gains, ratio, s);
+    best = vf_pick(gains, vf_mul(ratio, qx), best);
+    which = vi_pick(gains, vi_set(t), which);
+  }
+  vf_store(scale, s);
+  vi_store(kept, which);
+}
+
+/* Takes over the keys and the scale of the try kept of sub-block ib; returns
+ * the bits of its groups that are to be rounded again. */
+WN_VEC unsigned take_try(const shape sh, const wn_iq_rule *rule, const work *w,
+                         int ib, int kept, float scale, wn_iq_super *s) {
+  const unsigned all = (1u << sh.n_groups) - 1;
+  unsigned off = kept >= 0 || rule->starts_good ? 0 : all;
+  for (int k = 0; k < sh.n_groups && kept >= 0; k++) {
+    int g = sh.n_groups * ib + k;
+    unsigned is_off = w->off[g] >> kept & 1;
+    uint16_t point = (uint16_t)w->point[g][kept];
+    s->key[g] = is_off ? point : w->key[g][kept];
+    off |= is_off << k;
+  }
+  s->scale[ib] = kept < 0 ? w->start[ib] : scale;
+  if (!(s->scale[ib] > 0)) return 0;
+  if (rule->redo == WN_IQ_REDO_ALL) return all;
+  return rule->redo == WN_IQ_REDO_OFF_GRID || off == 0 ? off : all;
+}
+
+/* --- 5. round again ------------------------------------------------------ */
+
+/* Rounds the groups whose bits are set at the scale of the sub-block. Looks up
+ * a list for all of them: to leave out the few is slower. */
+WN_VEC void round_again(const shape sh, const work *w, int ib, unsigned again,
+                        wn_iq_super *s) {
+  const float *size = w->size + sh.sub * ib;
+  float scale = s->scale[ib], id = 1 / scale;
+  _Alignas(64) uint8_t level[32];
+  uint32_t edges = 0; /* values at the edge of rounding, or far off */
+  for (int i = 0; i < sh.sub; i += LANES) {
+    vf v = vf_sub(vf_mul(vf_set(id), vf_load(size + i)), vf_set(1));
+    vf r = vf_fma(v, vf_set(.5f), vf_set(12582912.f));
+    vf rest = vf_fms(v, vf_set(.5f), vf_sub(r, vf_set(12582912.f)));
+    vi l = vi_sub(vi_and(vf_bits(r), vi_set(0x7fffff)), vi_set(0x400000));
+    l = vi_min(vi_max(l, vi_set(0)), vi_set(sh.max_q - 1));
+    vi_store_bytes(level + i, l);
+    vm inside = vm_and(vf_lt(vf_abs(rest), vf_set(0.49999f)),
+                       vf_lt(vf_abs(v), vf_set(4e6f)));
+    edges |= (vm_bits(inside) ^ ALL_LANES) << i;
+  }
+  for (int k = 0; k < sh.n_groups; k++) {
+    int g = sh.n_groups * ib + k;
+    uint16_t key = pack_levels(sh.dims, level + sh.dims * k);
+    bool edge = (edges >> sh.dims * k & ((1u << sh.dims) - 1)) != 0;
+    wn_iq_cell cell = w->grid->cells[key];
+    bool on_grid = cell.n == 0;
+    if (!edge) cell = (wn_iq_cell){cell.core, cell.n_core, 0, 0};
+    if (on_grid) cell = (wn_iq_cell){0, 1, 0, 0};
+    uint16_t point =
+        near_point(sh.dims, sh.bits, w->grid, cell, w->size + sh.dims * g,
+                   w->root + sh.dims * g, scale);
+    if (again >> k & 1) s->key[g] = on_grid ? key : point;
+  }
+}
+
+/* qx and qq of the values of sub-block ib, with the keys chosen last: their
+ * products go where the tries were rounded. */
+WN_VEC void fit_products(const shape sh, const wn_iq_super *s, int ib,
+                         const work *w, float *qx, float *qq) {
+  _Alignas(64) uint8_t level[32];
+  for (int k = 0; k < sh.n_groups; k++)
+    unpack_levels(sh.dims, s->key[sh.n_groups * ib + k], level + sh.dims * k);
+  for (int i = 0; i < sh.sub; i += LANES) {
+    vi l = vi_load_bytes(level + i);
+    vf q = vi_to_float(vi_add(vi_add(l, l), vi_set(1)));
+    vf weight = vf_load(w->weight + sh.sub * ib + i);
+    vf_store(qx + i, vf_mul(vf_load(w->weighted + sh.sub * ib + i), q));
+    vf_store(qq + i, vf_mul(vf_mul(weight, q), q));
+  }
+}
+
+/* Fits the scales of the sub-blocks live[from ...] whose again[] is not 0,
+ * one per lane, summing in order. */
+WN_VEC void refit(const shape sh, const work *w, int from,
+                  const unsigned *again, wn_iq_super *s) {
+  _Alignas(64) float products[2][LANES][32], turned[2][32 * LANES];
+  const float *qx_row[LANES], *qq_row[LANES];
+  for (int i = 0; i < LANES; i++) {
+    int j = from + i < w->n_live ? i : 0;
+    qx_row[i] = products[0][j];
+    qq_row[i] = products[1][j];
+    if (j == i)
+      fit_products(sh, s, w->live[from + i], w, products[0][i], products[1][i]);
+  }
+  vf qx = vf_set(0), qq = vf_set(0);
+  for (int t = 0; t < sh.sub; t += LANES) {
+    vf_transpose(qx_row, (size_t)t, turned[0] + LANES * t, LANES);
+    vf_transpose(qq_row, (size_t)t, turned[1] + LANES * t, LANES);
+  }
+  for (int t = 0; t < sh.sub; t++) {
+    qx = vf_add(qx, vf_load(turned[0] + LANES * t));
+    qq = vf_add(qq, vf_load(turned[1] + LANES * t));
+  }
+  _Alignas(64) float scale[LANES];
+  vf_store(scale, vf_div(qx, qq));
+  unsigned valid = vm_bits(vf_lt(vf_set(0), qq));
+  for (int i = 0; i < LANES && from + i < w->n_live; i++)
+    if (again[from + i] != 0 && (valid >> i & 1))
+      s->scale[w->live[from + i]] = scale[i];
+}
+
+/* --- all of it ----------------------------------------------------------- */
+
+/* Searches a super-block: sets *s, which is all zero. */
+WN_VEC void search_super(const shape sh, const wn_iq_rule *rule,
+                         const float *top, const float *x,
+                         const float *importance, float variance, work *w,
+                         wn_iq_super *s) {
+  unsigned again[MAX_SUBS];
+  w->n_live = 0;
+  for (int ib = 0; ib < WN_QK / sh.sub; ib++) {
+    int at = sh.sub * ib;
+    begin_sub(sh, rule, top, x + at, importance ? importance + at : NULL,
+              variance, ib, w, s);
+  }
+  for (int i = 0; i < w->n_live; i++)
+    for (int k = 0; k < sh.n_groups; k++)
+      round_tries(sh, w, sh.n_groups * w->live[i] + k);
+  for (int i = 0; i < w->n_live; i++)
+    for (int k = 0; k < sh.n_groups; k++)
+      find_points(sh, w, sh.n_groups * w->live[i] + k);
+  for (int i = 0; i < w->n_live; i++)
+    sum_tries(sh, w, w->live[i]);
+  for (int from = 0; from < w->n_live; from += LANES) {
+    _Alignas(64) int kept[LANES];
+    _Alignas(64) float scale[LANES];
+    keep_tries(sh, w, from, kept, scale);
+    for (int i = 0; i < LANES && from + i < w->n_live; i++)
+      again[from + i] =
+          take_try(sh, rule, w, w->live[from + i], kept[i], scale[i], s);
+  }
+  for (int i = 0; i < w->n_live; i++)
+    round_again(sh, w, w->live[i], again[i], s);
+  for (int from = 0; from < w->n_live; from += LANES)
+    refit(sh, w, from, again, s);
+  for (int i = 0; i < w->n_live; i++)
+    wn_iq_settle(rule, s, w->live[i]);
 }
 
 WN_VEC void encode_row(const shape sh, int type, const float *src, void *dst,
                        size_t n, const float *importance) {
   const wn_iq_rule *rule = wn_iq_rule_of(type);
   size_t bytes = wn_type(type)->bytes;
-  float sums[LANES] = {0}, top[MAX_TRIES];
+  _Alignas(64) float sums[LANES] = {0}, top[MAX_TRIES];
   work w;
   w.grid = wn_iq_grid_of(type);
   /* What the largest value maps to; the last try fills the idle lanes. */
@@ -347,22 +468,19 @@ WN_VEC void encode_row(const shape sh, int type, const float *src, void *dst,
   for (size_t i = 0; i < n; i += WN_QK) {
     wn_iq_super s = {.scale = {0}};
     size_t turn = i / WN_QK % LANES, left = (n - i) / WN_QK;
-    if (turn == 0) sum_squares(src + i, WN_QK, left < LANES ? left : LANES, sums);
-    float variance = rule->sigma * sums[turn] / WN_QK;
-    for (int ib = 0; ib < WN_QK / sh.sub; ib++) {
-      size_t at = i + (size_t)(sh.sub * ib);
-      search_sub(sh, rule, top, src + at, importance ? importance + at : NULL,
-                 variance, ib, &w, &s);
-    }
+    if (turn == 0)
+      sum_squares(src + i, WN_QK, left < LANES ? left : LANES, sums);
+    search_super(sh, rule, top, src + i, importance ? importance + i : NULL,
+                 rule->sigma * sums[turn] / WN_QK, &w, &s);
     wn_iq_pack(rule, &s, (uint8_t *)dst + i / WN_QK * bytes);
   }
 }
 
-#define ENCODER(ID, name, dims, bits, sub, max_q, tries)                  \
-  static void encode_##name(const float *src, void *dst, size_t n,        \
-                            const float *importance) {                    \
-    const shape sh = {dims, bits, sub, (sub) / (dims), max_q, tries};     \
-    encode_row(sh, WN_TYPE_##ID, src, dst, n, importance);                \
+#define ENCODER(ID, name, dims, bits, sub, max_q, tries)              \
+  static void encode_##name(const float *src, void *dst, size_t n,    \
+                            const float *importance) {                \
+    const shape sh = {dims, bits, sub, (sub) / (dims), max_q, tries}; \
+    encode_row(sh, WN_TYPE_##ID, src, dst, n, importance);            \
   }
 ENCODER(IQ2_XXS, iq2_xxs, 8, 2, 32, 3, 6)
 ENCODER(IQ2_XS, iq2_xs, 8, 2, 16, 3, 9)

@@ -31,36 +31,44 @@ WN_VEC unsigned better_tries(const vf *qx, const vf *qq, int n_vectors,
  * first try f above that gap is kept whatever came before: all earlier gains
  * are below the gap, which is far wider than the rounding errors of the test
  * (four roundings, 2.4e-7). And after f nothing below the gap can be kept. So
- * the loop may start at f. Gains near the ends of the float range, where
- * rounding errors are larger, take the whole loop. */
+ * the loop may start at f and look at those above the gap only. Sums near the
+ * ends of the float range, where rounding errors are larger, take the whole
+ * loop. */
 WN_VEC int keep_try(const vf *qx, const vf *qq, int n_vectors, int n,
                     float *scale, float *gain) {
   unsigned all = n == 32 ? ~0u : (1u << n) - 1, near = 0, gap = 0;
   vf top = vf_set(0), g[TRY_VECTORS];
+  unsigned sane = 0;
   for (int v = 0; v < n_vectors; v++) {
-    vf s = vf_div(qx[v], qq[v]);
+    vf s = vf_div(qx[v], qq[v]), none = vf_set(-1);
+    vf square = vf_mul(qx[v], qx[v]);
     g[v] = vf_mul(s, qx[v]);
+    sane |= vm_bits(vm_and(vf_lt(vf_set(1e-28f), square),
+                           vf_lt(square, vf_set(1e28f))))
+            << LANES * v;
     vf_store(scale + LANES * v, s);
     vf_store(gain + LANES * v, g[v]);
-    vm valid = vf_lt(vf_set(0), qq[v]);
-    top = vf_max(vf_pick(valid, g[v], vf_set(0)), top);
+    g[v] = vf_pick(vf_lt(vf_set(0), qq[v]), g[v], none);
+    top = vf_max(g[v], top);
   }
   float most = vf_most(top);
   for (int v = 0; v < n_vectors; v++) {
-    vm valid = vf_lt(vf_set(0), qq[v]);
     vm above = vf_lt(vf_set(most * (1 - 1e-6f)), g[v]);
     vm below = vf_lt(vf_set(most * (1 - 2e-6f)), g[v]);
-    near |= vm_bits(vm_and(valid, above)) << LANES * v;
-    gap |= vm_bits(vm_and(valid, below)) << LANES * v;
+    near |= vm_bits(above) << LANES * v;
+    gap |= vm_bits(below) << LANES * v;
+  }
+  near &= all;
+  gap &= all;
+  if ((all & ~sane) != 0 || near != gap || near == 0) {
+    near = all;
+    gap = better_tries(qx, qq, n_vectors, 0) & all;
   }
   int kept = -1;
-  unsigned rest = near & all;
-  if (!(most > 1e-25f && most < 1e25f) || near != gap || rest == 0)
-    rest = better_tries(qx, qq, n_vectors, 0) & all;
-  while (rest != 0) {
+  for (unsigned rest = gap; rest != 0;) {
     kept = __builtin_ctz(rest);
-    unsigned later = all & ~1u << kept;
-    rest = later & better_tries(qx, qq, n_vectors, gain[kept]);
+    near &= ~1u << kept;
+    rest = near == 0 ? 0 : near & better_tries(qx, qq, n_vectors, gain[kept]);
   }
   return kept;
 }
@@ -69,7 +77,7 @@ WN_VEC int keep_try(const vf *qx, const vf *qq, int n_vectors, int n,
  * order, for i < n <= LANES: lane i runs sum i. len is a multiple of LANES. */
 static void sum_squares(const float *x, size_t len, size_t n, float *sums) {
   const float *row[LANES];
-  float turned[LANES * LANES];
+  _Alignas(64) float turned[LANES * LANES];
   vf sum = vf_set(0);
   for (size_t i = 0; i < LANES; i++)
     row[i] = x + len * (i < n ? i : n - 1);

@@ -31,7 +31,7 @@ typedef struct row {
   wn_explained *x; /* n_blocks */
   float *q;        /* n: current values */
   float *r;        /* n: H (w - q) */
-  void (*subtract)(float *y, const float *x, float a, size_t n);
+  const wn_dense *dense;
 } row;
 
 static float code_factor(const wn_grid *g, int code) {
@@ -56,7 +56,7 @@ static void recompute(row *o) {
   memset(o->r, 0, o->n * sizeof *o->r);
   for (size_t i = 0; i < o->n; i++) {
     float e = o->w[i] - o->q[i];
-    if (e != 0) o->subtract(o->r, o->hs->h + i * o->n, -e, o->n);
+    if (e != 0) o->dense->subtract(o->r, o->hs->h + i * o->n, -e, o->n);
   }
 }
 
@@ -83,7 +83,97 @@ static void move_level(row *o, wn_explained *x, size_t at, int i) {
   if (!(delta * delta * hii - 2 * delta * r < 0)) return;
   x->level[i] = level;
   o->q[at + (size_t)i] = value;
-  o->subtract(o->r, h, delta, o->n);
+  o->dense->subtract(o->r, h, delta, o->n);
+}
+
+/* ---- groups of levels: points of a grid with signs */
+
+/* Signs for the magnitudes of a group: those of `want`; where their number
+ * must be even or odd (parity 0 or 1; -1: free), the value that is nearest to
+ * zero gives in. */
+static void choose_signs(const float *want, const float *weight, int n,
+                         int parity, float *sign) {
+  int odd = 0, least = 0;
+  for (int i = 0; i < n; i++) {
+    sign[i] = want[i] < 0 ? -1.f : 1.f;
+    odd ^= want[i] < 0;
+    if (want[i] * want[i] * weight[i] <
+        want[least] * want[least] * weight[least])
+      least = i;
+  }
+  if (parity >= 0 && odd != parity) sign[least] = -sign[least];
+}
+
+/* The levels l of a group for which scale^2 l^T A l - 2 scale l^T b is least,
+ * among all points with the signs of `want`. Returns that cost. */
+static float best_point(const row *o, const float *a, const float *b,
+                        const float *want, float scale, int parity,
+                        float *level) {
+  float sign[WN_GRID_GROUP], weight[WN_GRID_GROUP], sb[WN_GRID_GROUP];
+  float sa[WN_GRID_GROUP * WN_GRID_GROUP], cost[WN_GRID_POINTS];
+  int n = o->g->group;
+  size_t n_points, best = 0;
+  const float *points = wn_grid_points(o->g, &n_points);
+  for (int i = 0; i < n; i++)
+    weight[i] = a[i * n + i];
+  choose_signs(want, weight, n, parity, sign);
+  for (int i = 0; i < n; i++) {
+    sb[i] = scale * sign[i] * b[i];
+    for (int j = 0; j < n; j++)
+      sa[i * n + j] = scale * scale * sign[i] * sign[j] * a[i * n + j];
+  }
+  o->dense->costs(points, n_points, n, sa, sb, cost);
+  for (size_t k = 1; k < n_points; k++)
+    if (cost[k] < cost[best]) best = k;
+  for (int i = 0; i < n; i++)
+    level[i] = sign[i] * points[(size_t)i * n_points + best];
+  return cost[best];
+}
+
+static int parity_of(const float *level, int n) {
+  int odd = 0;
+  for (int i = 0; i < n; i++)
+    odd ^= level[i] < 0;
+  return odd;
+}
+
+/* The best point for the group at level i of a block, all else fixed. */
+static void move_group(row *o, wn_explained *x, size_t at, int i) {
+  int n = o->g->group;
+  float scale = x->scale[i / o->g->sub], a[WN_GRID_GROUP * WN_GRID_GROUP];
+  float b[WN_GRID_GROUP], want[WN_GRID_GROUP], level[WN_GRID_GROUP];
+  const float *q = o->q + at + i, *r = o->r + at + i;
+  if (scale == 0) return;
+  for (int k = 0; k < n; k++) {
+    const float *h = o->hs->h + (at + (size_t)(i + k)) * o->n + at + i;
+    b[k] = r[k];
+    if (!(h[k] > 0)) return;
+    want[k] = (q[k] + r[k] / h[k]) / scale;
+    for (int j = 0; j < n; j++) {
+      a[k * n + j] = h[j];
+      b[k] += h[j] * q[j];
+    }
+  }
+  int parity = o->g->even_signs ? parity_of(x->level + i, n) : -1;
+  best_point(o, a, b, want, scale, parity, level);
+  if (memcmp(level, x->level + i, (size_t)n * sizeof *level) == 0) return;
+  float delta[WN_GRID_GROUP];
+  double change = 0;
+  for (int k = 0; k < n; k++) {
+    delta[k] = scale * level[k] - q[k];
+    change -= 2 * (double)delta[k] * (double)r[k];
+  }
+  for (int k = 0; k < n; k++)
+    for (int j = 0; j < n; j++)
+      change += (double)delta[k] * (double)a[k * n + j] * (double)delta[j];
+  if (!(change < 0)) return;
+  for (int k = 0; k < n; k++) {
+    size_t c = at + (size_t)(i + k);
+    x->level[i + k] = level[k];
+    o->q[c] = scale * level[k];
+    if (delta[k] != 0)
+      o->dense->subtract(o->r, o->hs->h + c * o->n, delta[k], o->n);
+  }
 }
 
 /* v^T r and v^T H v of a direction over columns at .. at + n. */
@@ -92,8 +182,8 @@ static void slopes(const row *o, size_t at, int n, const float *v, float *hv,
   memset(hv, 0, (size_t)n * sizeof *hv);
   for (int i = 0; i < n; i++)
     if (v[i] != 0)
-      o->subtract(hv, o->hs->h + (at + (size_t)i) * o->n + at, -v[i],
-                  (size_t)n);
+      o->dense->subtract(hv, o->hs->h + (at + (size_t)i) * o->n + at, -v[i],
+                         (size_t)n);
   *vr = *vhv = 0;
   for (int i = 0; i < n; i++) {
     *vr += (double)v[i] * (double)o->r[at + (size_t)i];
@@ -119,7 +209,8 @@ static bool settle(row *o, wn_explained *x, const wn_explained *old, size_t at,
   for (int i = 0; i < n; i++) {
     size_t c = at + (size_t)(first + i);
     o->q[c] = q[first + i];
-    if (delta[i] != 0) o->subtract(o->r, o->hs->h + c * o->n, delta[i], o->n);
+    if (delta[i] != 0)
+      o->dense->subtract(o->r, o->hs->h + c * o->n, delta[i], o->n);
   }
   return true;
 }
@@ -176,13 +267,59 @@ static void sweep(row *o) {
     for (int s = 0; s * g->sub < x->n; s++) {
       if (g->code_hi > 0) move_code(o, x, at, s, false);
       if (g->min_hi > 0) move_code(o, x, at, s, true);
-      for (int i = s * g->sub; i < (s + 1) * g->sub; i++)
-        move_level(o, x, at, i);
+      int step = g->group > 0 ? g->group : 1;
+      for (int i = s * g->sub; i < (s + 1) * g->sub; i += step)
+        if (g->group > 0)
+          move_group(o, x, at, i);
+        else
+          move_level(o, x, at, i);
     }
   }
 }
 
 /* ---- error feedback */
+
+/* A = (U^T U)^-1 of the n x n corner of U at column c: what an error in these
+ * columns costs when the columns after them make up for it. */
+static void corner(const row *o, size_t c, int n, float *a) {
+  double inv[WN_GRID_GROUP][WN_GRID_GROUP] = {{0}}; /* of the corner of U */
+  for (int j = 0; j < n; j++)
+    for (int i = j; i >= 0; i--) {
+      double s = i == j;
+      for (int k = i + 1; k <= j; k++)
+        s -= (double)o->hs->feed[(c + (size_t)i) * o->n + c + (size_t)k] *
+             inv[k][j];
+      inv[i][j] = s / (double)o->hs->feed[(c + (size_t)i) * (o->n + 1)];
+    }
+  for (int i = 0; i < n; i++)
+    for (int j = 0; j < n; j++) {
+      double s = 0;
+      for (int k = 0; k < n; k++)
+        s += inv[i][k] * inv[j][k];
+      a[i * n + j] = (float)s;
+    }
+}
+
+/* The point for the group at level i of block x, as the errors before it have
+ * shifted its weights. In formats with even signs the first half of 8 is free
+ * and the second makes the count even. */
+static void feed_group(row *o, wn_explained *x, size_t at, int i,
+                       const float *shifted) {
+  int n = o->g->group, parity = -1;
+  float scale = x->scale[i / o->g->sub], a[WN_GRID_GROUP * WN_GRID_GROUP];
+  float b[WN_GRID_GROUP] = {0}, want[WN_GRID_GROUP];
+  const float *w = shifted + at + i;
+  if (scale == 0) return;
+  corner(o, at + (size_t)i, n, a);
+  for (int k = 0; k < n; k++) {
+    want[k] = w[k] / scale;
+    for (int j = 0; j < n; j++)
+      b[k] += a[k * n + j] * w[j];
+  }
+  if (o->g->even_signs && i % 8 + n == 8)
+    parity = n == 8 ? 0 : parity_of(x->level + i - 4, 4);
+  best_point(o, a, b, want, scale, parity, x->level + i);
+}
 
 /* Column by column: the level nearest to the weight as the errors before it
  * have shifted it; the rest of its error is passed to the columns to come.
@@ -196,12 +333,14 @@ static void feed_errors(row *o, float *shifted) {
       int s = i / o->g->sub;
       size_t c = b * (size_t)x->n + (size_t)i;
       float scale = x->scale[s], min = x->min[s];
-      if (scale != 0)
+      if (o->g->group == 0 && scale != 0)
         x->level[i] = wn_grid_nearest(o->g, (shifted[c] - min) / scale);
+      if (o->g->group > 0 && i % o->g->group == 0)
+        feed_group(o, x, b * (size_t)x->n, i, shifted);
       o->q[c] = scale * x->level[i] + min;
       const float *uc = u + c * o->n;
       float err = (shifted[c] - o->q[c]) / uc[c];
-      o->subtract(shifted + c, uc + c, err, o->n - c);
+      o->dense->subtract(shifted + c, uc + c, err, o->n - c);
     }
   }
 }
@@ -268,7 +407,7 @@ static void task(void *arg, wn_team *team, int member, int n_members) {
            .x = k->parts + (size_t)member * n_blocks,
            .q = f,
            .r = f + n,
-           .subtract = wn_dense_get()->subtract};
+           .dense = wn_dense_get()};
   (void)n_members;
   for (int64_t i; (i = wn_team_next(team)) < (int64_t)k->n_rows;) {
     o.w = k->src + (size_t)i * n;

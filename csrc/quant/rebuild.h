@@ -55,6 +55,11 @@ int wn_hessian_aim(const wn_hessian *hs, const float *cross, const float *w,
                    float *out, size_t n_rows, double strength, int n_threads,
                    wn_err *e);
 
+/* Sum over rows of (w - q)^T H (w - q); q NULL: zero. H is that of hs, or the
+ * diagonal matrix of `diagonal`, or (both NULL) the identity. */
+double wn_output_error(const float *w, const float *q, size_t n_rows, size_t n,
+                       const wn_hessian *hs, const float *diagonal);
+
 typedef struct wn_rebuild_opts {
   bool feedback; /* the GPTQ step */
   int n_sweeps;  /* most rounds of coordinate descent; 0: none */

@@ -62,8 +62,8 @@ WN_VEC vi vi_max(vi a, vi b) { return _mm512_max_epi32(a, b); }
 WN_VEC vi vi_sign_byte(vi a) {
   return _mm512_srai_epi32(_mm512_slli_epi32(a, 24), 24);
 }
-#define vi_left(a, n) _mm512_slli_epi32(a, n)
-#define vi_right(a, n) _mm512_srli_epi32(a, n) /* logical */
+#define vi_left(a, n) _mm512_slli_epi32(a, (unsigned)(n))
+#define vi_right(a, n) _mm512_srli_epi32(a, (unsigned)(n)) /* logical */
 
 /* Bit patterns and conversions. */
 WN_VEC vi vf_bits(vf a) { return _mm512_castps_si512(a); }

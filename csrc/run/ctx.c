@@ -37,22 +37,36 @@ struct wn_ctx {
 
 /* -- options -------------------------------------------------------------- */
 
-static uint32_t default_out(const wn_model *m, const wn_ctx_opts *o) {
-  uint64_t rows = DEFAULT_OUT_BYTES / (4 * (uint64_t)wn_model_n_vocab(m));
+/* What a context is planned from: the parts of a model, which need not be
+ * loaded. */
+typedef struct basis {
+  const wn_prog *p;
+  const wn_sched *s;
+  const int *types;
+  uint32_t n_ctx;
+} basis;
+
+static basis basis_of(const wn_model *m) {
+  return (basis){wn_model_prog(m), wn_model_sched(m), wn_model_types(m),
+                 wn_model_n_ctx(m)};
+}
+
+static uint32_t default_out(const wn_prog *p, const wn_ctx_opts *o) {
+  uint64_t rows = DEFAULT_OUT_BYTES / (4 * (uint64_t)p->widths[p->result]);
   if (rows < o->n_seq) rows = o->n_seq;
   return rows < o->n_batch ? (uint32_t)rows : o->n_batch;
 }
 
 /* Fills in defaults and checks. */
-static int check_opts(const wn_model *m, wn_ctx_opts *o, wn_err *e) {
-  const wn_prog *p = wn_model_prog(m);
-  if (o->n_ctx == 0) o->n_ctx = wn_model_n_ctx(m);
+static int check_opts(const basis *b, wn_ctx_opts *o, wn_err *e) {
+  const wn_prog *p = b->p;
+  if (o->n_ctx == 0) o->n_ctx = b->n_ctx;
   if (o->n_seq == 0) o->n_seq = 1;
   if (o->n_batch == 0) o->n_batch = p->causal ? DEFAULT_BATCH : o->n_ctx;
   if (o->n_batch > o->n_ctx * (uint64_t)o->n_seq)
     o->n_batch = o->n_ctx * o->n_seq;
   if (o->n_out == 0 || o->n_out > o->n_batch)
-    o->n_out = o->n_out == 0 ? default_out(m, o) : o->n_batch;
+    o->n_out = o->n_out == 0 ? default_out(p, o) : o->n_batch;
   if (o->n_threads <= 0) o->n_threads = wn_pool_default_threads();
   if (o->n_threads > WN_MAX_THREADS) o->n_threads = WN_MAX_THREADS;
   if (o->n_ctx == 0 || o->n_ctx > (uint32_t)WN_MAX_CONTEXT)
@@ -68,13 +82,12 @@ static int check_opts(const wn_model *m, wn_ctx_opts *o, wn_err *e) {
 }
 
 /* Plan and cache sizes for checked options. */
-static int plan_all(const wn_model *m, const wn_ctx_opts *o, wn_plan **plan,
+static int plan_all(const basis *b, const wn_ctx_opts *o, wn_plan **plan,
                     wn_cache *cache, uint64_t *buffers, wn_err *e) {
-  const wn_prog *p = wn_model_prog(m);
-  wn_plan_opts po = {o->n_batch, o->n_out, o->n_ctx, o->n_threads,
-                     wn_model_types(m)};
-  int rc = wn_cache_plan(p, o->n_seq, o->n_ctx, o->type_k, o->type_v, cache, e);
-  if (rc == WN_OK) rc = wn_plan_new(p, wn_model_sched(m), &po, plan, e);
+  wn_plan_opts po = {o->n_batch, o->n_out, o->n_ctx, o->n_threads, b->types};
+  int rc =
+      wn_cache_plan(b->p, o->n_seq, o->n_ctx, o->type_k, o->type_v, cache, e);
+  if (rc == WN_OK) rc = wn_plan_new(b->p, b->s, &po, plan, e);
   if (rc != WN_OK) return rc;
   uint64_t batch = 4 * (5 * (uint64_t)o->n_batch + 2 * (uint64_t)o->n_seq);
   *buffers = (*plan)->arena_bytes + batch +
@@ -82,15 +95,34 @@ static int plan_all(const wn_model *m, const wn_ctx_opts *o, wn_plan **plan,
   return WN_OK;
 }
 
-int wn_ctx_estimate(const wn_model *m, const wn_ctx_opts *opts,
+static int estimate(const basis *b, const wn_ctx_opts *opts,
                     uint64_t *cache_bytes, uint64_t *buffer_bytes, wn_err *e) {
   wn_ctx_opts o = *opts;
   wn_plan *plan = NULL;
   wn_cache cache;
-  int rc = check_opts(m, &o, e);
-  if (rc == WN_OK) rc = plan_all(m, &o, &plan, &cache, buffer_bytes, e);
+  int rc = check_opts(b, &o, e);
+  if (rc == WN_OK) rc = plan_all(b, &o, &plan, &cache, buffer_bytes, e);
   if (rc == WN_OK) *cache_bytes = cache.bytes;
   wn_plan_free(plan);
+  return rc;
+}
+
+int wn_ctx_estimate(const wn_model *m, const wn_ctx_opts *o,
+                    uint64_t *cache_bytes, uint64_t *buffer_bytes, wn_err *e) {
+  basis b = basis_of(m);
+  return estimate(&b, o, cache_bytes, buffer_bytes, e);
+}
+
+int wn_ctx_foresee(const wn_prog *p, const int *types, uint32_t n_ctx,
+                   const wn_ctx_opts *o, uint64_t *cache_bytes,
+                   uint64_t *buffer_bytes, wn_err *e) {
+  wn_sched *s = NULL;
+  if (!p->finished) return wn_fail(e, WN_EARG, "program is not finished");
+  int rc = wn_sched_new(p, true, &s, e);
+  if (rc != WN_OK) return rc;
+  basis b = {p, s, types, n_ctx};
+  rc = estimate(&b, o, cache_bytes, buffer_bytes, e);
+  wn_sched_free(s);
   return rc;
 }
 
@@ -136,8 +168,9 @@ int wn_ctx_new(wn_model *m, const wn_ctx_opts *o, wn_ctx **out, wn_err *e) {
   c->o = *o;
   c->isa = wn_cpu_get()->isa;
   wn_pool_enter();
-  int rc = check_opts(m, &c->o, e);
-  if (rc == WN_OK) rc = plan_all(m, &c->o, &c->plan, &c->cache, &buffers, e);
+  basis b = basis_of(m);
+  int rc = check_opts(&b, &c->o, e);
+  if (rc == WN_OK) rc = plan_all(&b, &c->o, &c->plan, &c->cache, &buffers, e);
   if (rc == WN_OK) rc = check_max(c, buffers, e);
   if (rc == WN_OK) rc = alloc_all(c, e);
   if (rc != WN_OK) {

@@ -43,6 +43,12 @@ uint32_t wn_ctx_regions(const wn_ctx *c);
 int wn_ctx_estimate(const wn_model *m, const wn_ctx_opts *o,
                     uint64_t *cache_bytes, uint64_t *buffer_bytes, wn_err *e);
 
+/* The same for a model that is not loaded: a finished program, the types that
+ * its weights would have, and the context the model was made for. */
+int wn_ctx_foresee(const wn_prog *p, const int *types, uint32_t n_ctx,
+                   const wn_ctx_opts *o, uint64_t *cache_bytes,
+                   uint64_t *buffer_bytes, wn_err *e);
+
 /* One step: n <= n_batch tokens, token i goes to the end of sequence seq[i]
  * (seq == NULL: all to sequence 0). want[i] asks for logits after token i
  * (want == NULL: only after the last). Tokens of one sequence must be in

@@ -259,6 +259,18 @@ static int step_token(wn_gen *g, wn_err *e) {
   return rc;
 }
 
+bool wn_gen_enter(wn_gen *g) {
+  if (!wn_ctx_begin(g->ctx)) return false;
+  if (wn_sampler_begin(g->sampler)) return true;
+  wn_ctx_end(g->ctx);
+  return false;
+}
+
+void wn_gen_leave(wn_gen *g) {
+  wn_sampler_end(g->sampler);
+  wn_ctx_end(g->ctx);
+}
+
 int wn_gen_step(wn_gen *g, wn_err *e) {
   if (g->end != WN_GEN_RUNNING) return WN_OK;
   int rc = g->stats.n_prompt_done < g->stats.n_prompt ? step_prompt(g, e)

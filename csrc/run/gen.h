@@ -41,6 +41,11 @@ int wn_gen_new(wn_ctx *ctx, wn_sampler *sampler, const int32_t *prompt,
                size_t n, const wn_gen_opts *o, wn_gen **out, wn_err *e);
 void wn_gen_free(wn_gen *g);
 
+/* Claims the context and the sampler for this caller, as wn_gen_step wants
+ * it; false when somebody else has one of them. */
+bool wn_gen_enter(wn_gen *g);
+void wn_gen_leave(wn_gen *g);
+
 /* One batch of the prompt or one token. WN_OK also when it has ended. After
  * an error the loop has ended. */
 int wn_gen_step(wn_gen *g, wn_err *e);

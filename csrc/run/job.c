@@ -84,7 +84,7 @@ static void *run(void *arg) {
     rc = atomic_load(&j->cancel) ? wn_fail(&e, WN_ECANCEL, "job: cancelled")
                                  : wn_gen_step(j->gen, &e);
   } while (publish(j, rc, &e));
-  wn_ctx_end(j->ctx);
+  wn_gen_leave(j->gen);
   return NULL;
 }
 
@@ -126,12 +126,13 @@ int wn_job_start(wn_gen *gen, wn_ctx *ctx, wn_job **out, wn_err *e) {
   int rc = open_pipe(j, e);
   bool begun = false;
   if (rc == WN_OK) {
-    begun = wn_ctx_begin(ctx);
-    if (!begun) rc = wn_fail(e, WN_EBUSY, "job: the context is busy");
+    begun = wn_gen_enter(gen);
+    if (!begun)
+      rc = wn_fail(e, WN_EBUSY, "job: the context or the sampler is busy");
   }
   if (rc == WN_OK) rc = start_thread(j, e);
   if (rc != WN_OK) {
-    if (begun) wn_ctx_end(ctx);
+    if (begun) wn_gen_leave(gen);
     wn_job_free(j);
     return rc;
   }
@@ -159,6 +160,9 @@ void wn_job_free(wn_job *j) {
 int wn_job_poll(wn_job *j, const char **text_out, size_t *n, bool *running,
                 wn_err *e) {
   char drain[8];
+  /* a forked child has neither the thread nor a lock that anyone frees */
+  if (j->pid != getpid())
+    return wn_fail(e, WN_EBUSY, "job: belongs to process %ld", (long)j->pid);
   pthread_mutex_lock(&j->lock);
   text t = j->shown;
   j->shown = j->fresh;

@@ -1,6 +1,7 @@
 /* model.c - see model.h. Each tensor is bound once, however many weights of
  * the program name it. Matrices stay in the map when there is one and their
- * data is aligned for the kernels; vectors and the rest are copied. */
+ * data is aligned for the kernels; vectors, replaced tensors and the rest are
+ * copied. */
 #include "run/model.h"
 
 #include <inttypes.h>
@@ -27,9 +28,25 @@ struct wn_model {
   uint64_t weight_bytes, heap_bytes;
   bool mapped;
   wn_err map_error;
-  const wn_stand_in *stand_ins; /* the caller's, while loading */
-  size_t n_stand_ins;
+  const wn_model_opts *o; /* while loading only */
 };
+
+/* What takes the place of a tensor, or NULL. */
+static const wn_replacement *replacement_of(const wn_model *m,
+                                            const wn_tensor *t) {
+  for (size_t i = 0; i < m->o->n_replace; i++) {
+    const char *name = m->o->replace[i].name;
+    if (strlen(name) == t->name.n && memcmp(name, t->name.p, t->name.n) == 0)
+      return &m->o->replace[i];
+  }
+  return NULL;
+}
+
+/* The type that a tensor has in this model. */
+static int type_of(const wn_model *m, const wn_tensor *t) {
+  const wn_replacement *r = replacement_of(m, t);
+  return r != NULL ? r->type : (int)t->type;
+}
 
 /* "4096 x 32000" */
 static const char *shape_text(char *buf, size_t cap, const uint64_t *ne,
@@ -56,28 +73,6 @@ static int check_shape(const wn_prog *p, const wn_weight *w, const wn_tensor *t,
                  shape_text(b, sizeof b, want, n));
 }
 
-/* What stands in for a weight, or NULL. */
-static const wn_stand_in *stand_in(const wn_model *m, const wn_weight *w) {
-  for (size_t i = 0; i < m->n_stand_ins; i++)
-    if (strcmp(m->stand_ins[i].name, wn_prog_str(m->p, w->name)) == 0)
-      return &m->stand_ins[i];
-  return NULL;
-}
-
-static int check_stand_in(const wn_stand_in *s, const wn_weight *w,
-                          const wn_tensor *t, wn_err *e) {
-  uint64_t row_bytes, bytes = 0;
-  int rc = wn_row_bytes(s->type, t->ne[0], &row_bytes, e);
-  if (rc != WN_OK) return rc;
-  if (!wn_mul(row_bytes, t->n_rows, &bytes) || bytes != s->bytes)
-    return wn_fail(e, WN_EARG,
-                   "tensor %s: %zu bytes stand in for it, want %" PRIu64,
-                   s->name, s->bytes, bytes);
-  if (!w->matrix && s->type != WN_TYPE_F32)
-    return wn_fail(e, WN_EARG, "tensor %s: f32 may stand in for it", s->name);
-  return WN_OK;
-}
-
 static int check_type(const wn_prog *p, const wn_weight *w, int type,
                       wn_err *e) {
   bool plain =
@@ -100,11 +95,8 @@ static int find_tensor(const wn_model *m, const wn_weight *w,
     return wn_fail(e, WN_EFORMAT, "tensor %s is missing, want %s", name,
                    shape_text(b, sizeof b, want, 3));
   }
-  const wn_stand_in *s = stand_in(m, w);
   int rc = check_shape(m->p, w, *t, e);
-  if (rc == WN_OK && s != NULL) rc = check_stand_in(s, w, *t, e);
-  if (rc != WN_OK) return rc;
-  return check_type(m->p, w, s != NULL ? s->type : (*t)->type, e);
+  return rc == WN_OK ? check_type(m->p, w, type_of(m, *t), e) : rc;
 }
 
 /* Index of a tensor in its file: tensors lie in one array. */
@@ -124,45 +116,54 @@ static void *keep(wn_model *m, const wn_tensor *t, size_t n, wn_err *e) {
   return p;
 }
 
-static int bind_matrix(wn_model *m, const wn_tensor *t, wn_bound *b,
-                       wn_err *e) {
-  b->type = t->type;
-  b->row_bytes = (size_t)t->row_bytes;
-  b->matrix_bytes = (size_t)(t->row_bytes * t->ne[1]);
-  b->decode = wn_decode_best(t->type, wn_cpu_get()->isa);
-  b->data = m->owned[index_of(m, t)];
-  if (b->data == NULL && m->mapped) b->data = wn_gguf_data(m->g, t);
-  if (b->data != NULL && (uintptr_t)b->data % ALIGNMENT == 0) return WN_OK;
-  size_t n;
-  if (!wn_size(t->bytes, &n))
-    return wn_fail(e, WN_ELIMIT, "tensor %.*s: %" PRIu64 " bytes",
-                   (int)t->name.n, t->name.p, t->bytes);
-  void *copy = keep(m, t, n, e);
-  b->data = copy;
-  return copy == NULL ? WN_ENOMEM : wn_gguf_read(m->g, t, 0, copy, n, e);
+/* Bytes of one row and of the whole of a tensor in this model. */
+static int sizes_of(const wn_model *m, const wn_tensor *t, uint64_t *row,
+                    uint64_t *all, wn_err *e) {
+  *row = t->row_bytes, *all = t->bytes;
+  if (replacement_of(m, t) == NULL) return WN_OK;
+  int rc = wn_row_bytes(type_of(m, t), t->ne[0], row, e);
+  if (rc == WN_OK && !wn_mul(*row, t->n_rows, all))
+    rc = wn_fail(e, WN_ELIMIT, "too many bytes");
+  return rc;
 }
 
-/* A copy of what stands in for t. */
-static int bind_stand_in(wn_model *m, const wn_weight *w, const wn_tensor *t,
-                         const wn_stand_in *s, wn_bound *b, wn_err *e) {
-  void *copy = m->owned[index_of(m, t)];
-  if (copy == NULL) {
-    copy = keep(m, t, s->bytes, e);
-    if (copy == NULL) return WN_ENOMEM;
-    memcpy(copy, s->data, s->bytes);
-  }
-  b->type = s->type;
-  b->data = copy;
-  b->vec = w->matrix ? NULL : copy;
-  b->row_bytes = s->bytes / (size_t)t->n_rows;
-  b->matrix_bytes = b->row_bytes * (size_t)t->ne[1];
-  b->decode = wn_decode_best(s->type, wn_cpu_get()->isa);
+/* Copies all of a tensor's bytes, from the file or from its replacement. */
+static int fetch(const wn_model *m, const wn_tensor *t, void *to, size_t n,
+                 wn_err *e) {
+  const wn_replacement *r = replacement_of(m, t);
+  if (r == NULL) return wn_gguf_read(m->g, t, 0, to, n, e);
+  memcpy(to, r->data, n);
   return WN_OK;
+}
+
+static int bind_matrix(wn_model *m, const wn_tensor *t, wn_bound *b,
+                       wn_err *e) {
+  uint64_t row, all;
+  size_t n;
+  int rc = sizes_of(m, t, &row, &all, e);
+  if (rc != WN_OK) return rc;
+  b->type = type_of(m, t);
+  b->row_bytes = (size_t)row;
+  b->matrix_bytes = (size_t)(row * t->ne[1]);
+  b->decode = wn_decode_best(b->type, wn_cpu_get()->isa);
+  b->data = m->owned[index_of(m, t)];
+  if (b->data == NULL && m->mapped && replacement_of(m, t) == NULL)
+    b->data = wn_gguf_data(m->g, t);
+  if (b->data != NULL && (uintptr_t)b->data % ALIGNMENT == 0) return WN_OK;
+  if (!wn_size(all, &n))
+    return wn_fail(e, WN_ELIMIT, "tensor %.*s: %" PRIu64 " bytes",
+                   (int)t->name.n, t->name.p, all);
+  void *copy = keep(m, t, n, e);
+  b->data = copy;
+  return copy == NULL ? WN_ENOMEM : fetch(m, t, copy, n, e);
 }
 
 static int bind_vector(wn_model *m, const wn_tensor *t, wn_bound *b,
                        wn_err *e) {
-  size_t n = (size_t)(t->ne[0] * t->n_rows), raw = (size_t)t->bytes;
+  uint64_t row, all;
+  int rc = sizes_of(m, t, &row, &all, e);
+  if (rc != WN_OK) return rc;
+  size_t n = (size_t)(t->ne[0] * t->n_rows), raw = (size_t)all;
   float *v = m->owned[index_of(m, t)];
   b->type = WN_TYPE_F32;
   b->vec = v;
@@ -171,10 +172,31 @@ static int bind_vector(wn_model *m, const wn_tensor *t, wn_bound *b,
   if (v == NULL) return WN_ENOMEM;
   uint8_t *buf = wn_alloc(WN_MEM_MODEL, raw);
   if (buf == NULL) return wn_fail(e, WN_ENOMEM, "model: out of memory");
-  int rc = wn_gguf_read(m->g, t, 0, buf, raw, e);
-  if (rc == WN_OK) rc = wn_decode_rows(t->type, buf, v, 1, n, e);
+  rc = fetch(m, t, buf, raw, e);
+  if (rc == WN_OK) rc = wn_decode_rows(type_of(m, t), buf, v, 1, n, e);
   wn_free(buf);
   return rc;
+}
+
+/* Is there a weight of the program for every replacement, of its shape? */
+static int check_replacements(const wn_model *m, wn_err *e) {
+  for (size_t i = 0; i < m->o->n_replace; i++) {
+    const wn_replacement *r = &m->o->replace[i];
+    const wn_weight *w = NULL;
+    for (uint32_t k = 0; k < m->p->n_weights && w == NULL; k++)
+      if (strcmp(wn_prog_str(m->p, m->p->weights[k].name), r->name) == 0)
+        w = &m->p->weights[k];
+    if (w == NULL)
+      return wn_fail(e, WN_EARG, "replace: the model uses no tensor %.200s",
+                     r->name);
+    uint64_t rows = (uint64_t)w->ne[1] * w->ne[2];
+    if (r->cols != w->ne[0] || r->rows != rows)
+      return wn_fail(e, WN_EARG,
+                     "replace: tensor %.120s is given as %zu rows of %zu, want "
+                     "%" PRIu64 " of %u",
+                     r->name, r->rows, r->cols, rows, w->ne[0]);
+  }
+  return WN_OK;
 }
 
 /* Sums up the bytes of all weights, checking each against its tensor, before
@@ -185,9 +207,11 @@ static int check_all(wn_model *m, uint64_t max_bytes, wn_err *e) {
     const wn_tensor *t = NULL;
     int rc = find_tensor(m, w, &t, e);
     if (rc != WN_OK) return rc;
-    const wn_stand_in *s = stand_in(m, w);
-    m->types[i] = !w->matrix ? WN_TYPE_F32 : s != NULL ? s->type : t->type;
-    if (!wn_add(m->weight_bytes, t->bytes, &m->weight_bytes))
+    uint64_t row, all;
+    rc = sizes_of(m, t, &row, &all, e);
+    if (rc != WN_OK) return rc;
+    m->types[i] = w->matrix ? type_of(m, t) : WN_TYPE_F32;
+    if (!wn_add(m->weight_bytes, all, &m->weight_bytes))
       return wn_fail(e, WN_ELIMIT, "model: weights exceed 2^64 bytes");
   }
   if (max_bytes != 0 && m->weight_bytes > max_bytes)
@@ -202,11 +226,7 @@ static int bind_all(wn_model *m, wn_err *e) {
     const wn_weight *w = &m->p->weights[i];
     const wn_tensor *t = NULL;
     int rc = find_tensor(m, w, &t, e);
-    if (rc != WN_OK) return rc;
-    const wn_stand_in *s = stand_in(m, w);
-    if (s != NULL)
-      rc = bind_stand_in(m, w, t, s, &m->bound[i], e);
-    else
+    if (rc == WN_OK)
       rc = w->matrix ? bind_matrix(m, t, &m->bound[i], e)
                      : bind_vector(m, t, &m->bound[i], e);
     if (rc != WN_OK) return rc;
@@ -232,16 +252,16 @@ int wn_model_load(wn_gguf *g, wn_prog *p, wn_vocab *v, const wn_model_opts *o,
   m->p = wn_prog_ref(p);
   m->v = v != NULL ? wn_vocab_ref(v) : NULL;
   m->n_ctx = o->n_ctx;
-  m->stand_ins = o->stand_ins;
-  m->n_stand_ins = o->n_stand_ins;
-  int rc = alloc_tables(m) ? check_all(m, o->max_bytes, e)
+  m->o = o;
+  int rc = alloc_tables(m) ? check_replacements(m, e)
                            : wn_fail(e, WN_ENOMEM, "model: out of memory");
+  if (rc == WN_OK) rc = check_all(m, o->max_bytes, e);
   if (rc != WN_OK) goto fail;
   m->mapped = o->map && wn_gguf_map(g, &m->map_error) == WN_OK;
   rc = bind_all(m, e);
   if (rc == WN_OK) rc = wn_sched_new(p, o->fuse, &m->s, e);
+  m->o = NULL;
   if (rc != WN_OK) goto fail;
-  m->n_stand_ins = 0;
   *out = m;
   return WN_OK;
 fail:

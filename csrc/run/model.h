@@ -14,29 +14,30 @@
 
 typedef struct wn_model wn_model;
 
-/* Data that stands in for a tensor of the file: same shape, another type or
- * other values. Copied while loading. Vectors want f32. */
-typedef struct wn_stand_in {
-  const char *name;
+/* Data to use for one tensor instead of the file's: rows of any type that
+ * can be multiplied (for vectors: float32). Read while loading, then free. */
+typedef struct wn_replacement {
+  const char *name; /* terminated */
   int type;
+  size_t rows, cols; /* rows of all matrices together */
   const void *data;
-  size_t bytes;
-} wn_stand_in;
+} wn_replacement;
 
 typedef struct wn_model_opts {
   bool map;           /* map matrices; where that is refused, read them */
   bool fuse;          /* false: one operation a stage (for debugging) */
   uint64_t max_bytes; /* refuse weights of more bytes; 0: no limit */
   uint32_t n_ctx;     /* tokens the model was made for */
-  const wn_stand_in *stand_ins; /* to judge a change without a file of it */
-  size_t n_stand_ins;
+  const wn_replacement *replace; /* n_replace of them, by tensor name */
+  size_t n_replace;
 } wn_model_opts;
 
 /* Binds the weights of a finished program to the tensors of g. Every tensor
  * must be there in the declared shape and in a type that can be multiplied
  * (matrices) or is a float type (vectors, expanded to float32 here); else
- * WN_EFORMAT or WN_EUNSUP naming tensor, found and wanted. Takes references
- * on g, p and v; v may be NULL. */
+ * WN_EFORMAT or WN_EUNSUP naming tensor, found and wanted. A replacement must
+ * name a tensor of the program and have its shape. Takes references on g, p
+ * and v; v may be NULL. */
 int wn_model_load(wn_gguf *g, wn_prog *p, wn_vocab *v, const wn_model_opts *o,
                   wn_model **out, wn_err *e);
 wn_model *wn_model_ref(wn_model *m);

@@ -26,6 +26,7 @@ typedef struct bias {
 
 struct wn_sampler {
   atomic_int refs;
+  atomic_flag inside; /* somebody works with it */
   wn_sample_opts o;
   uint32_t n_vocab;
   uint64_t rng[4];
@@ -305,4 +306,11 @@ int wn_sampler_pick(wn_sampler *s, const float *logits, int32_t *id,
     n = keep_best(s, s->cands, n, k, best.logit);
   *id = draw(s, s->cands, n, best.logit);
   return WN_OK;
+}
+
+bool wn_sampler_begin(wn_sampler *s) {
+  return !atomic_flag_test_and_set(&s->inside);
+}
+void wn_sampler_end(wn_sampler *s) {
+  atomic_flag_clear(&s->inside);
 }

@@ -115,6 +115,15 @@ static int push_opt(wn_ids *out, int32_t id, wn_err *e) {
 int wn_vocab_encode(const wn_vocab *v, const char *text, size_t n,
                     bool add_special, bool parse_special, int32_t **ids,
                     size_t *n_ids, wn_err *e) {
+  const wn_spans none = {NULL, 0};
+  return wn_vocab_encode_plain(v, text, n, &none, add_special, parse_special,
+                               ids, n_ids, e);
+}
+
+int wn_vocab_encode_plain(const wn_vocab *v, const char *text, size_t n,
+                          const wn_spans *plain, bool add_special,
+                          bool parse_special, int32_t **ids, size_t *n_ids,
+                          wn_err *e) {
   wn_ids out = {NULL, 0, 0};
   wn_frag *frags = NULL;
   size_t n_frags = 0;
@@ -123,7 +132,7 @@ int wn_vocab_encode(const wn_vocab *v, const char *text, size_t n,
   if (n > (uint64_t)WN_MAX_PROMPT_BYTES)
     return wn_fail(e, WN_ELIMIT, "text: %zu bytes, want at most %lld", n,
                    (long long)WN_MAX_PROMPT_BYTES);
-  int rc = wn_partition(v, text, n, parse_special, &frags, &n_frags, e);
+  int rc = wn_partition(v, text, n, parse_special, plain, &frags, &n_frags, e);
   if (rc != WN_OK) return rc;
   if (!wn_ids_reserve(&out, n / 4 + 4)) rc = wn_oom(e);
   if (rc == WN_OK && add_special) rc = push_opt(&out, first_token(v), e);

@@ -28,13 +28,34 @@ static bool is_space(char c) {
   return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
+/* Where token text t stands in text[from, to) without touching a plain span,
+ * or NULL. `plain` may be empty. */
+static const char *find(const wn_spans *plain, const char *text, size_t from,
+                        size_t to, wn_bytes t) {
+  while (from < to) {
+    const char *hit = memmem(text + from, to - from, t.p, t.n);
+    if (hit == NULL || plain->n == 0) return hit;
+    size_t at = (size_t)(hit - text), lo = 0, hi = plain->n;
+    while (lo < hi) { /* the first span that ends behind the hit's start */
+      size_t mid = (lo + hi) / 2;
+      if (plain->p[mid].to <= at)
+        lo = mid + 1;
+      else
+        hi = mid;
+    }
+    if (lo == plain->n || plain->p[lo].from >= at + t.n) return hit;
+    from = plain->p[lo].from <= at ? plain->p[lo].to : at + 1;
+  }
+  return NULL;
+}
+
 /* Cuts token `id` out of one stretch of text. An lstrip token takes the white
  * space before it along, an rstrip token that behind it. */
-static bool cut(const wn_vocab *v, const char *text, wn_frag f, uint32_t id,
-                frags *out) {
+static bool cut(const wn_vocab *v, const wn_spans *plain, const char *text,
+                wn_frag f, uint32_t id, frags *out) {
   wn_bytes t = wn_text(v, id);
   const char *hit;
-  while (f.n > 0 && (hit = memmem(text + f.off, f.n, t.p, t.n)) != NULL) {
+  while (f.n > 0 && (hit = find(plain, text, f.off, f.off + f.n, t)) != NULL) {
     size_t at = (size_t)(hit - text), left = at - f.off;
     if (v->attr[id] & WN_ATTR_LSTRIP)
       while (left > 0 && is_space(text[f.off + left - 1]))
@@ -77,8 +98,8 @@ static bool counts(const wn_vocab *v, uint32_t id, bool parse_special) {
 }
 
 int wn_partition(const wn_vocab *v, const char *text, size_t n,
-                 bool parse_special, wn_frag **result, size_t *n_result,
-                 wn_err *e) {
+                 bool parse_special, const wn_spans *plain, wn_frag **result,
+                 size_t *n_result, wn_err *e) {
   frags now = {NULL, 0, 0}, then = {NULL, 0, 0};
   uint8_t *found = NULL;
   bool ok = n == 0 || add(&now, (wn_frag){-1, 0, n});
@@ -89,10 +110,13 @@ int wn_partition(const wn_vocab *v, const char *text, size_t n,
   for (uint32_t k = 0; ok && found != NULL && k < v->n_specials; k++) {
     uint32_t id = v->special_order[k];
     if (!found[k] || !counts(v, id, parse_special)) continue;
+    /* tokens that always count may stand in plain text too */
+    const wn_spans none = {NULL, 0};
+    const wn_spans *where = counts(v, id, false) ? &none : plain;
     then.n = 0;
     for (size_t i = 0; ok && i < now.n; i++)
       ok = now.p[i].id >= 0 ? add(&then, now.p[i])
-                            : cut(v, text, now.p[i], id, &then);
+                            : cut(v, where, text, now.p[i], id, &then);
     frags x = now;
     now = then;
     then = x;

@@ -211,8 +211,8 @@ typedef struct wn_frag {
   size_t off, n;
 } wn_frag;
 int wn_partition(const wn_vocab *v, const char *text, size_t n,
-                 bool parse_special, wn_frag **frags, size_t *n_frags,
-                 wn_err *e);
+                 bool parse_special, const wn_spans *plain, wn_frag **frags,
+                 size_t *n_frags, wn_err *e);
 
 static inline int wn_oom(wn_err *e) {
   return wn_fail(e, WN_ENOMEM, "out of memory");

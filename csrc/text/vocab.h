@@ -67,6 +67,21 @@ int wn_vocab_encode(const wn_vocab *v, const char *text, size_t n,
                     bool add_special, bool parse_special, int32_t **ids,
                     size_t *n_ids, wn_err *e);
 
+/* The same for a text that is partly from outside: in the spans [from, to) of
+ * `plain`, ascending and apart, control tokens stay text although
+ * parse_special is set; all else is as if the text were one. */
+typedef struct wn_span {
+  size_t from, to;
+} wn_span;
+typedef struct wn_spans {
+  const wn_span *p;
+  size_t n;
+} wn_spans;
+int wn_vocab_encode_plain(const wn_vocab *v, const char *text, size_t n,
+                          const wn_spans *plain, bool add_special,
+                          bool parse_special, int32_t **ids, size_t *n_ids,
+                          wn_err *e);
+
 /* The bytes of one token, as llama_token_to_piece(lstrip = 0) gives them;
  * `special` renders control tokens too. Appends at most cap bytes to buf and
  * returns the full length. */

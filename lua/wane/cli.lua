@@ -10,7 +10,7 @@ local M = {}
 
 --- Commands in the order of the help text.
 M.commands = {
-  "inspect", "quantize", "perplexity", "generate", "chat",
+  "inspect", "quantize", "verify", "imatrix", "perplexity", "compare", "tasks", "fit", "explain", "generate", "chat",
 }
 
 ---@class wane.Out
@@ -110,7 +110,8 @@ function M.main(argv, out)
     done, message = nil, done
   end
   if not done then
-    out.note("wane: " .. require("wane.report").printable(message or "failed"))
+    local text = tostring(message or "failed"):gsub("^[^ ]*lua/wane/[^ ]+%.lua:%d+: ", ""):gsub("^wane: ", "")
+    out.note("wane: " .. require("wane.report").printable(text))
     return 1
   end
   return 0

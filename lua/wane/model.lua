@@ -23,7 +23,7 @@ Context.__index = Context
 
 local LOAD = {
   context = true, threads = true, batch = true, kv = true, map = true, max_bytes = true, fuse = true,
-  stand_ins = true,
+  replace = true,
 }
 local CONTEXT = {
   context = true, threads = true, batch = true, kv = true, sequences = true, outputs = true, max_bytes = true,
@@ -56,6 +56,15 @@ local function vocab_of(g)
   error({ code = code, msg = msg, named = true }, 0)
 end
 
+-- What contexts may want to know later: the options without their data.
+local function kept(opts)
+  local o = {}
+  for key, value in pairs(opts) do
+    if key ~= "replace" then o[key] = value end
+  end
+  return o
+end
+
 -- Reads, builds and binds; raises hparams.fail tables about the file.
 local function load(g, opts)
   local name = hparams.architecture(g)
@@ -68,11 +77,11 @@ local function load(g, opts)
   if fuse == nil then fuse = os.getenv "WANE_FUSE" ~= "0" end
   local handle, msg, code = core.model.load(g, prog,
     { map = opts.map ~= false, fuse = fuse, max_bytes = opts.max_bytes, n_ctx = hp.context_length,
-      stand_ins = opts.stand_ins },
+      replace = opts.replace },
     vocab and vocab.handle)
   if not handle then error({ code = code, msg = msg, named = true }, 0) end
   return {
-    handle = handle, gguf = g, prog = prog, hp = hp, opts = opts, vocab = vocab, vocab_error = vocab_error,
+    handle = handle, gguf = g, prog = prog, hp = hp, opts = kept(opts), vocab = vocab, vocab_error = vocab_error,
     unused = unused(g, used),
   }
 end
@@ -82,7 +91,8 @@ end
 ---@param opts table|nil context, threads, batch, kv: defaults for contexts;
 --- map = false: read weights into memory instead of mapping the file;
 --- max_bytes: refuse larger weights; fuse = false: one operation a stage;
---- stand_ins: list of { tensor name, type, bytes } used instead of the file's
+--- replace = { [tensor name] = buffer or blocks }: data to use instead of the
+--- file's (core.quant buffers and blocks; copied)
 ---@return wane.Model|nil model
 ---@return string|nil message
 ---@return string|nil code
@@ -95,6 +105,43 @@ function M.load(path, opts)
   g:close()
   if type(m) ~= "table" then error(m, 0) end
   return nil, m.named and m.msg or path .. ": " .. m.msg, m.code
+end
+
+-- { tensor name, type, bytes } lists as blocks by name.
+local function blocks_of(g, list)
+  local replace = {}
+  for _, s in ipairs(list) do
+    if not replace[s[1]] then -- the first of a name counts
+      local t = g:tensor(g:find_tensor(s[1]) or error("wane: the model has no tensor " .. s[1], 3))
+      local blocks, msg, code = core.quant.blocks(s[2], s[3], t.n_rows, t.shape[1])
+      if not blocks then
+        for _, other in pairs(replace) do other:close() end
+        return nil, msg, code
+      end
+      replace[s[1]] = blocks
+    end
+  end
+  return replace
+end
+
+--- The same model with other data for some tensors: a list of { tensor name,
+--- type, bytes }. Shares the file, the program and the tokenizer, so it is
+--- cheap; it must not outlive this model's close.
+---@param stand_ins table[]
+---@return wane.Model|nil model
+---@return string|nil message
+---@return string|nil code
+function Model:variant(stand_ins)
+  local o = self.opts
+  local replace, msg, code = blocks_of(self.gguf, stand_ins)
+  if not replace then return nil, msg, code end
+  local handle
+  handle, msg, code = core.model.load(self.gguf, self.prog,
+    { map = o.map ~= false, n_ctx = self.hp.context_length, replace = replace }, self.vocab and self.vocab.handle)
+  for _, blocks in pairs(replace) do blocks:close() end -- the model has its own copies
+  if not handle then return nil, msg, code end
+  return setmetatable({ handle = handle, gguf = self.gguf, prog = self.prog, hp = self.hp, opts = o,
+    unused = self.unused, vocab = self.vocab, shared = true }, Model)
 end
 
 --- Facts: what the file is, what it takes, whether it is mapped.
@@ -133,7 +180,10 @@ function Model:context(opts)
   local handle, msg, code = self.handle:context(core_options(self, opts))
   if not handle then return nil, msg, code end
   local info = handle:info()
-  return setmetatable({ handle = handle, model = self, n_batch = info.n_batch, n_out = info.n_out }, Context)
+  return setmetatable({
+    handle = handle, model = self, n_batch = info.n_batch, n_out = info.n_out,
+    n_vocab = self.handle:info().n_vocab,
+  }, Context)
 end
 
 --- What such a context would take: { cache, buffers } in bytes.
@@ -161,6 +211,7 @@ end
 --- Closes the model; contexts made from it keep working.
 function Model:close()
   self.handle:close()
+  if self.shared then return true end
   self.prog:close()
   self.gguf:close()
   return true
@@ -191,8 +242,7 @@ function Context:eval(tokens, opts)
   opts = check_options(opts, { all = true, seq = true }, "ctx:eval")
   if #tokens == 0 then error("ctx:eval: no tokens", 2) end
   local h, out, row = self.handle, nil, 1
-  local info = self.model.handle
-  if opts.all then out = core.quant.buffer(#tokens, info:info().n_vocab) end
+  if opts.all then out = core.quant.buffer(#tokens, self.n_vocab) end
   local n = opts.all and math.min(self.n_batch, self.n_out) or self.n_batch
   local ok, msg, code = slices(tokens, n, function(part, is_last)
     local want = opts.all and "all" or is_last and "last" or "none"

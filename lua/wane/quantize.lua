@@ -44,6 +44,7 @@ local M = {}
 ---@field split integer?               write so many files
 ---@field shard table?                 { i, n }: write only file i of n
 ---@field reuse string?                an earlier output made with provenance
+---@field tensors string?              GGUF file of finished tensors: those of the planned type are copied from it
 ---@field provenance boolean?          record recipe, hashes and version in the metadata
 
 ---@class wane.QuantizeProgress

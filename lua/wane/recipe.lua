@@ -10,7 +10,8 @@
 -- each call gives a new one. Rules look only at tensors that may be quantized
 -- (matrices, no norms). A type is a name ("q4_K"), "keep" (the source's), or
 -- a function of the tensor that returns one, or nil to leave the choice as
--- it is. Mistakes are errors: unknown types and roles at once; a pattern that
+-- it is. Formats defined in Lua (wane.quant.define) may be named too: such a
+-- recipe can be judged (wane.eval), but not written to a file. Mistakes are errors: unknown types and roles at once; a pattern that
 -- matches nothing, a rule that never decides, two rules that contradict each
 -- other when the recipe meets a model.
 local choose = require "wane.recipe.choose"
@@ -44,7 +45,7 @@ end
 
 local function check_type(to)
   if type(to) == "function" or to == "keep" then return to end
-  local t, msg = types.writable(to)
+  local t, msg = types.usable(to)
   if not t then error("wane: " .. msg, 3) end
   return t.name
 end
@@ -191,6 +192,12 @@ end
 ---@return string? message
 ---@return string? code
 function M.load(path) return require("wane.recipe.sandbox").load(path, M) end
+
+--- The mix of least loss under a budget; see wane.search.solve.
+function M.solve(o) return require("wane.search").solve(o) end
+
+--- All best mixes from the smallest to the largest; see wane.search.solve.
+function M.front(o) return require("wane.search").front(o) end
 
 return setmetatable(M, {
   __call = function(_, base)

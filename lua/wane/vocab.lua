@@ -40,7 +40,12 @@ Vocab.__name = "wane.Vocab"
 --- Tokens of a text.
 ---
 ---     local prompt = v:encode("<|user|>Hi", { special = true, parse_special = true })
----@param text string
+--- A rendered chat template (its `parts`) is encoded as one text, in which
+--- messages cannot smuggle in control tokens.
+---
+---     local parts = assert(t:render(vars, { parts = true }))
+---     local prompt = v:encode(parts, { parse_special = true })
+---@param text string|{ text: string, input: boolean }[]
 ---@param opts? { special?: boolean, parse_special?: boolean } special: add the
 ---  tokens that the vocabulary wants around a text (BOS, EOS, ...);
 ---  parse_special: texts of control tokens become those tokens. Both off.
@@ -48,7 +53,17 @@ Vocab.__name = "wane.Vocab"
 ---@return string? message
 ---@return string? code
 function Vocab:encode(text, opts)
-  return self.handle:encode(text, opts)
+  if type(text) ~= "table" then return self.handle:encode(text, opts) end
+  local all, plain, n = {}, {}, 0
+  for i, part in ipairs(text) do
+    all[i] = part.text
+    if part.input then
+      plain[#plain + 1] = n
+      plain[#plain + 1] = n + #part.text
+    end
+    n = n + #part.text
+  end
+  return self.handle:encode(table.concat(all), opts, plain)
 end
 
 --- Text of tokens.
@@ -126,10 +141,6 @@ end
 --- Frees the vocabulary now; afterwards its methods raise.
 function Vocab:close()
   return self.handle:close()
-end
-
-function Vocab:__len()
-  return self.n
 end
 
 function Vocab:__tostring()

@@ -1,11 +1,11 @@
 /* fuzz/program.c - libFuzzer target: random programs into the verifier.
  *
- * The bytes choose shapes of weights and then operations, from tables of
- * likely and unlikely numbers. A refused program must say which operation and
- * why. An accepted one runs on small random weights, grouped into stages and
- * literally, on one and on three threads, with a batch and then single
- * tokens: every run must be free of errors (the sanitizers watch) and give
- * the same bits. */
+ * The bytes choose operations: most are built so that they fit (with weights
+ * of the right shape), every 16th or so has arbitrary fields. A refused program
+ * must say which operation and why. An accepted one runs on small random
+ * weights, grouped into stages and literally, on one and on three threads, with
+ * a batch and then single tokens: every run must be free of errors (the
+ * sanitizers watch) and give the same bits. */
 #include <math.h>
 #include <string.h>
 
@@ -14,7 +14,7 @@
 #include "quant/quant.h"
 #include "run/kv.h"
 
-enum { MAX_WEIGHTS = 12, MAX_OPS = 24, CTX = 12, BATCH = 4, VALUES = 1 << 16 };
+enum { MAX_WEIGHTS = 40, MAX_OPS = 24, CTX = 12, BATCH = 4, VALUES = 1 << 16 };
 
 static void must(int ok) {
   if (!ok) __builtin_trap();
@@ -52,7 +52,7 @@ static float float_of(uint8_t b) {
 }
 
 static void add_weights(wn_prog *p, input *in) {
-  uint32_t n = 1 + next(in) % MAX_WEIGHTS, id;
+  uint32_t n = next(in) % 5, id;
   wn_err e;
   for (uint32_t i = 0; i < n; i++) {
     uint8_t b = next(in);
@@ -64,29 +64,158 @@ static void add_weights(wn_prog *p, input *in) {
   }
 }
 
-static uint32_t ref_of(uint8_t b) {
-  return b == 255 ? WN_NONE : b % 32;
+/* A reference to a value or weight: mostly a recent one. */
+static uint32_t ref_of(uint8_t b, uint32_t n) {
+  if (b >= 250 || n == 0) return b == 255 ? WN_NONE : b;
+  return n - 1 - b % (n < 8 ? n : 8);
 }
 
-/* Fields that an operation does not use are mostly left blank, or nothing
- * would ever be accepted. */
-static void add_ops(wn_prog *p, input *in) {
+/* Any fields at all: what the verifier must be able to refuse. */
+static wn_op wild_op(const wn_prog *p, input *in) {
+  wn_op op = wn_op_blank((wn_opcode)(next(in) % (WN_N_OPS + 1)), 0);
+  uint8_t a = next(in), b = next(in);
+  op.kind = a >> 5;
+  for (int k = 0; k < (a & 3); k++)
+    op.in[k] = ref_of(next(in), p->n_ops);
+  for (int k = 0; k < (b & 7) && k < WN_OP_WEIGHTS; k++)
+    op.w[k] = ref_of(next(in), p->n_weights);
+  for (int k = 0; k < (b >> 4 & 7) && k < WN_OP_INTS; k++)
+    op.i[k] = int_of(next(in));
+  for (int k = 0; k < (a >> 2 & 7) && k < WN_OP_FLOATS; k++)
+    op.f[k] = float_of(next(in));
+  return op;
+}
+
+/* A new weight of a shape that fits. */
+static uint32_t fit(wn_prog *p, uint32_t a, uint32_t b, uint32_t c,
+                    bool matrix) {
+  uint32_t ne[3] = {a, b, c}, id = WN_NONE;
   wn_err e;
-  uint32_t id;
+  if (p->n_weights == MAX_WEIGHTS || (uint64_t)a * b * c > VALUES) return id;
+  must(wn_prog_weight(p, "fit", 3, ne, matrix, &id, &e) == WN_OK);
+  return id;
+}
+
+static void fit_attend(wn_prog *p, input *in, wn_op *op, uint32_t slot,
+                       uint32_t width) {
+  uint8_t b = next(in);
+  uint32_t heads = 1u << (b & 3);
+  if (width % heads != 0) heads = 1;
+  *op = wn_op_blank(WN_OP_ATTEND, b >> 7);
+  op->in[0] = op->in[1] = op->in[2] = ref_of(next(in) % 8, p->n_ops);
+  op->i[0] = slot;
+  op->i[1] = op->i[2] = heads;
+  op->i[3] = (b & 0x80) == 0 && (b & 16) ? 1 + (b >> 5 & 3) : 0;
+  op->f[0] = 0.5f;
+  op->f[1] = b & 8 ? 2 : 0;
+  if (b & 4) op->w[0] = fit(p, heads, 1, 1, false);
+}
+
+static void fit_moe(wn_prog *p, input *in, wn_op *op, uint32_t x,
+                    uint32_t width) {
+  uint8_t b = next(in);
+  uint32_t n = 2 + (b & 3), ff = 4 + (b >> 6);
+  wn_op router = wn_op_blank(WN_OP_LINEAR, 0);
+  wn_err e;
+  router.in[0] = x;
+  router.w[0] = fit(p, width, n, 1, true);
+  router.i[1] = n;
+  *op = wn_op_blank(WN_OP_MOE, WN_ACT_SILU);
+  op->in[0] = x;
+  must(wn_prog_add(p, &router, "r", 1, &op->in[1], &e) == WN_OK);
+  op->w[WN_MOE_GATE] = fit(p, width, ff, n, true);
+  op->w[WN_MOE_UP] = op->w[WN_MOE_GATE];
+  op->w[WN_MOE_DOWN] = fit(p, ff, width, n, true);
+  if (b & 4) op->w[WN_MOE_DOWN_B] = fit(p, width, n, 1, false);
+  if (b & 8) op->w[WN_MOE_CHOICE_B] = fit(p, n, 1, 1, false);
+  op->i[0] = 1 + (b >> 4 & 1);
+  op->i[1] = (b >> 4) % WN_N_GATE;
+  op->i[2] = b >> 7;
+  op->i[3] = ff;
+  op->f[0] = 1;
+}
+
+/* An operation that would be accepted. widths: of the values so far, as far
+ * as this generator can tell; the width of the new one goes to *width. */
+static wn_op tame_op(wn_prog *p, input *in, const uint32_t *widths,
+                     uint32_t *slots, uint32_t *width) {
+  uint32_t code = next(in) % WN_N_OPS, x = ref_of(next(in) % 8, p->n_ops);
+  uint32_t w = widths[x];
+  uint8_t b = next(in);
+  wn_op op = wn_op_blank((wn_opcode)code, 0);
+  op.in[0] = x;
+  *width = w;
+  switch (code) {
+    case WN_OP_NORM:
+      op.kind = b & 1;
+      op.f[0] = 1e-5f;
+      if ((b & 2) && w % 2 == 0) op.i[0] = w / 2;
+      if (b & 4) op.w[0] = fit(p, b & 8 || op.i[0] == 0 ? w : w / 2, 1, 1, 0);
+      break;
+    case WN_OP_LINEAR:
+      *width = size_of(b);
+      op.w[0] = fit(p, w, *width + 2, 1, true);
+      if (b & 128) op.w[1] = fit(p, *width + 2, 1, 1, false);
+      op.i[0] = b >> 5 & 1;
+      op.i[1] = *width;
+      break;
+    case WN_OP_ROPE:
+      op.kind = b & 1;
+      op.i[0] = (b & 2) && w % 4 == 0 ? w / 2 : w;
+      op.i[1] = (b & 4) && op.i[0] > 3 ? 2 : op.i[0] / 2 * 2;
+      op.i[2] = 8;
+      op.f[0] = 100, op.f[1] = 0.5f, op.f[2] = b & 8 ? 1 : 0, op.f[3] = 1;
+      op.f[4] = 32, op.f[5] = 1;
+      if (b & 16) op.w[0] = fit(p, op.i[1] / 2, 1, 1, false);
+      break;
+    case WN_OP_ATTEND: {
+      fit_attend(p, in, &op, (*slots)++, w);
+      *width = widths[op.in[0]];
+      break;
+    }
+    case WN_OP_ACT:
+      op.kind = b % WN_ACT_N_UNARY;
+      break;
+    case WN_OP_GLU:
+      op.kind = b % WN_ACT_N;
+      op.in[1] = x;
+      if (op.kind == WN_ACT_SWIGLU_OAI) op.f[0] = 1.7f, op.f[1] = 7;
+      break;
+    case WN_OP_ADD:
+    case WN_OP_MUL:
+      op.in[1] = ref_of(b % 8, p->n_ops);
+      if (widths[op.in[1]] != w) op.in[1] = x;
+      break;
+    case WN_OP_SCALE:
+    case WN_OP_SOFTCAP:
+      op.f[0] = 0.75f;
+      break;
+    case WN_OP_MOE:
+      fit_moe(p, in, &op, x, w);
+      break;
+    default: /* embed */
+      op.in[0] = WN_NONE;
+      op.kind = b % WN_N_EMBED;
+      *width = size_of(b >> 4);
+      op.w[0] = fit(p, *width, CTX + 2, 1, true);
+      break;
+  }
+  return op;
+}
+
+static void add_ops(wn_prog *p, input *in) {
+  uint32_t widths[2 * MAX_OPS + 1] = {8}, slots = 0, id, width;
+  wn_err e;
+  wn_op op = wn_op_blank(WN_OP_EMBED, WN_EMBED_TOKEN);
+  op.w[0] = fit(p, 8, 16, 1, true);
+  must(wn_prog_add(p, &op, "x", 1, &id, &e) == WN_OK);
   for (int i = 0; i < MAX_OPS && in->n != 0; i++) {
-    wn_op op = wn_op_blank((wn_opcode)(next(in) % (WN_N_OPS + 1)), 0);
-    uint8_t fields = next(in);
-    op.kind = fields >> 5;
-    int n_in = fields & 3, n_w = next(in), n_i = n_w >> 4 & 7;
-    for (int k = 0; k < n_in; k++)
-      op.in[k] = ref_of(next(in));
-    for (int k = 0; k < (n_w & 7) && k < WN_OP_WEIGHTS; k++)
-      op.w[k] = ref_of(next(in));
-    for (int k = 0; k < n_i && k < WN_OP_INTS; k++)
-      op.i[k] = int_of(next(in));
-    for (int k = 0; k < (fields >> 2 & 7) && k < WN_OP_FLOATS; k++)
-      op.f[k] = float_of(next(in));
+    bool wild = next(in) % 16 == 15;
+    width = 8;
+    op = wild ? wild_op(p, in) : tame_op(p, in, widths, &slots, &width);
     must(wn_prog_add(p, &op, "o", 1, &id, &e) == WN_OK);
+    if (op.code == WN_OP_MOE && id > 0) widths[id - 1] = 1;
+    widths[id] = width;
   }
 }
 
@@ -175,16 +304,17 @@ static bool same(float a, float b) {
 }
 
 /* Runs the program in two ways side by side. */
-static void compare(const wn_prog *p, const wn_bound *bound, const int *types) {
+static void compare(const wn_prog *p, const wn_bound *bound, const int *types,
+                    int threads) {
   machine a, b;
   uint32_t most = p->n_positions < CTX ? p->n_positions : CTX;
-  bool ok = start(&a, p, types, true, 3);
+  bool ok = start(&a, p, types, true, threads);
   ok = start(&b, p, types, false, 1) && ok;
   while (ok && a.past < most && (p->causal || a.past == 0)) {
     uint32_t n = a.past == 0 ? BATCH : 1;
     if (n > most) n = most;
     const float *x, *y;
-    uint32_t rows = step(&a, p, bound, n, 3, &x);
+    uint32_t rows = step(&a, p, bound, n, threads, &x);
     step(&b, p, bound, n, 1, &y);
     for (size_t i = 0; i < (size_t)rows * p->widths[p->result]; i++)
       must(same(x[i], y[i]));
@@ -206,7 +336,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
     wn_pool_enter();
     ready = true;
   }
-  wn_result kind = next(&in) & 1 ? WN_RESULT_EMBEDDINGS : WN_RESULT_LOGITS;
+  uint8_t how = next(&in);
+  wn_result kind = how & 1 ? WN_RESULT_EMBEDDINGS : WN_RESULT_LOGITS;
   must(wn_prog_new(&p, &e) == WN_OK);
   add_weights(p, &in);
   add_ops(p, &in);
@@ -216,7 +347,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
     wn_bound bound[MAX_WEIGHTS];
     int types[MAX_WEIGHTS];
     bind(p, bound, types);
-    compare(p, bound, types);
+    compare(p, bound, types, how % 16 == 2 ? 3 : 1);
   } else {
     must(strncmp(e.msg, "program: ", 9) == 0);
   }

@@ -31,7 +31,8 @@ end
 
 -- K1: required keys of every other type.
 local VALUES = {
-  u8 = 1, i8 = 1, u16 = 1, i16 = 1, u32 = 1, i32 = 1, f32 = 1, bool = true, string = "1", u64 = 1, i64 = 1, f64 = 1,
+  u8 = 1, i8 = 1, u16 = 1, i16 = 1, u32 = 1, i32 = 1, f32 = 1, bool = true, string = "1", u64 = 1,
+  i64 = 1, f64 = 1,
 }
 local KINDS = { "u8", "i8", "u16", "i16", "u32", "i32", "f32", "bool", "string", "u64", "i64", "f64" }
 local REQUIRED = {
@@ -160,7 +161,10 @@ local function replace(name, kind, shape, bytes)
     end
   end
 end
-for _, name in ipairs { "token_embd.weight", "blk.0.attn_norm.weight", "blk.1.attn_q.weight", "blk.1.ffn_down.weight", "output_norm.weight" } do
+for _, name in ipairs {
+  "token_embd.weight", "blk.0.attn_norm.weight", "blk.1.attn_q.weight", "blk.1.ffn_down.weight",
+  "output_norm.weight",
+} do
   row("K7", name .. " missing", "EFORMAT", "tensor " .. name:gsub("%.", "%%.") .. " is missing", drop(name))
 end
 row("K7", "a transposed matrix", "EFORMAT", "ffn_up%.weight is 96 x 64, want 64 x 96",
@@ -294,6 +298,8 @@ describe("hostile models", function()
     m:close()
     m = nil
     support.collect()
+    assert(ctx:truncate(0))
+    assert.equal(2, (assert(ctx:eval({ 9, 9 }, { all = true })):shape()))
     assert(ctx:truncate(0))
     assert(ctx:step { 9 })
     assert.truthy(want == ctx:logits(1):bytes())

@@ -39,6 +39,13 @@ float *llama_get_logits(void *);
 float *llama_get_logits_ith(void *, int32_t);
 void *llama_get_memory(void *);
 void llama_memory_clear(void *, bool);
+bool llama_memory_seq_rm(void *, int32_t, int32_t, int32_t);
+typedef struct { uint8_t b[640]; } peer_pool_params;
+void ggml_threadpool_params_init(peer_pool_params *, int);
+void *ggml_threadpool_new(peer_pool_params *);
+void ggml_threadpool_pause(void *);
+void ggml_threadpool_free(void *);
+void llama_attach_threadpool(void *, void *, void *);
 int abs(int);
 ]]
 
@@ -95,11 +102,38 @@ function M.quantize_file(from, to, ftype, opts)
   return llama.llama_model_quantize(from, to, p)
 end
 
+--- Path of the CPU library that llama.cpp chose: the one in memory.
+local function cpu_library()
+  for line in io.lines "/proc/self/maps" do
+    local path = line:match "(/%S*/libggml%-cpu%-[%w_]+%.so)$"
+    if path then return path end
+  end
+  error "the peer has no CPU library loaded"
+end
+
+--- The name of that library: "zen4", "haswell", ...
+function M.cpu_name() return cpu_library():match "libggml%-cpu%-([%w_]+)%.so$" end
+
+--- A pool of n threads that lives as long as a context, as llama.cpp's own
+--- programs use; without one the library starts threads for every step.
+--- Returns functions that put its spinning threads to sleep until the next
+--- step, and that end it.
+local function make_pool(ctx, n)
+  local cpu = ffi.load(cpu_library())
+  local params = ffi.new "peer_pool_params"
+  base.ggml_threadpool_params_init(params, n)
+  local pool = cpu.ggml_threadpool_new(params)
+  assert(pool ~= nil, "the peer cannot start threads")
+  llama.llama_attach_threadpool(ctx, pool, pool)
+  return function() cpu.ggml_threadpool_pause(pool) end, function() cpu.ggml_threadpool_free(pool) end
+end
+
 local Model = {}
 Model.__index = Model
 
 --- Loads a model and makes a context.
---- opts: context, threads, batch, cpu, kv ("f16" | "f32"), flash (bool)
+--- opts: context, threads, batch, cpu, kv ("f16" | "f32"), flash (bool),
+--- pool (bool: keep threads between steps), sequences
 function M.load(path, opts)
   opts = opts or {}
   M.open(opts.cpu)
@@ -114,6 +148,10 @@ function M.load(path, opts)
   M.set_i32(cp, 24, n_ctx)
   M.set_i32(cp, 28, opts.threads or 2)
   M.set_i32(cp, 32, opts.threads or 2)
+  if opts.sequences then
+    M.set_i32(cp, 12, opts.sequences)
+    M.set_bool(cp, 133, true) -- they share the context
+  end
   if opts.flash ~= nil then M.set_i32(cp, 52, opts.flash and 1 or 0) end
   if opts.kv == "f32" then
     M.set_i32(cp, 104, 0)
@@ -122,9 +160,15 @@ function M.load(path, opts)
   local ctx = llama.llama_init_from_model(model, cp)
   assert(ctx ~= nil, "the peer cannot make a context")
   local vocab = llama.llama_model_get_vocab(model)
+  local rest, free_pool
+  if opts.pool then
+    rest, free_pool = make_pool(ctx, opts.threads or 2)
+  end
   return setmetatable({
     model = model,
     ctx = ctx,
+    rest = rest,
+    free_pool = free_pool,
     vocab = vocab,
     n_vocab = llama.llama_vocab_n_tokens(vocab),
     bos = llama.llama_vocab_bos(vocab),
@@ -136,6 +180,7 @@ end
 function Model:close()
   llama.llama_batch_free(self.batch)
   llama.llama_free(self.ctx)
+  if self.free_pool then self.free_pool() end
   llama.llama_model_free(self.model)
 end
 

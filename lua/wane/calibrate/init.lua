@@ -65,6 +65,18 @@ function M.coverage(im)
   return list
 end
 
+---@class wane.ImatrixOptions
+---@field context integer?      tokens of a chunk (512)
+---@field chunks integer?       most chunks
+---@field first_chunk integer?  from 1
+---@field threads integer?
+---@field output boolean?       output.weight too
+---@field resume wane.Imatrix|string|nil
+---@field dataset string?       name of the text, for the file
+---@field save string?          file to write
+---@field save_every integer?
+---@field progress (fun(p: table): boolean?)?  return false to cancel
+
 --- Measures the importance of every input channel of every matrix: the sum of
 --- squares of what meets it, as llama.cpp's llama-imatrix does, per expert
 --- for mixtures of experts.
@@ -75,7 +87,7 @@ end
 --- `save` writes a file every `save_every` chunks (default 50) and at the end.
 ---@param model wane.Model
 ---@param text string|integer[]
----@param opts? { context: integer?, chunks: integer?, first_chunk: integer?, threads: integer?, output: boolean?, resume: wane.Imatrix|string|nil, dataset: string?, save: string?, save_every: integer?, progress: (fun(p: table): boolean?)? }
+---@param opts? wane.ImatrixOptions
 ---@return wane.Imatrix|nil matrix
 ---@return wane.Coverage[]|string coverage, or a message
 ---@return string? code
@@ -142,7 +154,8 @@ local hessian_options = {
 --- what one pass collects. Experts have a list of hessians, one each.
 ---@param model wane.Model
 ---@param text string|integer[]
----@param opts? { context: integer?, chunks: integer?, first_chunk: integer?, threads: integer?, tensors: string[]?, progress: (fun(p: table): boolean?)? }
+---@param opts? { context: integer?, chunks: integer?, first_chunk: integer?, threads: integer?,
+---  tensors: string[]?, progress: (fun(p: table): boolean?)? }
 ---@return table<string, userdata|userdata[]>|nil
 ---@return string? message
 ---@return string? code
@@ -172,7 +185,10 @@ function M.hessians(model, text, opts)
       for i, item in ipairs(items) do
         for x = 1, item.experts do
           local rows = tap:rows(i, x)
-          if rows then item.sums[x]:add(rows) end
+          if rows then
+            item.sums[x]:add(rows)
+            rows:close()
+          end
         end
       end
       if is_end and opts.progress then return opts.progress { done = c, total = #chunks } end

@@ -32,7 +32,8 @@ function M.chunks(model, text, n_ctx, first, most)
   local n = math.floor(#ids / n_ctx)
   if n < 1 then
     return nil,
-      ("text: %d tokens are fewer than one chunk of %d: give more text or a smaller context"):format(#ids, n_ctx),
+      ("text: %d tokens are fewer than one chunk of %d: give more text or a smaller context")
+        :format(#ids, n_ctx),
       "EDATA"
   end
   first = first or 1

@@ -5,7 +5,11 @@ local M = { summary = "quantize a GGUF file" }
 function M.describe(p)
   p:argument("from", "source GGUF file (any file of a split)")
   p:argument("to", "output file; with --dry-run it may be '-'")
-  p:argument("recipe", "a mix (Q4_K_M, Q8_0, IQ3_XXS, ...), COPY, or a recipe file (*.lua)")
+  p:argument("recipe", "a mix (Q4_K_M, Q8_0, IQ3_XXS, ...), COPY, AUTO, or a recipe file (*.lua)")
+  p:option("--calibrate", "text: choose the numbers in the blocks against what each layer sees")
+  p:option("--calibrate-chunks", "most chunks of it to use (default: all)"):convert(tonumber)
+  p:option("--bpw", "with AUTO: the best mix of so many bits per weight"):convert(tonumber)
+  p:option("--bytes", "with AUTO: the best mix in a file of so many bytes"):convert(tonumber)
   p:option("-i --imatrix", "importance matrix, GGUF or .dat")
   p:option("--include-weights", "use importance only for tensors whose name contains this"):count "*"
   p:option("--exclude-weights", "do not use importance for these"):count "*"
@@ -21,6 +25,7 @@ function M.describe(p)
   p:option("--split", "write N files"):convert(tonumber)
   p:option("--reuse", "copy unchanged tensors from this earlier output (made with --provenance)")
   p:option("-t --threads", "threads (default: all cores)"):convert(tonumber)
+  p:flag("--awq", "with --calibrate: scale channels by activations first")
   p:flag("--pure", "one type for everything")
   p:flag("--leave-output-tensor", "keep the type of output.weight")
   p:flag("--allow-requantize", "quantized sources may change their type (loses quality)")
@@ -118,7 +123,11 @@ local function options(args)
     if p[2] == nil then return nil, p[3] end
     if p[2] then o[p[1]] = p[2] end
   end
-  if args.recipe:upper() == "COPY" then
+  if args.recipe:upper() == "AUTO" then
+    if not args.calibrate then return nil, "AUTO wants --calibrate TEXT, and --bpw or --bytes" end
+    if (args.bpw == nil) == (args.bytes == nil) then return nil, "AUTO wants one of --bpw and --bytes" end
+    o.recipe = "AUTO"
+  elseif args.recipe:upper() == "COPY" then
     o.only_copy = true
   elseif args.recipe:find "%.lua$" then
     local recipe, msg = require("wane.recipe").load(args.recipe)
@@ -171,6 +180,46 @@ local function show(r, args, out, human, printable)
     human(r.bytes_from), human(r.file_bytes), r.bpw, 100 * r.fallback_share, r.seconds, more))
 end
 
+-- Options that wane.calibrate.gptq takes itself; the others go through it.
+local own = { from = true, to = true, recipe = true, imatrix = true, threads = true, overwrite = true, progress = true,
+  resume = true }
+
+-- Quantizing against a text.
+local function calibrated(args, o, out)
+  local wane = require "wane"
+  local f, msg = io.open(args.calibrate, "rb")
+  if not f then return nil, msg end
+  local text = f:read "*a"
+  f:close()
+  if o.dry_run then return nil, "--dry-run and --calibrate exclude each other" end
+  local model
+  model, msg = wane.load(o.from, { threads = args.threads })
+  if not model then return nil, msg end
+  local context = math.min(512, model.hp.context_length)
+  local function progress(p) out.progress { done = p.done / p.total, text = p.tensor } end
+  local recipe = o.recipe
+  if recipe == "AUTO" then
+    local solution
+    solution, msg = wane.recipe.solve { model = model, text = text, bpw = args.bpw, bytes = args.bytes,
+      sensitivity = { context = context, threads = args.threads, progress = progress } }
+    if not solution then
+      model:close()
+      return nil, msg
+    end
+    recipe = solution.recipe
+  end
+  local more = {}
+  for k, v in pairs(o) do
+    if not own[k] then more[k] = v end
+  end
+  local r
+  r, msg = wane.calibrate.gptq { from = o.from, to = o.to, recipe = recipe, text = text, model = model,
+    context = context, chunks = args.calibrate_chunks, imatrix = o.imatrix, awq = args.awq, threads = o.threads,
+    overwrite = o.overwrite, resume = o.resume, quantize = more, progress = progress }
+  model:close()
+  return r, msg
+end
+
 --- Runs the command.
 ---@param args table of argparse
 ---@param out wane.Out
@@ -183,7 +232,13 @@ function M.run(args, out)
   if not o then return nil, msg end
   o.progress = progress_bar(out, human)
   local r
-  r, msg = require "wane.quantize"(o)
+  if args.calibrate then
+    r, msg = calibrated(args, o, out)
+  elseif args.awq or args.bpw or args.bytes or args.calibrate_chunks then
+    return nil, "--awq, --bpw, --bytes and --calibrate-chunks want --calibrate TEXT"
+  else
+    r, msg = require "wane.quantize"(o)
+  end
   if not r then return nil, msg end
   show(r, args, out, human, printable)
   return true

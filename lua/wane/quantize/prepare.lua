@@ -16,7 +16,7 @@ local known = {
   output_tensor_type = "string", token_embedding_type = "string", leave_output_tensor = "boolean",
   tensor_types = "table", only_copy = "boolean", prune_layers = "table", allow_requantize = "boolean",
   metadata = "table", keep_split = "boolean", split = "number", shard = "table", reuse = "string",
-  provenance = "boolean",
+  provenance = "boolean", tensors = "string",
 }
 
 local function check_options(o)
@@ -161,7 +161,7 @@ local function make_plan(o, state)
     pure = o.pure, only_copy = o.only_copy, leave_output_tensor = o.leave_output_tensor,
     output_tensor_type = o.output_tensor_type, token_embedding_type = o.token_embedding_type,
     tensor_types = o.tensor_types, fallback = o.fallback, allow_requantize = o.allow_requantize,
-    dry_run = o.dry_run,
+    dry_run = o.dry_run, in_memory = state.in_memory,
   })
   if not plan then
     if code == "EARG" then error("wane: quantize: " .. msg, 0) end
@@ -303,6 +303,56 @@ function M.close_all(state)
   end
 end
 
+-- Opens the inputs and plans.
+local function decide(o, state)
+  local ok, msg, code = open_source(o, state)
+  if not ok then return nil, msg, code end
+  ok, msg, code = open_imatrix(o, state)
+  if not ok then return nil, msg, code end
+  state.plan, msg, code = make_plan(o, state)
+  return state.plan, msg, code
+end
+
+-- Calls steps(); on failure nothing stays open.
+local function guarded(state, steps)
+  local fine, ok, msg, code = pcall(steps)
+  if fine and ok then return state end
+  M.close_all(state)
+  if not fine then error(ok, 0) end
+  return nil, msg, code
+end
+
+--- Opens and plans for a model that stays in memory, where formats defined in
+--- Lua are fine. The caller closes the state.
+---@param o wane.QuantizeOptions
+---@return table? state  g, model, imatrix, plan
+---@return string? message
+---@return string? code
+function M.decide(o)
+  check_options(o)
+  local state = { prune = {}, overrides = {}, in_memory = true }
+  return guarded(state, function() return decide(o, state) end)
+end
+
+-- Tensors that come finished from another file: same name and shape, and the
+-- planned type.
+local function take_tensors(o, state)
+  if not o.tensors then return true end
+  if o.reuse then error("wane: quantize: tensors and reuse exclude each other", 4) end
+  local g, msg, code = core.gguf.open(o.tensors)
+  if not g then return nil, msg, code end
+  state.reuse, state.reused = g, {}
+  for i, d in ipairs(state.plan.tensors) do
+    local at = g:find_tensor(d.source_name)
+    local t = at and g:tensor(at)
+    state.reused[i] = false
+    if t and t.type == d.to and table.concat(t.shape, " ") == table.concat(d.shape, " ") then
+      state.reused[i] = at
+    end
+  end
+  return true
+end
+
 -- Everything up to writing. On failure nothing stays open.
 ---@param o wane.QuantizeOptions
 ---@return table? state  g, model, imatrix, plan, layout, reuse, reused
@@ -312,30 +362,19 @@ function M.prepare(o)
   check_options(o)
   local state = { prune = check_numbers(o), overrides = check_metadata(o.metadata) }
   local function steps()
-    local ok, msg, code = open_source(o, state)
+    local ok, msg, code = decide(o, state)
     if not ok then return nil, msg, code end
-    ok, msg, code = open_imatrix(o, state)
-    if not ok then return nil, msg, code end
-    state.plan, msg, code = make_plan(o, state)
-    if not state.plan then return nil, msg, code end
     if (o.provenance or o.reuse) and not o.dry_run then
       ok, msg, code = provenance.collect(o, state)
       if not ok then return nil, msg, code end
     end
+    ok, msg, code = take_tensors(o, state)
+    if not ok then return nil, msg, code end
     state.layout, msg, code = make_layout(o, state, state.plan)
     if not state.layout then return nil, msg, code end
     return add_sizes(o, state, state.plan)
   end
-  local fine, ok, msg, code = pcall(steps)
-  if not fine then
-    M.close_all(state)
-    error(ok, 0)
-  end
-  if not ok then
-    M.close_all(state)
-    return nil, msg, code
-  end
-  return state
+  return guarded(state, steps)
 end
 
 return M

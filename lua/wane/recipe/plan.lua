@@ -48,7 +48,7 @@ Plan.__index = Plan
 local function fail(code, fmt, ...) error({ plan = fmt:format(...), code = code }, 0) end
 
 local function checked_type(name, what)
-  local t, msg = types.writable(name)
+  local t, msg = types.usable(name)
   if not t then fail("EARG", "%s: %s", what, msg) end
   return t.name
 end
@@ -221,6 +221,12 @@ local function check_requirement(self, d)
     .. "(make one with wane.calibrate.imatrix, or choose a larger mix)", d.name, d.to)
 end
 
+-- Formats defined in Lua have no place in a file.
+local function check_writable(self, d)
+  local _, msg = types.writable(d.to)
+  if msg and not self.in_memory then fail("EUNSUP", "%s: %s", d.name, msg) end
+end
+
 local function decide(self, t)
   local want, reason = wanted(self, t)
   local to = fitting(self, t, want)
@@ -235,6 +241,7 @@ local function decide(self, t)
   if t.quantizable and not self.only_copy then
     local mix = self.recipe._base.mix
     d.requires_imatrix = choose.requires_imatrix(t.role, to, mix and mix.name)
+    if d.to ~= d.from then check_writable(self, d) end
     check_conversion(self, d)
     check_importance(self, t, d)
     check_requirement(self, d)
@@ -343,7 +350,8 @@ function M.make(model, recipe, opts)
     return run(setmetatable({
       model = model, recipe = recipe, options = compile_options(opts), imatrix = opts.imatrix,
       pure = opts.pure, only_copy = opts.only_copy, leave_output = opts.leave_output_tensor,
-      allow_requantize = opts.allow_requantize, dry_run = opts.dry_run, measure = opts.measure,
+      allow_requantize = opts.allow_requantize, dry_run = opts.dry_run, in_memory = opts.in_memory,
+      measure = opts.measure,
       stats = opts.stats, warnings = {}, missing = {}, n_requantized = 0, requires_imatrix = false,
     }, Planner))
   end)

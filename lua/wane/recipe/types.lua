@@ -21,6 +21,13 @@ end
 -- Numbers that a tensor may be converted to besides the block formats.
 local floats = { f32 = true, f16 = true, bf16 = true }
 
+-- A format defined in Lua as a type: what it takes is what its definition
+-- says, or float32 where that says nothing.
+local function custom_facts(f)
+  return { name = f.name, block = f.block or 1, bits = f.bits or 32, class = "custom", custom = f,
+    uses_importance = f:facts().uses_importance }
+end
+
 --- The facts of a type name, or nil and a message.
 ---@param name any
 ---@return wane.TypeFacts?
@@ -28,6 +35,8 @@ local floats = { f32 = true, f16 = true, bf16 = true }
 function M.find(name)
   local t = type(name) == "string" and by_lower[name:lower()]
   if t then return t end
+  local f = custom.find(name)
+  if f then return custom_facts(f) end
   return nil, ("unknown type '%s': want f32, f16, bf16 or one of %s"):format(
     tostring(name), table.concat(names, " "))
 end
@@ -45,17 +54,26 @@ function M.writable(name)
     t.name, table.concat(names, " "))
 end
 
+--- The same, or a format defined in Lua: what recipes may name. Only models in
+--- memory can have it (wane.eval.shrink).
+function M.usable(name)
+  local f = custom.find(name)
+  if f then return custom_facts(f) end
+  return M.writable(name)
+end
+
 ---@param id integer
 ---@return wane.TypeFacts?
 function M.of_id(id) return by_id[id] end
 
 --- Values per block of a type that exists.
-function M.block_of(name) return by_lower[name:lower()].block end
+function M.block_of(name) return M.find(name).block end
 
 --- Bytes of n_rows rows of n_cols values, or nil when rows do not fill blocks.
 function M.bytes_of(name, n_cols, n_rows)
-  local t = by_lower[name:lower()]
+  local t = M.find(name)
   if n_cols % t.block ~= 0 then return nil end
+  if t.class == "custom" then return math.ceil(n_cols * n_rows * t.bits / 8) end
   return n_cols / t.block * t.bytes * n_rows
 end
 

@@ -1,0 +1,217 @@
+--- Synthetic llama models for benches: real shapes, random weights, written
+--- in a few seconds.
+--
+-- The types of the tensors are those that wane's recipes choose; the blocks
+-- come from wane's encoders. A pool of rows is encoded once for each type and
+-- row width, and every tensor is filled with rows of its pool, from a place of
+-- its own on: speed does not depend on the values, and no file has to be
+-- downloaded or quantized in full. Needs LuaJIT (ffi).
+local ffi = require "ffi"
+local core = require "wane.core"
+local describe = require "wane.recipe.describe"
+local gguf = require "wane.gguf"
+local planner = require "wane.recipe.plan"
+local recipe = require "wane.recipe"
+local types = require "wane.recipe.types"
+
+local M = {}
+
+--- Values encoded for one pool: long enough for a pool to miss the caches.
+local POOL = 2 ^ 20
+
+---@class bench.Shape
+---@field layers integer
+---@field width integer
+---@field ff integer
+---@field heads integer
+---@field kv integer
+---@field vocab integer
+
+--- Sizes by name: number of weights.
+---@type table<string, bench.Shape>
+M.shapes = {
+  ["5m"] = { layers = 6, width = 256, ff = 512, heads = 4, kv = 4, vocab = 2048 },
+  ["430m"] = { layers = 24, width = 1024, ff = 2816, heads = 16, kv = 16, vocab = 59136 },
+  ["1.1b"] = { layers = 22, width = 2048, ff = 5632, heads = 32, kv = 4, vocab = 32000 },
+}
+
+-- A linear congruential generator on doubles: the same numbers everywhere.
+local function random(seed)
+  local x = seed
+  return function()
+    x = x * 16807 % 2147483647
+    return x / 2147483647
+  end
+end
+
+--- A SentencePiece vocabulary: control tokens, bytes, made-up words.
+local function vocabulary(n)
+  local tokens, scores, kinds = { "<unk>", "<s>", "</s>" }, {}, { 2, 3, 3 }
+  for b = 0, 255 do
+    tokens[#tokens + 1], kinds[#kinds + 1] = ("<0x%02X>"):format(b), 6
+  end
+  local syllables = { "ba", "ce", "di", "fo", "gu", "la", "me", "ni", "po", "ru", "sa", "te", "vi", "wo", "xu", "za" }
+  for i = #tokens, n - 1 do
+    local k, word = i - 259, ""
+    repeat
+      word, k = syllables[k % 16 + 1] .. word, math.floor(k / 16)
+    until k == 0
+    tokens[#tokens + 1], kinds[#kinds + 1] = (i % 2 == 0 and "\226\150\129" or "") .. word, 1
+  end
+  for i = 1, n do scores[i] = i <= 259 and 0 or 259 - i end
+  return tokens, scores, kinds
+end
+
+local function metadata(s)
+  local tokens, scores, kinds = vocabulary(s.vocab)
+  return {
+    { "general.architecture", "string", "llama" },
+    { "general.name", "string", "wane bench" },
+    { "llama.block_count", "u32", s.layers },
+    { "llama.context_length", "u32", 32768 },
+    { "llama.embedding_length", "u32", s.width },
+    { "llama.feed_forward_length", "u32", s.ff },
+    { "llama.attention.head_count", "u32", s.heads },
+    { "llama.attention.head_count_kv", "u32", s.kv },
+    { "llama.rope.dimension_count", "u32", s.width / s.heads },
+    { "llama.attention.layer_norm_rms_epsilon", "f32", 2 ^ -17 },
+    { "llama.rope.freq_base", "f32", 10000 },
+    { "llama.vocab_size", "u32", s.vocab },
+    { "tokenizer.ggml.model", "string", "llama" },
+    { "tokenizer.ggml.tokens", "array", tokens, "string" },
+    { "tokenizer.ggml.scores", "array", scores, "f32" },
+    { "tokenizer.ggml.token_type", "array", kinds, "i32" },
+    { "tokenizer.ggml.bos_token_id", "u32", 1 },
+    { "tokenizer.ggml.eos_token_id", "u32", 2 },
+  }
+end
+
+--- Tensors { name, shape } of such a model.
+local function shapes(s)
+  local list = {}
+  local function add(name, ...) list[#list + 1] = { name = name .. ".weight", shape = { ... }, type = "f16" } end
+  local kv = s.width / s.heads * s.kv
+  add("token_embd", s.width, s.vocab)
+  for l = 0, s.layers - 1 do
+    local b = ("blk.%d."):format(l)
+    add(b .. "attn_norm", s.width)
+    add(b .. "attn_q", s.width, s.width)
+    add(b .. "attn_k", s.width, kv)
+    add(b .. "attn_v", s.width, kv)
+    add(b .. "attn_output", s.width, s.width)
+    add(b .. "ffn_norm", s.width)
+    add(b .. "ffn_gate", s.width, s.ff)
+    add(b .. "ffn_up", s.width, s.ff)
+    add(b .. "ffn_down", s.ff, s.width)
+  end
+  add("output_norm", s.width)
+  add("output", s.width, s.vocab)
+  return list
+end
+
+--- The recipe that `name` stands for: a mix of llama.cpp ("Q4_K_M"), or a
+--- type ("mxfp4") for all layers, with q8_0 around them.
+local function recipe_of(name)
+  for _, mix in ipairs(recipe.names()) do
+    if mix:lower() == name:lower() then return recipe(mix) end
+  end
+  local t = assert(types.find(name))
+  return recipe(function(tensor) return tensor.layer and t.name or "q8_0" end)
+end
+
+--- The type of every tensor: name -> type name.
+local function choose_types(s, list, name)
+  local meta = {
+    ["general.architecture"] = "llama", ["llama.block_count"] = s.layers,
+    ["llama.attention.head_count"] = s.heads, ["llama.attention.head_count_kv"] = s.kv,
+  }
+  local desc = assert(describe.model { get = function(key) return meta[key] end, tensors = list })
+  local plan = assert(planner.make(desc, recipe_of(name), { dry_run = true }))
+  local chosen = {}
+  for _, d in ipairs(plan.tensors) do
+    chosen[d.name] = #d.shape == 1 and "f32" or d.to
+  end
+  return chosen
+end
+
+--- Encoded rows of one type and width, as a string of whole rows.
+local function make_pool(kind, width)
+  local rows = math.max(1, math.floor(POOL / width))
+  local next_value, n = random(width), rows * width
+  local values, scale = ffi.new("float[?]", n), math.sqrt(3 / width)
+  for i = 0, n - 1 do
+    -- near to normal: three uniform numbers
+    values[i] = (next_value() + next_value() + next_value() - 1.5) * 2 * scale
+  end
+  local importance = core.quant.buffer(1, width, ("\0\0\128\63"):rep(width))
+  local buffer = core.quant.buffer(rows, width, ffi.string(values, 4 * n))
+  local needed = kind:find "^iq[12]" ~= nil -- some cannot be made without
+  return assert(core.quant.encode(kind, buffer, needed and importance or nil)):bytes(), rows
+end
+
+--- An iterator over the bytes of a tensor: rows of the pool, starting at a
+--- row that depends on the tensor's number.
+local function filler(pool, n_pool, n_rows, seed)
+  local row_bytes = #pool / n_pool
+  local left, at = n_rows, seed * 37 % n_pool
+  return function()
+    if left == 0 then return nil end
+    local n = math.min(left, n_pool - at)
+    local chunk = pool:sub(at * row_bytes + 1, (at + n) * row_bytes)
+    left, at = left - n, 0
+    return chunk
+  end
+end
+
+--- What a token reads: bytes and weights of all matrices but the embedding.
+local function matrices(list)
+  local bytes, weights = 0, 0
+  for _, t in ipairs(list) do
+    if t.shape[2] and t.name ~= "token_embd.weight" then
+      local facts = types.find(t.type)
+      local n = t.shape[1] * t.shape[2]
+      bytes, weights = bytes + n / facts.block * facts.bytes, weights + n
+    end
+  end
+  return bytes, weights
+end
+
+--- Gives every tensor its data.
+local function fill(list)
+  local pools = {}
+  for i, t in ipairs(list) do
+    local width, rows = t.shape[1], t.shape[2]
+    if rows then
+      local key = t.type .. width
+      pools[key] = pools[key] or { make_pool(t.type, width) }
+      t.data = filler(pools[key][1], pools[key][2], rows, i)
+    else
+      t.data = ("\0\0\128\63"):rep(width) -- ones
+    end
+  end
+end
+
+--- Writes a model of a size of M.shapes with the types that `name` chooses,
+--- unless the file is there already. Returns the bytes of the matrices that
+--- a token reads, and their number of weights.
+---@param path string
+---@param size string
+---@param name string
+---@return number bytes
+---@return number weights
+function M.write(path, size, name)
+  local s = assert(M.shapes[size], "no such size")
+  local list = shapes(s)
+  local chosen = choose_types(s, list, name)
+  for _, t in ipairs(list) do t.type = chosen[t.name] end
+  local f = io.open(path, "rb")
+  if f then
+    f:close()
+  else
+    fill(list)
+    assert(gguf.write { path = path, meta = metadata(s), tensors = list })
+  end
+  return matrices(list)
+end
+
+return M

@@ -1,0 +1,258 @@
+--- Encoding tensors against what their layers really see, layer by layer.
+---
+--- The inputs of a layer are collected from the model as quantized so far
+--- (sequential), so that later layers make up for errors of earlier ones;
+--- `aim` also moves the target towards the outputs that the unquantized model
+--- had. Each tensor ends as the finished bytes of an ordinary block format.
+local core = require "wane.core"
+local pass = require "wane.calibrate.pass"
+
+local M = {}
+
+---@class wane.EncodeOptions
+---@field types table<string, string>       type of each tensor, by name
+---@field importance (fun(name: string): userdata?)?   for tensors without correlations
+---@field chunks integer[][]
+---@field damp number       share of the mean diagonal added to it
+---@field sweeps integer    most rounds of coordinate descent
+---@field feedback boolean  error feedback first
+---@field aim number        0: the weights are the target; 1: the full outputs
+---@field sequential boolean
+---@field steps "layer"|"matrix"   how often inputs are collected again
+---@field threads integer?
+---@field weights table<string, userdata>?   values to encode instead of the file's
+---@field stand_ins table[]?   of the unquantized model (scaled weights)
+---@field progress (fun(p: table): boolean?)?
+---@field load (fun(name: string): table?)?   a finished tensor of an earlier run
+---@field save (fun(name: string, t: table))?
+
+-- Groups of weights whose inputs are collected together.
+local function groups_of(model, types, steps)
+  local names = {}
+  for _, name in ipairs(pass.matrices(model)) do
+    if types[name] and core.calib.supported(types[name]) then names[#names + 1] = name end
+  end
+  local groups, last = {}, nil
+  for _, name in ipairs(names) do
+    local key = steps == "matrix" and name or name:match "^(blk%.%d+%.)" or name
+    -- matrices that share an input share a pass
+    if steps == "matrix" then
+      key = key:gsub("attn_[qkv]%.", "attn_qkv."):gsub("ffn_gate%.", "ffn_up.")
+      key = key:gsub("ffn_gate_exps", "ffn_up_exps")
+    end
+    if key ~= last then groups[#groups + 1] = { key = key } end
+    last = key
+    table.insert(groups[#groups], name)
+  end
+  return groups
+end
+
+local function add_rows(item, i, taps)
+  for x = 1, item.experts do
+    local rows = taps[1]:rows(i, x)
+    if rows then
+      item.h[x]:add(rows)
+      if item.cross[x] then
+        local meant = taps[2]:rows(i, x)
+        core.calib.cross(item.cross[x], rows, meant)
+        meant:close()
+      end
+      rows:close() -- not left to the collector, which cannot see its size
+    end
+  end
+end
+
+-- Correlations of the inputs of a group of weights: name -> { h = {}, cross = {} }.
+local function collect(models, group, o, tell)
+  local items, by_name = nil, {}
+  local names = {}
+  for i, name in ipairs(group) do names[i] = name end
+  local ok, message, code = pass.run(models, names, o.chunks, { rows = true, threads = o.threads },
+    function(taps, c, is_end)
+      if not items then
+        items = taps[1]:items()
+        for _, item in ipairs(items) do
+          item.h, item.cross = {}, {}
+          for x = 1, item.experts do
+            local h, why, kind = core.calib.hessian(item.width)
+            if not h then return false, why, kind end
+            item.h[x] = h
+            -- experts may see different rows in the two models: no aim there
+            if models[2] and item.experts == 1 then
+              item.cross[x] = core.calib.zeros(item.width, item.width)
+            end
+          end
+          for _, name in ipairs(item.weights) do by_name[name] = item end
+        end
+      end
+      for i, item in ipairs(items) do add_rows(item, i, taps) end
+      if is_end then return tell(c / #o.chunks) end
+    end)
+  if not ok then return nil, message, code end
+  for _, item in ipairs(items) do
+    for x = 1, item.experts do
+      ok, message, code = item.h[x]:factor(o.damp)
+      if not ok then return nil, message, code end
+    end
+  end
+  return by_name
+end
+
+-- The correction of targets is fitted to the text, so it is held back where
+-- there are few tokens for each column: half of it at this many.
+local AIM_TOKENS = 8
+
+-- Encodes one tensor; rows of expert x stand together.
+local function encode_one(w, type_name, item, o, stats)
+  local parts = {}
+  local per = #w / item.width / item.experts
+  local tokens = #o.chunks * #o.chunks[1]
+  local aim = o.aim * tokens / (tokens + AIM_TOKENS * item.width)
+  for x = 1, item.experts do
+    local rows = item.experts == 1 and w or w:rows((x - 1) * per + 1, x * per)
+    if item.cross[x] and o.aim > 0 then
+      local message, code
+      rows, message, code = item.h[x]:aim(item.cross[x], rows, aim)
+      if not rows then return nil, message, code end
+    end
+    local bytes, before, after = core.calib.rebuild(type_name, rows, item.h[x],
+      { feedback = o.feedback, sweeps = o.sweeps, threads = o.threads })
+    if not bytes then return nil, before, after end
+    stats.before, stats.after = (stats.before or 0) + before, (stats.after or 0) + after
+    parts[x] = bytes
+    if rows ~= w then rows:close() end
+  end
+  return table.concat(parts)
+end
+
+-- Frees the correlations of a group at once.
+local function release(items)
+  for _, item in pairs(items) do -- order does not matter; shared ones come twice
+    for x = 1, item.experts do
+      if item.h[x] then item.h[x]:close() end
+      if item.cross[x] then item.cross[x]:close() end
+    end
+  end
+end
+
+-- The values to encode for a tensor.
+local function read(st, name)
+  local o = st.o
+  if o.weights and o.weights[name] then return o.weights[name] end
+  local g = st.model.gguf
+  return core.quant.read(g, g:find_tensor(name))
+end
+
+-- Buffers that were read here are freed here.
+local function done_with(st, name, w)
+  if not (st.o.weights and st.o.weights[name]) then w:close() end
+end
+
+local function keep(st, name, bytes)
+  st.finished[#st.finished + 1] = { name, st.o.types[name], bytes }
+  if st.o.save then st.o.save(name, st.o.types[name], bytes) end
+end
+
+-- One tensor through the plain encoder.
+local function encode_plain(st, name)
+  local imp = st.o.importance and st.o.importance(name)
+  local w, message, code = read(st, name)
+  if not w then return nil, message, code end
+  local q
+  q, message, code = core.quant.encode(st.o.types[name], w, imp)
+  if not q then return nil, message, code end
+  keep(st, name, q:bytes())
+  q:close()
+  done_with(st, name, w)
+  if imp then imp:close() end
+  return true
+end
+
+-- The model as quantized so far, or the reference itself.
+local function model_so_far(st)
+  if not st.o.sequential or #st.finished == 0 then return st.reference end
+  local list = {}
+  for _, t in ipairs(st.finished) do list[#list + 1] = t end -- the first of a name counts
+  for _, t in ipairs(st.o.stand_ins or {}) do list[#list + 1] = t end
+  return st.model:variant(list)
+end
+
+-- Encodes the tensors of a group whose correlations are known.
+local function encode_group(st, group, items)
+  for _, name in ipairs(group) do
+    st.stats[name] = {}
+    local w, message, code = read(st, name)
+    if not w then return nil, message, code end
+    local bytes
+    bytes, message, code = encode_one(w, st.o.types[name], items[name], st.o, st.stats[name])
+    if not bytes then return nil, message, code end
+    keep(st, name, bytes)
+    done_with(st, name, w)
+  end
+  return true
+end
+
+-- Takes a group over from an earlier run, when all of it is there.
+local function restore(st, group)
+  local found = {}
+  for i, name in ipairs(group) do
+    local bytes = st.o.load and st.o.load(name, st.o.types[name])
+    if not bytes then return false end
+    found[i] = { name, st.o.types[name], bytes }
+  end
+  for _, t in ipairs(found) do st.finished[#st.finished + 1] = t end
+  return true
+end
+
+local function do_group(st, group, tell)
+  if restore(st, group) then return true end
+  local now, message, code = model_so_far(st)
+  if not now then return nil, message, code end
+  local models = { now }
+  if st.o.aim > 0 and now ~= st.reference then models[2] = st.reference end
+  local items
+  items, message, code = collect(models, group, st.o, tell)
+  if now ~= st.reference then now:close() end
+  if not items then return nil, message, code end
+  local ok
+  ok, message, code = encode_group(st, group, items)
+  release(items)
+  return ok, message, code
+end
+
+local function do_all(st)
+  local groups = groups_of(st.model, st.o.types, st.o.steps)
+  for _, name in ipairs(st.o.plain or {}) do
+    local ok, message, code = encode_plain(st, name)
+    if not ok then return nil, message, code end
+  end
+  for k, group in ipairs(groups) do
+    local ok, message, code = do_group(st, group, function(share)
+      if not st.o.progress then return end
+      return st.o.progress { done = k - 1 + share * 0.9, total = #groups, tensor = group[1] }
+    end)
+    if not ok then return nil, message, code end
+  end
+  return st.finished, st.stats
+end
+
+--- Encodes the tensors of `o.types` that have inputs, and those that `o.plain`
+--- names with the plain encoder and o.importance.
+---@param model wane.Model  the source
+---@param o wane.EncodeOptions
+---@return table[]|nil finished  list of { name, type, bytes }, in program order
+---@return table|string stats by name { before, after }, or a message
+---@return string? code
+function M.run(model, o)
+  local reference, message, code = model
+  if o.stand_ins and #o.stand_ins > 0 then
+    reference, message, code = model:variant(o.stand_ins)
+    if not reference then return nil, message, code end
+  end
+  local st = { model = model, reference = reference, o = o, finished = {}, stats = {} }
+  local finished, stats, kind = do_all(st)
+  if reference ~= model then reference:close() end
+  return finished, stats, kind
+end
+
+return M

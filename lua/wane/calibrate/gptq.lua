@@ -1,0 +1,200 @@
+--- Quantizing against measured inputs: error feedback (GPTQ) and coordinate
+--- descent into any ggml block format, layer by layer.
+---
+---     assert(wane.calibrate.gptq { from = "model-f16.gguf", to = "model.gguf",
+---                                  recipe = "Q4_K_M", text = text })
+---
+--- Types, metadata and layout are those of wane.quantize; only the numbers in
+--- the blocks are chosen better. Tensors without an input (embeddings) go
+--- through the plain encoder.
+local core = require "wane.core"
+local encode = require "wane.calibrate.encode"
+local pass = require "wane.calibrate.pass"
+local quantize = require "wane.quantize"
+local store = require "wane.calibrate.store"
+
+---@class wane.GptqOptions
+---@field from string       source file, unquantized
+---@field to string         output
+---@field recipe string|function|wane.Recipe
+---@field text string|integer[]   calibration text, or token ids
+---@field model wane.Model? `from`, when it is loaded already
+---@field context integer?  tokens per chunk (512)
+---@field chunks integer?   most chunks, spread over the text (default: all)
+---@field imatrix string|wane.Imatrix|nil   for plain tensors and the mix; default: measured from the text
+---@field damp number?      share of the mean diagonal added to it (0.01)
+---@field sweeps integer?   most rounds of coordinate descent (8)
+---@field feedback boolean? error feedback before them (true)
+---@field aim number?       0 to 1: how far targets move towards the unquantized model's outputs (0.5)
+---@field sequential boolean?   inputs come from the layers quantized so far (true)
+---@field steps string?     "layer" (default) or "matrix": how often inputs are collected
+---@field awq boolean|table|nil  scale channels first (wane.calibrate.awq)
+---@field threads integer?
+---@field overwrite boolean?
+---@field resume boolean?   go on after an interrupted run (true)
+---@field quantize table?   more options for wane.quantize
+---@field progress (fun(p: table): boolean?)?  return false to cancel
+
+local known = {
+  from = true, to = true, recipe = true, text = true, model = true, context = true, chunks = true,
+  imatrix = true, damp = true, sweeps = true, feedback = true, aim = true, sequential = true, steps = true,
+  awq = true, threads = true, overwrite = true, resume = true, quantize = true, progress = true,
+}
+
+-- At most n of the chunks, spread evenly.
+local function spread(chunks, n)
+  if not n or n >= #chunks then return chunks end
+  local list = {}
+  for i = 1, n do list[i] = chunks[math.floor((i - 1) * #chunks / n) + 1] end
+  return list
+end
+
+local function check(o)
+  pass.check_options(o, known, "calibrate.gptq")
+  for _, key in ipairs { "from", "to", "recipe", "text" } do
+    if o[key] == nil then error(("wane: calibrate.gptq: option '%s' is missing"):format(key), 3) end
+  end
+  local aim, damp = o.aim or 0.5, o.damp or 0.01
+  if not (aim >= 0 and aim <= 1) then error("wane: calibrate.gptq: aim wants 0 to 1", 3) end
+  if not (damp >= 0 and damp <= 100) then error("wane: calibrate.gptq: damp wants 0 to 100", 3) end
+  if o.steps and o.steps ~= "layer" and o.steps ~= "matrix" then
+    error("wane: calibrate.gptq: steps wants 'layer' or 'matrix'", 3)
+  end
+end
+
+-- Options of wane.quantize.
+local function quantize_options(o, im)
+  local q = {}
+  for k, v in pairs(o.quantize or {}) do q[k] = v end
+  q.from, q.to, q.recipe, q.imatrix = o.from, o.to, o.recipe, im
+  q.threads, q.overwrite = o.threads, o.overwrite
+  return q
+end
+
+local floats = { f32 = true, f16 = true, bf16 = true }
+
+-- Which tensors change type, and how each is encoded.
+local function sort_tensors(model, plan)
+  local has_input, types, plain = {}, {}, {}
+  for _, name in ipairs(pass.matrices(model)) do has_input[name] = true end
+  for _, d in ipairs(plan.tensors) do
+    if d.from ~= d.to and floats[d.from] and not floats[d.to] and d.name == d.source_name then
+      types[d.name] = d.to
+      if not (has_input[d.name] and core.calib.supported(d.to)) then plain[#plain + 1] = d.name end
+    end
+  end
+  return types, plain
+end
+
+local function identity(o, chunks, im, plan)
+  local parts = {
+    plan.recipe, tostring(o.damp or 0.01), tostring(o.sweeps or 8), tostring(o.feedback ~= false),
+    tostring(o.aim or 0.5), tostring(o.sequential ~= false), o.steps or "layer", tostring(o.awq),
+    (im:check()),
+  }
+  local info = plan.tensors
+  for _, d in ipairs(info) do
+    parts[#parts + 1] = ("%s %s %s %d"):format(d.name, d.from, d.to, d.bytes_from)
+  end
+  for _, c in ipairs(chunks) do parts[#parts + 1] = table.concat(c, " ") end
+  return table.concat(parts, "\n")
+end
+
+-- The importance matrix to use: given, read, or measured.
+local function importance_of(o, model)
+  local im = o.imatrix
+  if type(im) == "string" then return require("wane.imatrix").open(im) end
+  if im then return im end
+  return require("wane.calibrate").imatrix(model, o.text,
+    { context = o.context, threads = o.threads, chunks = o.chunks })
+end
+
+-- Encodes every tensor; list of { name, type, bytes }, or nil, message, code.
+local function encode_all(o, model, st)
+  local scaled = { weights = {}, stand_ins = {} }
+  if o.awq then
+    local message, code
+    scaled, message, code = require("wane.calibrate.awq").scale(model, {
+      types = st.types, chunks = st.chunks, threads = o.threads,
+      options = type(o.awq) == "table" and o.awq or {},
+    })
+    if not scaled then return nil, message, code end
+  end
+  local function importance(name)
+    local n = st.im:width(name)
+    return n and core.quant.buffer(1, n, st.im:values(name)) or nil
+  end
+  local finished, stats, code = encode.run(model, {
+    types = st.types, plain = st.plain, chunks = st.chunks, importance = importance, threads = o.threads,
+    damp = o.damp or 0.01, sweeps = o.sweeps or 8, feedback = o.feedback ~= false, aim = o.aim or 0.5,
+    sequential = o.sequential ~= false, steps = o.steps or "layer", progress = o.progress,
+    weights = scaled.weights, stand_ins = scaled.stand_ins,
+    load = function(name, t) return st.log:load(name, t) end,
+    save = function(name, t, bytes) st.log:save(name, t, bytes) end,
+  })
+  for _, w in pairs(scaled.weights) do w:close() end -- order does not matter
+  if not finished then return nil, stats, code end
+  for _, t in ipairs(scaled.stand_ins) do
+    if t.kept then finished[#finished + 1] = t end
+  end
+  st.scaled, st.stats = scaled.report, stats
+  return finished
+end
+
+-- The output file, through the streaming quantizer.
+local function write(o, model, q, finished)
+  local parts = o.to .. ".tensors"
+  local report
+  local ok, message, code = store.write(parts, model.gguf, finished)
+  if ok then
+    q.tensors, q.resume = parts, false
+    report, message, code = quantize(q)
+  end
+  os.remove(parts)
+  return report, message, code
+end
+
+-- Everything with the model open.
+local function run(o, model)
+  local st = {}
+  local all, message, code = pass.chunks(model, o.text, o.context or 512)
+  if not all then return nil, message, code end
+  st.chunks = spread(all, o.chunks)
+  st.im, message, code = importance_of(o, model)
+  if not st.im then return nil, message, code end
+  local q = quantize_options(o, st.im)
+  local plan
+  plan, message, code = quantize.plan(q)
+  if not plan then return nil, message, code end
+  st.types, st.plain = sort_tensors(model, plan)
+  st.log, message, code = store.open(o.to, identity(o, st.chunks, st.im, plan), o.resume ~= false)
+  if not st.log then return nil, message, code end
+  local finished, report
+  finished, message, code = encode_all(o, model, st)
+  if finished then report, message, code = write(o, model, q, finished) end
+  st.log:close(report ~= nil)
+  if not report then return nil, message, code end
+  report.rebuilt, report.scaled, report.chunks = st.stats, st.scaled, #st.chunks
+  report.calibration_resumed = st.log.resumed
+  return report
+end
+
+--- Quantizes a file; see the top of this page.
+---@param o wane.GptqOptions
+---@return wane.QuantizeReport|nil report  with `rebuilt`: error before and after of each tensor
+---@return string? message
+---@return string? code
+return function(o)
+  check(o)
+  local model, message, code = o.model
+  if not model then
+    model, message, code = require("wane.model").load(o.from,
+      { context = o.context or 512, threads = o.threads })
+    if not model then return nil, message, code end
+  end
+  local fine, report
+  fine, report, message, code = pcall(run, o, model)
+  if model ~= o.model then model:close() end
+  if not fine then error(report, 0) end
+  return report, message, code
+end

@@ -1,0 +1,51 @@
+--- `wane compare REFERENCE CANDIDATE... --text FILE`: what shrinking cost.
+local M = { summary = "compare models with the one they were made from" }
+
+function M.describe(p)
+  p:argument("reference", "GGUF file that the others are compared with")
+  p:argument("candidates", "GGUF files, mixes (Q4_K_M), types (q4_K) or formats (nf4): those are made in memory"):args "+"
+  p:option("--text", "text file, UTF-8"):count "1"
+  p:option("-c --context", "tokens per chunk"):convert(tonumber):default "512"
+  p:option("--chunks", "most chunks (default: all)"):convert(tonumber)
+  p:option("--tasks", "tasks too: names or files of JSON lines, separated by commas")
+  p:option("-i --imatrix", "importance matrix, for mixes and types")
+  p:option("-o --output", "also write a report: .html, .md, .csv, .json or .txt"):count "*"
+  p:option("--tensor", "whose weights to draw in the HTML report")
+  p:option("-t --threads", "threads (default: all cores)"):convert(tonumber)
+  p:flag("--heat", "measure each tensor alone, for the HTML report")
+  p:flag("--no-speed", "do not measure speed")
+end
+
+local function split(text)
+  local list = {}
+  for part in (text or ""):gmatch "[^,]+" do list[#list + 1] = part end
+  return list
+end
+
+--- Runs the command.
+---@param args table of argparse
+---@param out wane.Out
+---@return true?
+---@return string? message
+function M.run(args, out)
+  local read = require "wane.cli.read"
+  local text, message = read.text(type(args.text) == "table" and args.text[1] or args.text)
+  if not text then return nil, message end
+  local c
+  c, message = require("wane.eval").compare {
+    reference = args.reference, candidates = args.candidates, text = text, context = args.context,
+    chunks = args.chunks, tasks = split(args.tasks), imatrix = args.imatrix, threads = args.threads,
+    speed = not args.no_speed, heat = args.heat or false, tensor = args.tensor, progress = read.progress(out),
+  }
+  if not c then return nil, message end
+  out.progress(nil)
+  for _, path in ipairs(args.output) do
+    local ok
+    ok, message = c:save(path)
+    if not ok then return nil, message end
+  end
+  out.print(args.json and c:json() or c:text())
+  return true
+end
+
+return M

@@ -1,0 +1,151 @@
+--- How far candidates have moved from a reference model.
+local core = require "wane.core"
+local run = require "wane.eval.run"
+local stats = require "wane.stats"
+
+---@class wane.Divergence
+---@field perplexity number       of the candidate
+---@field perplexity_err number
+---@field reference_perplexity number
+---@field reference_perplexity_err number
+---@field ratio number            perplexity / reference perplexity
+---@field ratio_err number        paired: both saw the same tokens
+---@field kld wane.Stats          mean, err, min, max in nats
+---@field kld_quantile fun(p: number): number
+---@field same_top number         share of positions with the same most likely token
+---@field same_top_err number
+---@field rms_dp number           root mean square of the target's probability change
+---@field rms_dp_err number
+---@field tokens integer
+
+local function summarise(d)
+  local kld, dp2, same, change = stats.of(d.kld), {}, {}, {}
+  for i = 1, #d.kld do
+    dp2[i] = d.p_diff[i] ^ 2
+    same[i] = d.top_p[i] == d.top_q[i] and 1 or 0
+    change[i] = d.nll_q[i] - d.nll_p[i]
+  end
+  local p, q, s, square = stats.of(d.nll_p), stats.of(d.nll_q), stats.of(same), stats.of(dp2)
+  local log_ratio = stats.of(change)
+  local rms = math.sqrt(square.mean)
+  return {
+    perplexity = math.exp(q.mean),
+    perplexity_err = math.exp(q.mean) * q.err,
+    reference_perplexity = math.exp(p.mean),
+    reference_perplexity_err = math.exp(p.mean) * p.err,
+    ratio = math.exp(log_ratio.mean),
+    ratio_err = math.exp(log_ratio.mean) * log_ratio.err,
+    kld = kld,
+    kld_quantile = stats.quantiles(d.kld),
+    same_top = s.mean,
+    same_top_err = s.err,
+    rms_dp = rms,
+    rms_dp_err = rms > 0 and square.err / (2 * rms) or 0,
+    tokens = #d.kld,
+  }
+end
+
+local divergence_options = { context = true, chunks = true, threads = true, progress = true, positions = true }
+local fields = { "nll_p", "nll_q", "kld", "p_diff", "top_p", "top_q" }
+
+-- A scoring context for each model, or nil with none left open.
+local function open_contexts(models, n_ctx, threads)
+  local list = {}
+  for i, model in ipairs(models) do
+    local ctx, message, code = run.scoring_context(model, n_ctx, threads)
+    if not ctx then
+      run.close_all(list)
+      return nil, message, code
+    end
+    list[i] = ctx
+  end
+  return list
+end
+
+-- Empty lists for the raw numbers of n candidates.
+local function empty_lists(n)
+  local raw = {}
+  for i = 1, n do
+    raw[i] = { target = {} }
+    for _, f in ipairs(fields) do
+      raw[i][f] = {}
+    end
+  end
+  return raw
+end
+
+local function append(to, list)
+  local n = #to
+  for i = 1, #list do
+    to[n + i] = list[i]
+  end
+end
+
+-- Adds the rows that all contexts have just computed.
+local function collect(contexts, raw, targets)
+  for i = 1, #raw do
+    local lists = { core.score.compare(contexts[1].handle, contexts[i + 1].handle, targets) }
+    for k, f in ipairs(fields) do
+      append(raw[i][f], lists[k])
+    end
+    append(raw[i].target, targets)
+  end
+end
+
+-- All chunks through all contexts.
+local function run_all(contexts, chunks, raw, progress)
+  for c, chunk in ipairs(chunks) do
+    local ok, message, code = run.run_chunk(contexts, chunk, function(targets)
+      collect(contexts, raw, targets)
+    end)
+    if not ok then return nil, message, code end
+    if progress then progress { done = c, total = #chunks, kld = stats.of(raw[1].kld).mean } end
+  end
+  return true
+end
+
+--- How far candidates are from a reference model, position by position, all
+--- run in lock-step: no logits are stored. KL divergence is that of the
+--- candidate's distribution from the reference's, over the scored positions of
+--- M.perplexity.
+---
+---     local d = wane.eval.divergence(f16, { q4 }, text)
+---     print(d[1].kld.mean, d[1].same_top)
+---@param reference wane.Model
+---@param candidates wane.Model[]
+---@param text string|integer[]
+---@param opts? { context?: integer, chunks?: integer, threads?: integer, progress?: fun(p: table), positions?: boolean }
+---@return wane.Divergence[]|nil   one per candidate; with `positions` each has the raw lists in field `positions`
+---  (nll_p, nll_q, kld, p_diff, top_p, top_q, target)
+---@return string? message
+---@return string? code
+return function(reference, candidates, text, opts)
+  opts = opts or {}
+  run.check_options(opts, divergence_options, "eval.divergence")
+  if #candidates == 0 then error("wane: eval.divergence: no candidates", 2) end
+  local models = { reference }
+  for i, candidate in ipairs(candidates) do
+    local ok, message = run.same_vocabulary(reference, candidate)
+    if not ok then return nil, message, "EDATA" end
+    models[i + 1] = candidate
+  end
+  local n_ctx = opts.context or 512
+  local ids, message, code = run.tokens_of(reference, text)
+  if not ids then return nil, message, code end
+  local chunks
+  chunks, message, code = run.chunks_of(reference, ids, n_ctx, opts.chunks)
+  if not chunks then return nil, message, code end
+  local contexts
+  contexts, message, code = open_contexts(models, n_ctx, opts.threads)
+  if not contexts then return nil, message, code end
+  local raw, ok = empty_lists(#candidates)
+  ok, message, code = run_all(contexts, chunks, raw, opts.progress)
+  run.close_all(contexts)
+  if not ok then return nil, message, code end
+  local result = {}
+  for i = 1, #candidates do
+    result[i] = summarise(raw[i])
+    if opts.positions then result[i].positions = raw[i] end
+  end
+  return result
+end

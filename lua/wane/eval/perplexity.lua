@@ -1,0 +1,68 @@
+--- Perplexity, by llama.cpp's definition.
+local core = require "wane.core"
+local run = require "wane.eval.run"
+local stats = require "wane.stats"
+
+---@class wane.Perplexity
+---@field perplexity number   exp(nll)
+---@field err number          standard error of the perplexity
+---@field nll number          mean negative log-likelihood, nats per token
+---@field nll_err number
+---@field tokens integer      tokens scored
+---@field chunks integer
+---@field seconds number
+---@field tokens_per_second number   of all tokens evaluated
+
+local perplexity_options = { context = true, chunks = true, threads = true, progress = true }
+
+--- Perplexity of a model on a text (llama.cpp's definition, so the numbers
+--- agree): chunks of `context` tokens, the second half of each scored.
+---
+---     local m = assert(wane.load "model.gguf")
+---     print(assert(wane.eval.perplexity(m, io.open("text.txt"):read "*a")).perplexity)
+---@param model wane.Model
+---@param text string|integer[]   text, or token ids
+---@param opts? { context?: integer, chunks?: integer, threads?: integer, progress?: fun(p: table) }
+---@return wane.Perplexity|nil result
+---@return string? message
+---@return string? code
+return function(model, text, opts)
+  opts = opts or {}
+  run.check_options(opts, perplexity_options, "eval.perplexity")
+  local n_ctx = opts.context or 512
+  local ids, why, kind = run.tokens_of(model, text)
+  if not ids then return nil, why, kind end
+  local chunks
+  chunks, why, kind = run.chunks_of(model, ids, n_ctx, opts.chunks)
+  if not chunks then return nil, why, kind end
+  local ctx, message, code = run.scoring_context(model, n_ctx, opts.threads)
+  if not ctx then return nil, message, code end
+  local nlls, start = {}, core.now()
+  for c, chunk in ipairs(chunks) do
+    local ok
+    ok, message, code = run.run_chunk({ ctx }, chunk, function(targets)
+      for _, nll in ipairs((core.score.nll(ctx.handle, targets))) do
+        nlls[#nlls + 1] = nll
+      end
+    end)
+    if not ok then
+      ctx:close()
+      return nil, message, code
+    end
+    if opts.progress then
+      opts.progress { done = c, total = #chunks, perplexity = math.exp(stats.of(nlls).mean) }
+    end
+  end
+  ctx:close()
+  local seconds, s = core.now() - start, stats.of(nlls)
+  return {
+    perplexity = math.exp(s.mean),
+    err = math.exp(s.mean) * s.err,
+    nll = s.mean,
+    nll_err = s.err,
+    tokens = #nlls,
+    chunks = #chunks,
+    seconds = seconds,
+    tokens_per_second = #chunks * n_ctx / seconds,
+  }
+end

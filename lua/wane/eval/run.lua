@@ -1,0 +1,115 @@
+--- Running texts through models to be judged: chunks, contexts, lock-step.
+local M = {}
+
+--- Raises for an option that is not in `known`.
+function M.check_options(opts, known, what)
+  for key in pairs(opts) do
+    if not known[key] then error(("wane: %s: unknown option '%s'"):format(what, tostring(key)), 3) end
+  end
+end
+
+--- Token ids of a text, or the list itself.
+function M.tokens_of(model, text)
+  if type(text) == "table" then return text end
+  if type(text) ~= "string" then error("wane: eval: want a text or a list of token ids, found a " .. type(text), 3) end
+  if not model.vocab then return nil, "the model has no usable tokenizer: " .. (model.vocab_error or "none in the file"), "EUNSUP" end
+  return model.vocab:encode(text, { special = true })
+end
+
+-- Token texts compared of two vocabularies: ends and an even sample.
+local SAMPLE = 256
+
+--- Do two models speak of the same tokens? nil and a sentence when not.
+---@return boolean|nil same
+---@return string? message
+function M.same_vocabulary(a, b)
+  local n, m = a:info().n_vocab, b:info().n_vocab
+  if n ~= m then
+    return nil, ("the models have different vocabularies: %s has %d tokens, %s %d"):format(
+      a:info().path, n, b:info().path, m)
+  end
+  if not (a.vocab and b.vocab) then return true end
+  for k = 0, SAMPLE - 1 do
+    local id = math.floor(k * (n - 1) / (SAMPLE - 1))
+    if a.vocab:text(id) ~= b.vocab:text(id) then
+      return nil, ("the models have different vocabularies: token %d is %q in %s and %q in %s"):format(
+        id, a.vocab:text(id), a:info().path, b.vocab:text(id), b:info().path)
+    end
+  end
+  return true
+end
+
+--- Closes a list of contexts or models.
+function M.close_all(list)
+  for _, handle in ipairs(list) do
+    handle:close()
+  end
+end
+
+--- Chunks of n_ctx tokens whose second halves are scored, the first token of
+--- each replaced by BOS where the vocabulary adds one: the definition of
+--- llama.cpp's perplexity tool.
+---@return integer[][]|nil chunks
+---@return string? message
+---@return string? code
+function M.chunks_of(model, ids, n_ctx, most)
+  if type(n_ctx) ~= "number" or n_ctx < 4 or n_ctx ~= math.floor(n_ctx) then
+    error(("wane: eval: context is %s, want an integer of at least 4"):format(tostring(n_ctx)), 3)
+  end
+  local n = math.min(most or math.huge, math.floor(#ids / n_ctx))
+  if n < 1 then
+    return nil,
+      ("text: %d tokens are fewer than one chunk of %d: give more text or a smaller context"):format(#ids, n_ctx),
+      "EDATA"
+  end
+  local bos = model.vocab and model.vocab.add_bos and model.vocab.bos
+  local chunks = {}
+  for c = 1, n do
+    local t = {}
+    for i = 1, n_ctx do
+      t[i] = ids[(c - 1) * n_ctx + i]
+    end
+    if bos then t[1] = bos end
+    chunks[c] = t
+  end
+  return chunks
+end
+
+--- A context that can score chunks of n_ctx tokens.
+function M.scoring_context(model, n_ctx, threads)
+  return model:context { context = n_ctx, batch = math.min(n_ctx, 512), threads = threads }
+end
+
+--- Calls visit(targets) after each step that has wanted logits: together the
+--- positions first..n_ctx-1 of every context, in lock-step.
+function M.run_chunk(contexts, chunk, visit)
+  local n_ctx = #chunk
+  local first = math.floor(n_ctx / 2) + 1 -- its logits predict token first + 1
+  local batch, out = math.huge, math.huge
+  for _, ctx in ipairs(contexts) do
+    local info = ctx:info()
+    batch, out = math.min(batch, info.n_batch), math.min(out, info.n_out)
+    local ok, message, code = ctx:truncate(0)
+    if not ok then return nil, message, code end
+  end
+  local at = 1
+  while at < n_ctx do
+    local wanted = at >= first
+    local last = wanted and math.min(n_ctx - 1, at + math.min(batch, out) - 1)
+      or math.min(first - 1, at + batch - 1)
+    local piece, targets = {}, {}
+    for i = at, last do
+      piece[#piece + 1] = chunk[i]
+      targets[#targets + 1] = chunk[i + 1]
+    end
+    for _, ctx in ipairs(contexts) do
+      local ok, message, code = ctx:step(piece, { want = wanted and "all" or "none" })
+      if not ok then return nil, message, code end
+    end
+    if wanted then visit(targets) end
+    at = last + 1
+  end
+  return true
+end
+
+return M

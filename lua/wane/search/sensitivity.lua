@@ -1,0 +1,328 @@
+--- What quantizing one tensor alone costs, for every tensor and type.
+---
+--- Two measures. The output error of a tensor in a type is sum (w - q)^T H
+--- (w - q) over sum w^T H w, with H the correlations of its inputs: cheap, for
+--- all types, on a sample of rows. The loss is the KL divergence of the model
+--- with only that tensor changed. Small losses are proportional to the output
+--- error, so one type a tensor (the anchor) is measured and the others follow;
+--- `measure = "all"` measures every pair instead.
+local core = require "wane.core"
+local pass = require "wane.calibrate.pass"
+local report = require "wane.report"
+local stats = require "wane.stats"
+local types = require "wane.recipe.types"
+
+local M = {}
+
+---@class wane.SensitivityRow
+---@field tensor string
+---@field type string
+---@field bytes integer       of the whole tensor
+---@field error number        relative output error (squared)
+---@field proxy number        error weighted by importance alone, relative
+---@field kld number          loss, nats per token
+---@field kld_err number      its standard error; of estimates: scaled likewise
+---@field measured boolean    or estimated from the anchor
+
+---@class wane.Sensitivity
+---@field rows wane.SensitivityRow[]
+---@field fixed_bytes integer  of tensors that keep their type
+---@field n_values integer     of all tensors
+---@field file string
+---@field correlation number   rank correlation of the proxy with the measured loss
+local Sensitivity = {}
+Sensitivity.__index = Sensitivity
+
+M.default_types = { "iq2_xs", "q2_K", "iq3_xxs", "q3_K", "iq4_xs", "q4_K", "q5_K", "q6_K", "q8_0" }
+
+local known = {
+  types = true, tensors = true, context = true, chunks = true, error_chunks = true, rows = true,
+  anchor = true,
+  measure = true, rebuild = true, threads = true, progress = true, save = true,
+}
+
+-- Matrices that a quantizer would change.
+local function candidates(model, list)
+  local g, found, fixed, all = model.gguf, {}, 0, 0
+  local wanted
+  if list then
+    wanted = {}
+    for _, name in ipairs(list) do wanted[name] = true end
+  end
+  local roles = require "wane.recipe.describe"
+  local tensors = {}
+  for i = 1, g:info().n_tensors do tensors[i] = g:tensor(i) end
+  local desc = roles.model({ get = function(key) return model:meta(key) end, tensors = tensors }, {})
+  local quantizable = {}
+  for _, d in ipairs(desc and desc.tensors or {}) do quantizable[d.name] = d.quantizable end
+  for i, t in ipairs(tensors) do
+    local n = 1
+    for _, s in ipairs(t.shape) do n = n * s end
+    all = all + n
+    if quantizable[t.name] and (not wanted or wanted[t.name]) then
+      found[#found + 1] = { name = t.name, index = i, cols = t.shape[1], n = n, rows = n / t.shape[1] }
+    else
+      fixed = fixed + t.bytes
+    end
+  end
+  return found, fixed, all
+end
+
+-- Rows spread over a tensor, as one buffer.
+local function sample_rows(g, t, n)
+  if t.rows <= n then return core.quant.read(g, t.index) end
+  local parts = {}
+  for k = 1, n do
+    local at = math.floor((k - 1) * t.rows / n) + 1
+    local b, msg, code = core.quant.read(g, t.index, at, at)
+    if not b then return nil, msg, code end
+    parts[k] = b:bytes()
+  end
+  return core.quant.buffer(n, t.cols, table.concat(parts))
+end
+
+-- Error of one type on sampled rows, with the correlations h or without.
+local function error_of(type_name, w, h, rebuild)
+  if h and core.calib.supported(type_name) then
+    local bytes, before, after = core.calib.rebuild(type_name, w, h,
+      { feedback = rebuild, sweeps = rebuild and 2 or 0 })
+    if not bytes then return nil, before, after end
+    return after, bytes
+  end
+  local q, msg, code = core.quant.encode(type_name, w, h and h:diagonal() or nil)
+  if not q then return nil, msg, code end
+  local e = core.calib.error(w, q:decode(), h)
+  return e, q:bytes()
+end
+
+-- Usable types of a tensor: its rows fill the blocks; importance where needed.
+local function types_of(t, h, list)
+  local out = {}
+  for _, name in ipairs(list) do
+    local f = types.find(name)
+    if f and t.cols % f.block == 0 and (h or not f.needs_importance) then out[#out + 1] = f end
+  end
+  return out
+end
+
+-- The whole tensor in a type, for measuring.
+local function stand_in(model, t, type_name, h)
+  local w, msg, code = core.quant.read(model.gguf, t.index)
+  if not w then return nil, msg, code end
+  local q
+  q, msg, code = core.quant.encode(type_name, w, h and h:diagonal() or nil)
+  if not q then return nil, msg, code end
+  return { t.name, type_name, q:bytes() }, q:decode(), w
+end
+
+local function key_of(tensor, type_name) return tensor .. "\t" .. type_name end
+
+-- Lines of an earlier run: tensor, type, loss, error.
+local function read_saved(path)
+  local done = {}
+  local f = path and io.open(path, "rb")
+  if not f then return done end
+  for line in f:lines() do
+    local a, b, kld, err = line:match "^([^\t]+)\t([^\t]+)\t(%S+)\t(%S+)\tend$"
+    if a then done[key_of(a, b)] = { tonumber(kld), tonumber(err) } end
+  end
+  f:close()
+  return done
+end
+
+-- n chunks spread over the text, as one list of ids.
+local function spread(all, n)
+  local ids = {}
+  n = math.min(n, #all)
+  for i = 1, n do
+    for _, id in ipairs(all[math.floor((i - 1) * #all / n) + 1]) do ids[#ids + 1] = id end
+  end
+  return ids
+end
+
+-- A world failure on its way out of M.measure.
+local function check(value, message, code)
+  if value == nil then error({ msg = message, code = code }, 0) end
+  return value
+end
+
+local function close(...)
+  for i = 1, select("#", ...) do select(i, ...):close() end
+end
+
+-- Rows of one tensor with bytes, error and proxy of every type.
+local function errors_of(st, t, hs)
+  local rows = {}
+  local w = check(sample_rows(st.model.gguf, t, st.opts.rows or 64))
+  local power, n_rows = core.calib.error(w, nil, hs), #w / t.cols
+  for i, f in ipairs(types_of(t, hs, st.types)) do
+    local e, bytes, code = error_of(f.name, w, hs, st.opts.rebuild ~= false)
+    check(e, bytes, code)
+    local blocks = core.quant.blocks(f.name, bytes, n_rows, t.cols)
+    local plain = blocks:decode()
+    rows[i] = {
+      tensor = t.name, type = f.name, bytes = types.bytes_of(f.name, t.cols, t.rows),
+      error = power > 0 and e / power or 0,
+      proxy = core.calib.error(w, plain, hs and hs:diagonal()) * t.rows / n_rows,
+    }
+    close(blocks, plain)
+  end
+  close(w)
+  return rows
+end
+
+-- The loss of the model with one tensor changed, or what an earlier run found.
+local function loss_of(st, r, stand)
+  local have = st.saved[key_of(r.tensor, r.type)]
+  if have then return have end
+  local variant = check(st.model:variant { stand })
+  local d, message, code = require("wane.eval").divergence(st.model, { variant }, st.ids,
+    { context = st.n_ctx, threads = st.opts.threads })
+  close(variant)
+  check(d, message, code)
+  have = { d[1].kld.mean, d[1].kld.err }
+  if st.log then
+    st.log:write(("%s\t%s\t%.17g\t%.17g\tend\n"):format(r.tensor, r.type, have[1], have[2]))
+    st.log:flush()
+  end
+  return have
+end
+
+-- Measures one choice. The plain encoder is what is measured: its own error is
+-- the yardstick for the others.
+local function measure_row(st, t, r, hs)
+  local stand, decoded, whole = stand_in(st.model, t, r.type, hs)
+  check(stand, decoded, whole)
+  local have = loss_of(st, r, stand)
+  local power = core.calib.error(whole, nil, hs)
+  r.plain_error = power > 0 and core.calib.error(whole, decoded, hs) / power or 0
+  r.plain_kld, r.plain_err, r.measured = have[1], have[2], true
+  close(decoded, whole)
+  st.proxies[#st.proxies + 1], st.losses[#st.losses + 1] = r.proxy, have[1]
+end
+
+-- All choices of one tensor.
+local function measure_tensor(st, t)
+  local hs = st.h[t.name]
+  if type(hs) ~= "userdata" then hs = nil end
+  local rows, anchor = errors_of(st, t, hs), nil
+  for _, r in ipairs(rows) do
+    if r.type == st.anchor then anchor = r end
+  end
+  anchor = anchor or rows[1]
+  for _, r in ipairs(rows) do
+    if st.opts.measure == "all" or r == anchor then measure_row(st, t, r, hs) end
+  end
+  for _, r in ipairs(rows) do
+    local from = r.measured and r or anchor
+    local scale = from.plain_error > 0 and r.error / from.plain_error or 0
+    r.kld, r.kld_err, r.measured = from.plain_kld * scale, from.plain_err * scale, r.measured or false
+    st.rows[#st.rows + 1] = r
+  end
+end
+
+local function measure_all(st, tensors)
+  for k, t in ipairs(tensors) do
+    measure_tensor(st, t)
+    local tell = st.opts.progress
+    if tell and tell { done = k, total = #tensors, tensor = t.name } == false then
+      error({ msg = "cancelled", code = "ECANCEL" }, 0)
+    end
+  end
+end
+
+-- Correlations of the inputs of all tensors, ready for error feedback.
+local function correlations(model, ids, n_ctx, threads)
+  local calibrate = require "wane.calibrate"
+  local h, message, code = calibrate.hessians(model, ids, { context = n_ctx, threads = threads })
+  if not h then return nil, message, code end
+  local done = {}
+  for _, x in pairs(h) do -- order does not matter
+    if type(x) == "userdata" and not done[x] then
+      done[x] = true
+      local ok
+      ok, message, code = x:factor(0.01)
+      if not ok then return nil, message, code end
+    end
+  end
+  return h
+end
+
+local function release(h)
+  for _, x in pairs(h) do -- order does not matter; shared ones come twice
+    for _, one in ipairs(type(x) == "userdata" and { x } or x) do one:close() end
+  end
+end
+
+---@class wane.SensitivityOptions
+---@field types string[]?       candidates (M.default_types)
+---@field tensors string[]?     which to measure (all that a quantizer would change)
+---@field context integer?      tokens of a chunk (512)
+---@field chunks integer?       measured for each loss (2)
+---@field error_chunks integer? for correlations (8)
+---@field rows integer?         sampled rows of each tensor (64)
+---@field anchor string?        type whose loss is measured (q3_K)
+---@field measure "anchor"|"all"|nil
+---@field rebuild boolean?      errors of calibrate.gptq's encoder (true) or the plain one
+---@field threads integer?
+---@field save string?          file of measured losses; one that exists is gone on with
+---@field progress (fun(p: table): boolean?)?  return false to cancel
+
+--- Measures; see the top of this page.
+---@param model wane.Model  unquantized
+---@param text string|integer[]
+---@param opts? wane.SensitivityOptions
+---@return wane.Sensitivity|nil
+---@return string? message
+---@return string? code
+function M.measure(model, text, opts)
+  opts = pass.check_options(opts, known, "eval.sensitivity")
+  local list, n_ctx = opts.types or M.default_types, opts.context or 512
+  for _, name in ipairs(list) do
+    local f, why = types.writable(name)
+    if not f then error("wane: eval.sensitivity: " .. why, 2) end
+  end
+  local all, message, code = pass.chunks(model, text, n_ctx)
+  if not all then return nil, message, code end
+  local tensors, fixed, n_values = candidates(model, opts.tensors)
+  if #tensors == 0 then return nil, "no tensor to measure", "EDATA" end
+  local h
+  h, message, code = correlations(model, spread(all, opts.error_chunks or 8), n_ctx, opts.threads)
+  if not h then return nil, message, code end
+  local st = {
+    model = model, opts = opts, types = list, n_ctx = n_ctx, ids = spread(all, opts.chunks or 2), h = h,
+    saved = read_saved(opts.save), rows = {}, proxies = {}, losses = {}, anchor = opts.anchor or "q3_K",
+    log = opts.save and io.open(opts.save, "ab"),
+  }
+  local fine, problem = pcall(measure_all, st, tensors)
+  if st.log then st.log:close() end
+  release(h)
+  if not fine then
+    if type(problem) == "table" then return nil, problem.msg, problem.code end
+    error(problem, 0)
+  end
+  return setmetatable({
+    rows = st.rows, fixed_bytes = fixed, n_values = n_values, file = model:info().path,
+    correlation = #st.losses > 2 and stats.spearman(st.proxies, st.losses) or 0 / 0,
+  }, Sensitivity)
+end
+
+--- The table as text, Markdown, CSV or JSON: a wane.Table.
+function Sensitivity:table()
+  local t = report.table {
+    { key = "tensor", title = "tensor" }, { key = "type", title = "type" },
+    { key = "bytes", title = "bytes", align = "right" },
+    { key = "error", title = "output error", format = "%.3e" },
+    { key = "kld", title = "KLD alone", format = "%.3e" },
+    { key = "kld_err", title = "+-", format = "%.1e" },
+  }
+  for _, r in ipairs(self.rows) do t:add(r) end
+  return t
+end
+
+Sensitivity.__tostring = function(self)
+  local line = "\nrank correlation of the cheap proxy with the measured loss: %.3f"
+  return self:table():text() .. line:format(self.correlation)
+end
+
+return M

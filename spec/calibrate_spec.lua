@@ -1,0 +1,345 @@
+local core = require "wane.core"
+local support = require "spec.support"
+local tiny = require "spec.support.tiny"
+local wane = require "wane"
+
+local function floats(bytes) return core.imatrix.floats(bytes) end
+
+local function close_to(a, b, relative)
+  assert.equals(#a, #b)
+  for i = 1, #a do
+    local limit = relative * math.max(math.abs(a[i]), math.abs(b[i])) + 1e-12
+    assert(math.abs(a[i] - b[i]) <= limit, ("value %d: %g is not %g"):format(i, a[i], b[i]))
+  end
+end
+
+describe("taps", function()
+  support.check_leaks()
+
+  --- Sums of a tap over one step of n tokens, beside those of the rows kept.
+  local function watch(opts, names, load)
+    local m = assert(wane.load(tiny.write(opts), load))
+    local ctx = assert(m:context { context = 32, batch = 32, outputs = 32, threads = opts and opts.threads })
+    local tap = assert(core.tap.open(ctx.handle, names, { squares = true, sizes = true, rows = true }))
+    assert(ctx:step(tiny.tokens(20, 80), { want = "all" }))
+    local out = {}
+    for i, item in ipairs(tap:items()) do
+      local seen = { item = item, squares = floats(tap:squares(i)), sizes = floats(tap:sizes(i)), counts = tap:counts(i) }
+      for x = 1, item.experts do
+        local rows, sum, abs = tap:rows(i, x), {}, {}
+        for c = 1, item.width do
+          sum[c], abs[c] = 0, 0
+          for r = 0, (rows and #rows / item.width or 0) - 1 do
+            local v = rows[r * item.width + c]
+            sum[c], abs[c] = sum[c] + v * v, abs[c] + math.abs(v)
+          end
+        end
+        local at = (x - 1) * item.width
+        for c = 1, item.width do
+          assert(math.abs(sum[c] - seen.squares[at + c]) <= 1e-4 * sum[c] + 1e-9)
+          assert(math.abs(abs[c] - seen.sizes[at + c]) <= 1e-4 * abs[c] + 1e-9)
+        end
+        assert.equals(rows and #rows / item.width or 0, tap:n_rows(i, x))
+      end
+      out[i] = seen
+    end
+    tap:close()
+    ctx:close()
+    m:close()
+    return out
+  end
+
+  local names = { "blk.0.attn_q.weight", "blk.1.ffn_down.weight", "blk.1.attn_output.weight" }
+
+  it("add up what matrices multiply", function()
+    local seen = watch(nil, names)
+    assert.equals(3, #seen)
+    assert.same({ "blk.0.attn_k.weight", "blk.0.attn_q.weight", "blk.0.attn_v.weight" }, (function()
+      table.sort(seen[1].item.weights)
+      return seen[1].item.weights
+    end)())
+    assert.equals(20, seen[1].counts[1])
+    assert.equals(96, seen[3].item.width)
+  end)
+
+  it("give the same sums without fusion and for any number of threads", function()
+    local one = watch({ threads = 1 }, names)
+    local other = watch({ threads = 3 }, names)
+    local plain = watch({ threads = 2 }, names, { fuse = false })
+    for i = 1, 3 do
+      assert.same(one[i].squares, other[i].squares)
+      assert.same(one[i].sizes, other[i].sizes)
+    end
+    local function of(list, name)
+      for _, s in ipairs(list) do
+        for _, w in ipairs(s.item.weights) do
+          if w == name then return s.squares end
+        end
+      end
+    end
+    for _, name in ipairs(names) do assert.same(of(one, name), of(plain, name)) end
+  end)
+
+  it("count rows by expert", function()
+    local seen = watch({ experts = 4, used = 2 }, { "blk.0.ffn_up_exps.weight", "blk.0.ffn_down_exps.weight" })
+    assert.equals(2, #seen)
+    for _, s in ipairs(seen) do
+      local n = 0
+      for _, c in ipairs(s.counts) do n = n + c end
+      assert.equals(4, #s.counts)
+      assert.equals(40, n)
+    end
+    assert.same(seen[1].counts, seen[2].counts)
+    assert.equals(96, seen[2].item.width)
+  end)
+
+  it("refuse what has no input, and a second tap", function()
+    local m = assert(wane.load(tiny.write()))
+    local ctx = assert(m:context { context = 16 })
+    assert.has_error(function() core.tap.open(ctx.handle, { "blk.0.attn_norm.weight" }, {}) end,
+      "wane: tap: no matrix of these names has an input")
+    local tap = assert(core.tap.open(ctx.handle, { "blk.0.attn_q.weight" }, {}))
+    assert.has_error(function() core.tap.open(ctx.handle, { "blk.0.attn_q.weight" }, {}) end,
+      "wane: the context is watched already")
+    ctx:close() -- the tap holds it
+    assert.equals(0, tap:counts(1)[1])
+    tap:close()
+    m:close()
+  end)
+end)
+
+describe("stand-ins", function()
+  support.check_leaks()
+
+  it("replace tensors without a file", function()
+    local m = assert(wane.load(tiny.write()))
+    local g = m.gguf
+    local w = assert(core.quant.read(g, g:find_tensor "blk.0.ffn_up.weight"))
+    local q = assert(core.quant.encode("q8_0", w))
+    local same = assert(m:variant { { "blk.0.ffn_up.weight", "f32", w:bytes() } })
+    local other = assert(m:variant { { "blk.0.ffn_up.weight", "q8_0", q:bytes() } })
+    local tokens = tiny.tokens(10, 80)
+    local function run(model)
+      local ctx = assert(model:context { context = 16 })
+      local logits = assert(ctx:eval(tokens)):bytes()
+      ctx:close()
+      return logits
+    end
+    assert.is_true(run(m) == run(same))
+    assert.is_false(run(m) == run(other))
+    assert.has_error(function() m:variant { { "blk.0.ffn_up.weight", "f32", "short" } } end)
+    other:close()
+    same:close()
+    m:close()
+  end)
+end)
+
+describe("calibrate.imatrix", function()
+  support.check_leaks()
+  local tokens = tiny.tokens(128, 80)
+
+  it("can be cut, merged and resumed", function()
+    local m = assert(wane.load(tiny.write()))
+    local whole, coverage = assert(wane.calibrate.imatrix(m, tokens, { context = 32 }))
+    local a = assert(wane.calibrate.imatrix(m, tokens, { context = 32, chunks = 2 }))
+    local b = assert(wane.calibrate.imatrix(m, tokens, { context = 32, first_chunk = 3 }))
+    local merged = assert(wane.imatrix.merge { a, b })
+    local path = support.tmp "half.gguf"
+    assert(a:save(path))
+    local resumed = assert(wane.calibrate.imatrix(m, tokens, { context = 32, resume = path }))
+    assert.equals(4, whole.chunks)
+    assert.equals(4, merged.chunks)
+    assert.equals(4, resumed.chunks)
+    assert.equals(14, #whole:names())
+    for _, name in ipairs(whole:names()) do
+      close_to(floats(whole:values(name)), floats(merged:values(name)), 1e-5)
+      close_to(floats(whole:values(name)), floats(resumed:values(name)), 1e-5)
+    end
+    assert.equals(128, coverage[1].tokens)
+    assert.equals(0, coverage[1].unseen)
+    resumed:close()
+    m:close()
+    os.remove(path)
+  end)
+
+  it("tells what experts have seen", function()
+    local m = assert(wane.load(tiny.write { experts = 8, used = 1 }))
+    local im, coverage = assert(wane.calibrate.imatrix(m, tiny.tokens(16, 80), { context = 16 }))
+    local n_unseen = 0
+    for _, c in ipairs(coverage) do
+      if c.experts == 8 then
+        assert.equals(16, c.tokens)
+        n_unseen = n_unseen + c.unseen
+      end
+    end
+    assert(n_unseen > 0)
+    local _, unused = im:check()
+    local any = next(unused)
+    assert.is_truthy(any)
+    m:close()
+  end)
+
+  it("says when a text is too short, and stops when told", function()
+    local m = assert(wane.load(tiny.write()))
+    local im, message, code = wane.calibrate.imatrix(m, tiny.tokens(20, 80), { context = 32 })
+    assert.is_nil(im)
+    assert.equals("text: 20 tokens are fewer than one chunk of 32: give more text or a smaller context", message)
+    assert.equals("EDATA", code)
+    im, message, code = wane.calibrate.imatrix(m, tokens, { context = 32, progress = function() return false end })
+    assert.is_nil(im)
+    assert.equals("cancelled", message)
+    assert.equals("ECANCEL", code)
+    assert.has_error(function() wane.calibrate.imatrix(m, tokens, { colour = 1 }) end,
+      "wane: calibrate.imatrix: unknown option 'colour'")
+    m:close()
+  end)
+end)
+
+describe("calibrate.gptq", function()
+  support.check_leaks()
+  local tokens = tiny.tokens(256, 80)
+
+  local function options(from, to, more)
+    local o = { from = from, to = to, recipe = "Q4_0", text = tokens, context = 64, overwrite = true }
+    for k, v in pairs(more or {}) do o[k] = v end
+    return o
+  end
+
+  local function divergence(from, paths)
+    local ref, models = assert(wane.load(from)), {}
+    for i, p in ipairs(paths) do models[i] = assert(wane.load(p)) end
+    local d = assert(wane.eval.divergence(ref, models, tiny.tokens(512, 80, 11), { context = 64 }))
+    for _, m in ipairs(models) do m:close() end
+    ref:close()
+    local out = {}
+    for i in ipairs(paths) do out[i] = d[i].kld.mean end
+    return out
+  end
+
+  it("makes files that stay nearer to the model", function()
+    local from, a, b = tiny.write(), support.tmp "plain.gguf", support.tmp "gptq.gguf"
+    local plain = assert(wane.quantize { from = from, to = a, recipe = "Q4_0" })
+    local report = assert(wane.calibrate.gptq(options(from, b)))
+    assert.equals(plain.file_bytes, report.file_bytes)
+    local before, after, n = 0, 0, 0
+    for _, s in pairs(report.rebuilt) do before, after, n = before + s.before, after + s.after, n + 1 end
+    assert(n >= 14)
+    assert(after < 0.8 * before, after .. " against " .. before)
+    local d = divergence(from, { a, b })
+    assert(d[2] < d[1], d[2] .. " against " .. d[1])
+    for _, p in ipairs { from, a, b } do os.remove(p) end
+  end)
+
+  it("handles experts", function()
+    local from, to = tiny.write { experts = 4, used = 2, ff = 64 }, support.tmp "moe.gguf"
+    local report = assert(wane.calibrate.gptq(options(from, to)))
+    local s = report.rebuilt["blk.1.ffn_down_exps.weight"]
+    assert(s.after < s.before)
+    local m = assert(wane.load(to))
+    m:close()
+    os.remove(from)
+    os.remove(to)
+  end)
+
+  it("goes on after an interrupted run with the same bytes", function()
+    local from, a, b = tiny.write(), support.tmp "whole.gguf", support.tmp "twice.gguf"
+    assert(wane.calibrate.gptq(options(from, a)))
+    local seen = 0
+    local r, _, code = wane.calibrate.gptq(options(from, b, {
+      progress = function(p)
+        seen = p.done
+        return p.done < 1.5
+      end,
+    }))
+    assert.is_nil(r)
+    assert.equals("ECANCEL", code)
+    assert(seen >= 1)
+    assert.is_true(support.exists(b .. ".calibration"))
+    assert.is_false(support.exists(b))
+    r = assert(wane.calibrate.gptq(options(from, b)))
+    assert(r.calibration_resumed > 0)
+    assert.is_true(support.slurp(a) == support.slurp(b))
+    assert.is_false(support.exists(b .. ".calibration"))
+    -- another text is another run
+    for _, p in ipairs { from, a, b } do os.remove(p) end
+  end)
+
+  it("refuses bad importance and bad options", function()
+    local from, to = tiny.write(), support.tmp "bad.gguf"
+    local values = {}
+    for i = 1, 64 do values[i] = i == 3 and 0 / 0 or 1 end
+    local bad = wane.imatrix.new { ["blk.0.attn_q.weight"] = values }
+    local r, message, code = wane.calibrate.gptq(options(from, to, { imatrix = bad }))
+    assert.is_nil(r)
+    assert.equals("EFORMAT", code)
+    assert.truthy(message:find("value 3 is negative or not finite", 1, true), message)
+    local other = wane.imatrix.new { ["blk.0.attn_q.weight"] = { 1, 2, 3 } }
+    r, message, code = wane.calibrate.gptq(options(from, to, { imatrix = other }))
+    assert.is_nil(r)
+    assert.equals("EFORMAT", code)
+    assert.truthy(message:find("attn_q", 1, true), message)
+    assert.has_error(function() wane.calibrate.gptq(options(from, to, { aim = 2 })) end)
+    assert.has_error(function() wane.calibrate.gptq(options(from, to, { colour = 2 })) end)
+    assert.has_error(function() wane.calibrate.gptq { from = from, to = to } end)
+    assert.is_false(support.exists(to))
+    os.remove(from)
+  end)
+end)
+
+describe("calibrate.awq", function()
+  support.check_leaks()
+
+  it("changes weights but not what the model computes", function()
+    local m = assert(wane.load(tiny.write()))
+    local types = {}
+    for i = 1, m.gguf:info().n_tensors do
+      local t = m.gguf:tensor(i)
+      if #t.shape == 2 then types[t.name] = "q4_0" end -- the embedding is tied: it must stay
+    end
+    local chunks = { tiny.tokens(64, 80), tiny.tokens(64, 80, 3) }
+    local scaled = assert(wane.calibrate.awq.scale(m, { types = types, chunks = chunks, options = { clip = false } }))
+    assert.equals(6, #scaled.report)
+    local n_changed = 0
+    for _, s in ipairs(scaled.report) do
+      assert(s.after <= s.before)
+      if s.alpha > 0 then n_changed = n_changed + 1 end
+    end
+    assert(n_changed > 0)
+    local v = assert(m:variant(scaled.stand_ins))
+    local function logits(model)
+      local ctx = assert(model:context { context = 64, kv = "f32" })
+      local out = assert(ctx:eval(chunks[1]))
+      ctx:close()
+      return out
+    end
+    local a, b, top = logits(m), logits(v), 0
+    for i = 1, #a do top = math.max(top, math.abs(a[i] - b[i])) end
+    assert(top < 1e-3, top)
+    v:close()
+    m:close()
+  end)
+
+  it("combines with error feedback", function()
+    local from, a, b = tiny.write(), support.tmp "awq.gguf", support.tmp "both.gguf"
+    local o = { from = from, to = a, recipe = "Q4_0", text = tiny.tokens(1024, 80), context = 64 }
+    assert(wane.calibrate.awq(o))
+    o.to, o.awq = b, true
+    assert(wane.calibrate.gptq(o))
+    local ref = assert(wane.load(from))
+    local one, two = assert(wane.load(a)), assert(wane.load(b))
+    local d = assert(wane.eval.divergence(ref, { one, two }, tiny.tokens(512, 80, 11), { context = 64 }))
+    assert(d[2].kld.mean < d[1].kld.mean, d[2].kld.mean .. " against " .. d[1].kld.mean)
+    for _, m in ipairs { ref, one, two } do m:close() end
+    for _, path in ipairs { from, a, b } do os.remove(path) end
+  end)
+
+  it("writes stock files", function()
+    local from, to = tiny.write(), support.tmp "awq.gguf"
+    local r = assert(wane.calibrate.awq { from = from, to = to, recipe = "Q4_0", text = tiny.tokens(128, 80), context = 64 })
+    assert(#r.scaled > 0)
+    local m = assert(wane.load(to))
+    m:close()
+    os.remove(from)
+    os.remove(to)
+  end)
+end)

@@ -1,0 +1,44 @@
+--- The examples run as they are, each in under a minute on a quiet machine.
+local support = require "spec.support"
+
+-- Runs an example with the interpreter and paths of this run.
+local function run(command)
+  local lua = os.getenv "WANE_LUA" or "lua5.4"
+  local p = assert(io.popen(("LUA_PATH='%s' LUA_CPATH='%s' %s %s 2>&1; echo \"status $?\""):format(
+    package.path, package.cpath, lua, command)))
+  local text = p:read "*a"
+  p:close()
+  assert(text:match "status 0%s*$", text)
+  return text
+end
+
+describe("examples", function()
+  local function slow()
+    if os.getenv "WANE_SLOW" == "0" then support.skip "examples take a while" end
+  end
+
+  it("sweep: a table, a front, a report page", function()
+    slow()
+    local page = support.tmp "sweep.html"
+    local text = run("examples/sweep.lua " .. page)
+    assert.matches("careful +%d,%d%d%d,%d%d%d", text)
+    assert.matches("Nothing beats these", text)
+    local html = support.slurp(page)
+    assert.matches("</html>%s*$", html)
+    assert.equals(5, select(2, html:gsub('class="pane"', "")))
+    os.remove(page)
+  end)
+
+  it("task: a custom task on three levels", function()
+    local text = run "examples/task.lua"
+    assert.equals(3, select(2, text:gsub("\nsense +[01]%.%d+", "")))
+  end)
+
+  it("codebook: k-means beats Q4_0 where both shrink the same matrices", function()
+    slow()
+    local text = run "examples/codebook.lua"
+    local function kld(name) return tonumber(text:match("\n" .. name .. " [^\n]- [%+%-]%d+%.%d+ %% +(0%.%d+)")) end
+    local q4, book = kld "Q4_0", kld "k%-means codebook"
+    assert.is_true(q4 > 0 and book > 0 and book < q4, text)
+  end)
+end)

@@ -1,0 +1,46 @@
+--- A headless Chromium, where there is one.
+local support = require "spec.support"
+
+local M = {}
+
+local function output(command)
+  local p = assert(io.popen(command .. " 2>/dev/null"))
+  local s = p:read "*a"
+  p:close()
+  return s
+end
+
+--- The browser's name; skips the running spec when there is none.
+function M.find()
+  for _, name in ipairs { "chromium", "chromium-browser", "google-chrome", "chrome" } do
+    if output("command -v " .. name) ~= "" then return name end
+  end
+  support.skip "no Chromium to open the report with"
+end
+
+-- One run on a page; returns what it prints.
+local function run(path, more, dark)
+  return output(("timeout 60 %s --headless --no-sandbox --disable-gpu --hide-scrollbars --disable-background-networking "
+    .. "%s --window-size=1280,1600 %s 'file://%s'"):format(M.find(), dark and "--force-dark-mode" or "", more, path))
+end
+
+--- The document after its scripts ran.
+function M.dom(path, dark) return run(path, "--dump-dom", dark) end
+
+--- A picture of the page as PNG bytes.
+function M.screenshot(path, dark)
+  local png = support.tmp "page.png"
+  run(path, "--screenshot=" .. png, dark)
+  if not support.exists(png) then return nil end
+  local bytes = support.slurp(png)
+  os.remove(png)
+  return bytes
+end
+
+--- The absolute form of a path.
+function M.absolute(path)
+  if path:sub(1, 1) == "/" then return path end
+  return output("pwd"):gsub("%s+$", "") .. "/" .. path
+end
+
+return M
