@@ -241,10 +241,14 @@ local function measure(mix, source, n_weights, o)
   end
   local alone = run("wane", source, ours, mix, { threads = 1 }, matrix)
   local same = same_tensors(ours, theirs)
-  if not o.keep then os.remove(ours) os.remove(theirs) end
+  if not o.keep then
+    os.remove(ours)
+    os.remove(theirs)
+  end
   local t, u = median(a), median(b)
   return {
-    mix = mix .. (matrix and " with importance" or ""), peer = u, wane = t, ratio = u / t, gain = alone / t, cpu_ratio = median(b.cpu) / median(a.cpu),
+    mix = mix .. (matrix and " with importance" or ""), peer = u, wane = t, ratio = u / t,
+    gain = alone / t, cpu_ratio = median(b.cpu) / median(a.cpu),
     rate = n_weights / t * 1e-6, peer_peak = peer_peak / 2 ^ 20, our_peak = our_peak / 2 ^ 20,
     bytes = same and "equal" or "DIFFERENT",
   }, same
