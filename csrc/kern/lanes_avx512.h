@@ -283,17 +283,12 @@ INLINE VI vi_column8(const wn_rows *s, size_t off) {
   size_t stride = s->stride;
   __m128i v = _mm_setzero_si128();
 #define ROW(n) v = _mm_insert_epi8(v, p[(n)*stride], n);
-  ROW(0)
-  ROW(1)
-  ROW(2)
-  ROW(3)
-  ROW(4)
-  ROW(5)
-  ROW(6)
-  ROW(7)
+  /* clang-format off */
+  ROW(0) ROW(1) ROW(2) ROW(3) ROW(4) ROW(5) ROW(6) ROW(7)
   ROW(8) ROW(9) ROW(10) ROW(11) ROW(12) ROW(13) ROW(14) ROW(15)
+  /* clang-format on */
 #undef ROW
-      return _mm512_cvtepu8_epi32(v);
+          return _mm512_cvtepu8_epi32(v);
 }
 
 /* ---- grids ------------------------------------------------------------- */

@@ -276,18 +276,16 @@ typedef struct WN_BLOCK {
   uint8_t qs[128];
 } wn_block_iq4_xs;
 
-#define WN_BLOCK_STRUCTS(X)                                             \
-  X(Q4_0, q4_0)                                                         \
-  X(Q4_1, q4_1)                                                         \
-  X(Q5_0, q5_0)                                                         \
-  X(Q5_1, q5_1) X(Q8_0, q8_0) X(Q8_1, q8_1) X(Q2_K, q2_K) X(Q3_K, q3_K) \
-      X(Q4_K, q4_K) X(Q5_K, q5_K) X(Q6_K, q6_K) X(Q8_K, q8_K)           \
-          X(IQ2_XXS, iq2_xxs) X(IQ2_XS, iq2_xs) X(IQ3_XXS, iq3_xxs)     \
-              X(IQ1_S, iq1_s) X(IQ4_NL, iq4_nl) X(IQ3_S, iq3_s)         \
-                  X(IQ2_S, iq2_s) X(IQ4_XS, iq4_xs) X(IQ1_M, iq1_m)     \
-                      X(TQ1_0, tq1_0) X(TQ2_0, tq2_0) X(MXFP4, mxfp4)   \
-                          X(NVFP4, nvfp4) X(Q1_0, q1_0) X(Q2_0, q2_0)
-
+/* clang-format off */
+#define WN_BLOCK_STRUCTS(X) \
+  X(Q4_0, q4_0) X(Q4_1, q4_1) X(Q5_0, q5_0) X(Q5_1, q5_1) \
+  X(Q8_0, q8_0) X(Q8_1, q8_1) X(Q2_K, q2_K) X(Q3_K, q3_K) \
+  X(Q4_K, q4_K) X(Q5_K, q5_K) X(Q6_K, q6_K) X(Q8_K, q8_K) \
+  X(IQ2_XXS, iq2_xxs) X(IQ2_XS, iq2_xs) X(IQ3_XXS, iq3_xxs) X(IQ1_S, iq1_s) \
+  X(IQ4_NL, iq4_nl) X(IQ3_S, iq3_s) X(IQ2_S, iq2_s) X(IQ4_XS, iq4_xs) \
+  X(IQ1_M, iq1_m) X(TQ1_0, tq1_0) X(TQ2_0, tq2_0) X(MXFP4, mxfp4) \
+  X(NVFP4, nvfp4) X(Q1_0, q1_0) X(Q2_0, q2_0)
+/* clang-format on */
 enum {
 #define X(ID, id, name, block, bytes, class) \
   WN_BYTES_##ID = bytes, WN_VALUES_##ID = block,

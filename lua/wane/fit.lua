@@ -251,7 +251,9 @@ function Fit:parts_table()
   t:add { part = "weights", bytes = n.weights, note = ("%.2f bits per weight, mapped from the file"):format(self.bpw) }
   local windows = n.cache_windowed < n.cache and (", its windows look at %s of it"):format(report.bytes(n.cache_windowed)) or ""
   t:add { part = "KV cache", bytes = n.cache, note = ("%s, %s tokens%s, %s a token%s"):format(
-    kv_name(self.kv), report.count(self.context), self.sequences > 1 and (" x %d sequences"):format(self.sequences) or "", report.bytes(self.bytes_per_token), windows) }
+    kv_name(self.kv), report.count(self.context),
+      self.sequences > 1 and (" x %d sequences"):format(self.sequences) or "",
+      report.bytes(self.bytes_per_token), windows) }
   t:add { part = "buffers", bytes = n.buffers, note = "one step's values" }
   t:add { part = "overhead", bytes = n.overhead + n.vectors, note = "header, vocabulary, program, small tensors" }
   t:add { part = "total", bytes = n.total, note = self.ram and ("%s in %s (%s of %s kept for the system)"):format(

@@ -138,7 +138,8 @@ return function(reference, candidates, text, opts)
   local contexts
   contexts, message, code = open_contexts(models, n_ctx, opts.threads)
   if not contexts then return nil, message, code end
-  local raw, ok = empty_lists(#candidates)
+  local raw = empty_lists(#candidates)
+  local ok
   ok, message, code = run_all(contexts, chunks, raw, opts.progress)
   run.close_all(contexts)
   if not ok then return nil, message, code end
