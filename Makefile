@@ -104,7 +104,7 @@ check-asan: deps-test
 check-tsan: deps-test
 	@$(MAKE) --no-print-directory -j$(JOBS) B=build/tsan LUAS=lua5.4 \
 	  CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=thread" all
-	@WANE_WRAP="env $(call SAN_ENV,tsan) TSAN_OPTIONS=halt_on_error=0:exitcode=66:suppressions=spec/support/tsan.supp WANE_LANE=tsan" \
+	@WANE_WRAP="env $(call SAN_ENV,tsan) TSAN_OPTIONS=halt_on_error=0:exitcode=66:suppressions=$(CURDIR)/spec/support/tsan.supp WANE_LANE=tsan" \
 	  sh spec/support/run.sh build/tsan lua5.4 spec/threads
 
 # Every public function with the n-th allocation failing, for all n.
