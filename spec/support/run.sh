@@ -5,6 +5,7 @@
 build=$1 luas=$2
 shift 2
 busted=$(command -v busted) || { echo "busted is missing: try 'make deps'" >&2; exit 1; }
+mkdir -p build/tmp "$build"
 passed=0 failed=0 skipped=0
 for lua in $luas; do
   echo "== $lua"
