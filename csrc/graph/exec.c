@@ -71,6 +71,39 @@ static void watch(wn_member *m) {
     wn_tap_experts(m, t);
 }
 
+/* This member's share of the tokens, between the arena and an edge. */
+static void cross_edge(wn_member *m, const wn_tap_edge *edge, bool inwards) {
+  uint32_t end = wn_share(m, m->f->n_tokens, m->id + 1);
+  for (uint32_t r = wn_share(m, m->f->n_tokens, m->id); r < end; r++) {
+    float *row = edge->rows + (size_t)r * edge->width;
+    for (uint32_t k = 0; k < edge->n_values; k++) {
+      uint32_t v = edge->values[k], width = m->f->p->widths[v];
+      float *x =
+          wn_floats(m->f->arena, m->f->plan->values[v].off) + (size_t)r * width;
+      memcpy(inwards ? x : row, inwards ? row : x, width * sizeof *x);
+      row += width;
+    }
+  }
+}
+
+/* Keeps what lives between this stage and those before it. It lives beyond
+ * this stage, so the stage's own barrier is enough. */
+static void leave_stage(wn_member *m) {
+  wn_tap_edge *edge = m->f->tap != NULL ? m->f->tap->leave : NULL;
+  if (edge == NULL || edge->stage != m->stage) return;
+  cross_edge(m, edge, false);
+  if (m->id == 0) edge->n_rows = m->f->n_tokens;
+}
+
+/* The first stage of this step, with the values it needs in place. */
+static uint32_t enter_stage(wn_member *m) {
+  const wn_tap *t = m->f->tap;
+  if (t == NULL || t->enter == NULL) return 0;
+  cross_edge(m, t->enter, true);
+  wn_meet(m);
+  return t->enter->stage;
+}
+
 void wn_exec_task(void *frame, wn_team *team, int member, int n_members) {
   wn_frame *f = frame;
   wn_member m = {.f = f, .team = team, .id = member, .n = n_members};
@@ -80,7 +113,8 @@ void wn_exec_task(void *frame, wn_team *team, int member, int n_members) {
     wn_rope_tables(&m, false);
     wn_meet(&m);
   }
-  for (m.stage = 0; m.stage < f->s->n_stages; m.stage++) {
+  for (m.stage = enter_stage(&m); m.stage < f->s->n_stages; m.stage++) {
+    leave_stage(&m);
     m.st = &f->s->stages[m.stage];
     m.sm = &f->plan->stages[m.stage];
     m.n_rows = rows_of(f, m.st);
@@ -89,7 +123,11 @@ void wn_exec_task(void *frame, wn_team *team, int member, int n_members) {
     run_stage(&m);
     if (f->tap != NULL) watch(&m);
     wn_meet(&m);
-    if (wn_tap_ends(f->tap, m.stage)) break;
+    if (wn_tap_ends(f->tap, m.stage)) {
+      m.stage++;
+      leave_stage(&m); /* an edge right behind the last item */
+      break;
+    }
   }
   if (member == 0) f->n_regions = m.n_regions;
 }

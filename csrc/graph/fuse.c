@@ -47,6 +47,18 @@ void wn_step_reads(const wn_prog *p, wn_step s,
     if (op->in[k] != WN_NONE) visit(arg, op->in[k]);
 }
 
+void wn_stage_reads(const wn_prog *p, const wn_stage *st,
+                    void (*visit)(void *arg, uint32_t value), void *arg) {
+  wn_step main = {st->op, WN_DO_OP};
+  if (st->op != WN_NONE) wn_step_reads(p, main, visit, arg);
+  if (st->input != WN_NONE) visit(arg, st->input);
+  for (uint32_t k = 0; k < st->n_pros; k++)
+    wn_step_reads(p, st->pros[k], visit, arg);
+  for (uint32_t b = 0; b < st->n_bundles; b++)
+    for (uint32_t k = 0; k < st->bundles[b].n_epis; k++)
+      wn_step_reads(p, st->bundles[b].epis[k], visit, arg);
+}
+
 /* Adds an empty stage and returns it; NULL when memory is out. */
 static wn_stage *new_stage(fuser *f, wn_stage_kind kind, bool wanted) {
   wn_sched *s = f->s;

@@ -88,16 +88,8 @@ static void note_last(void *arg, uint32_t v) {
 
 static void find_last(planner *pl) {
   for (uint32_t i = 0; i < pl->s->n_stages; i++) {
-    const wn_stage *st = &pl->s->stages[i];
     reader r = {pl->last, i};
-    wn_step main = {st->op, WN_DO_OP};
-    if (st->op != WN_NONE) wn_step_reads(pl->p, main, note_last, &r);
-    if (st->input != WN_NONE) note_last(&r, st->input);
-    for (uint32_t k = 0; k < st->n_pros; k++)
-      wn_step_reads(pl->p, st->pros[k], note_last, &r);
-    for (uint32_t b = 0; b < st->n_bundles; b++)
-      for (uint32_t k = 0; k < st->bundles[b].n_epis; k++)
-        wn_step_reads(pl->p, st->bundles[b].epis[k], note_last, &r);
+    wn_stage_reads(pl->p, &pl->s->stages[i], note_last, &r);
   }
   pl->last[pl->p->result] = pl->s->n_stages;
 }

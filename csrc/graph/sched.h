@@ -87,4 +87,8 @@ void wn_sched_free(wn_sched *s);
 void wn_step_reads(const wn_prog *p, wn_step s,
                    void (*visit)(void *arg, uint32_t value), void *arg);
 
+/* The same for everything that a stage reads. */
+void wn_stage_reads(const wn_prog *p, const wn_stage *st,
+                    void (*visit)(void *arg, uint32_t value), void *arg);
+
 #endif

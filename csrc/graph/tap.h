@@ -6,6 +6,11 @@
  * each channel, and can keep the rows of the latest step for whoever wants
  * more (correlations, samples). For experts everything is per expert.
  *
+ * A tap can also cut a pass short at both ends. The values that live between
+ * two stages (an edge: mostly one row a token) can be kept on the way, and a
+ * later step can enter there with them instead of computing them again. So
+ * a pass over layer after layer costs one layer each time.
+ *
  * Sums are in double and run over the rows in their order, channel by
  * channel, so they do not depend on the number of threads. A program that is
  * not tapped pays one comparison a stage. */
@@ -28,7 +33,19 @@ typedef struct wn_tap_item {
   uint32_t *starts; /* n_experts + 1: first row of each expert in `rows` */
 } wn_tap_item;
 
+/* What lives between a stage and those before it, one row a token. */
+typedef struct wn_tap_edge {
+  uint32_t stage;
+  uint32_t n_values; /* made before `stage`, read in it or later */
+  uint32_t *values;
+  uint32_t width; /* of all of them */
+  uint32_t cap, n_rows;
+  float *rows; /* cap * width */
+} wn_tap_edge;
+
 typedef struct wn_tap {
+  wn_tap_edge *enter; /* steps start here with these rows, or NULL */
+  wn_tap_edge *leave; /* keeps rows of the latest step, or NULL */
   uint32_t n_items;
   wn_tap_item *items; /* ascending in stage */
   bool stop;          /* end the step after the last item: no result, and
@@ -45,7 +62,8 @@ static inline wn_tap_item *wn_tap_find(const wn_tap *t, uint32_t stage) {
 /* Is there nothing left to watch behind this stage? */
 static inline bool wn_tap_ends(const wn_tap *t, uint32_t stage) {
   return t != NULL && t->stop && t->n_items != 0 &&
-         t->items[t->n_items - 1].stage <= stage;
+         t->items[t->n_items - 1].stage <= stage &&
+         (t->leave == NULL || t->leave->stage <= stage + 1);
 }
 
 /* What a member adds of one row of an expert: channels c0 <= c < c1. */

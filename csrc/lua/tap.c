@@ -1,6 +1,9 @@
 /* lua/tap.c - core.tap: watching the inputs of matrices (run/tap.h).
  *
- *   open(ctx, { weight names }, { squares, sizes, rows, stop }) -> tap
+ *   open(ctx, { weight names }, { squares, sizes, rows, stop, enter, leave })
+ *       -> tap; enter and leave: prefixes of weight names (run/tap.h)
+ *     tap:enter(buffer)    rows for the next step to enter with
+ *     tap:left()           -> buffer of the rows kept of the latest step
  *     tap:items() -> { { weights = { names }, width, experts }, ... }
  *     tap:squares(i), tap:sizes(i) -> packed float32 sums, experts * width
  *     tap:counts(i) -> list of rows seen, one per expert
@@ -64,7 +67,15 @@ static names *read_names(lua_State *L) {
 }
 
 static const char *const option_names[] = {"squares", "sizes", "rows", "stop",
-                                           NULL};
+                                           "enter",   "leave", NULL};
+
+/* A string option; it stays alive in the table at `arg`. */
+static const char *prefix_option(lua_State *L, int arg, const char *key) {
+  lua_getfield(L, arg, key);
+  const char *s = lua_isnil(L, -1) ? NULL : luaL_checkstring(L, -1);
+  lua_pop(L, 1);
+  return s;
+}
 
 static int tap_open(lua_State *L) {
   wn_err e = {0};
@@ -76,7 +87,9 @@ static int tap_open(lua_State *L) {
   wn_watch_opts o = {.squares = wn_opt_bool(L, 3, "squares", false),
                      .sizes = wn_opt_bool(L, 3, "sizes", false),
                      .rows = wn_opt_bool(L, 3, "rows", false),
-                     .stop = wn_opt_bool(L, 3, "stop", false)};
+                     .stop = wn_opt_bool(L, 3, "stop", false),
+                     .enter = prefix_option(L, 3, "enter"),
+                     .leave = prefix_option(L, 3, "leave")};
   names *list = read_names(L);
   wn_handle *h = wn_handle_new(L, &tap_class);
   wn_ctx *c = wn_handle_check(L, 1, &wn_ctx_class);
@@ -185,6 +198,28 @@ static int tap_rows(lua_State *L) {
   return 1;
 }
 
+static int tap_enter(lua_State *L) {
+  wn_tap_edge *t = check_tap(L)->tap.enter;
+  const wn_buffer *b = wn_buffer_check(L, 2);
+  luaL_argcheck(L, t != NULL, 1, "the tap was not opened to enter");
+  luaL_argcheck(L, b->cols == t->width && b->rows <= t->cap, 2,
+                "these rows are not from there");
+  memcpy(t->rows, b->data, b->rows * b->cols * sizeof *b->data);
+  t->n_rows = (uint32_t)b->rows;
+  return 0;
+}
+
+static int tap_left(lua_State *L) {
+  wn_err e = {0};
+  const wn_tap_edge *t = check_tap(L)->tap.leave;
+  luaL_argcheck(L, t != NULL, 1, "the tap was not opened to leave");
+  wn_buffer *b = wn_buffer_push(L, t->n_rows, t->width, &e);
+  if (b == NULL) return wn_push_error(L, &e);
+  t = check_tap(L)->tap.leave;
+  memcpy(b->data, t->rows, b->rows * b->cols * sizeof *b->data);
+  return 1;
+}
+
 static int tap_reset(lua_State *L) {
   wn_watch_reset(check_tap(L));
   return 0;
@@ -194,6 +229,7 @@ static const luaL_Reg tap_methods[] = {
     {"items", tap_items},   {"squares", tap_squares},
     {"sizes", tap_sizes},   {"counts", tap_counts},
     {"n_rows", tap_n_rows}, {"rows", tap_rows},
+    {"enter", tap_enter},   {"left", tap_left},
     {"reset", tap_reset},   {NULL, NULL}};
 
 static const wn_class_def tap_class = {"wane.tap", tap_methods, NULL,

@@ -331,11 +331,24 @@ static wn_frame frame_of(wn_ctx *c, uint32_t n, uint32_t n_out) {
   return f;
 }
 
+/* Edges of a tap have one row for each token. */
+static int check_tap(const wn_ctx *c, size_t n, uint32_t n_out, wn_err *e) {
+  const wn_tap *t = c->tap;
+  if (t == NULL || (t->enter == NULL && t->leave == NULL)) return WN_OK;
+  if (n != n_out)
+    return wn_fail(e, WN_EARG, "a tap with edges wants all rows of a step");
+  if (t->enter != NULL && t->enter->n_rows != n)
+    return wn_fail(e, WN_EARG, "%zu tokens, %u rows to enter with", n,
+                   t->enter->n_rows);
+  return WN_OK;
+}
+
 int wn_ctx_step(wn_ctx *c, const int32_t *tokens, const uint32_t *seq,
                 const uint8_t *want, size_t n, wn_err *e) {
   uint32_t n_out = 0;
   int rc = check_state(c, e);
   if (rc == WN_OK) rc = take_batch(c, tokens, seq, want, n, &n_out, e);
+  if (rc == WN_OK) rc = check_tap(c, n, n_out, e);
   if (rc != WN_OK) return rc;
   wn_frame f = frame_of(c, (uint32_t)n, n_out);
   c->n_rows = 0;

@@ -74,6 +74,81 @@ static int make_item(wn_watch *w, uint32_t stage, const wn_watch_opts *o,
   return fine ? WN_OK : wn_fail(e, WN_ENOMEM, "tap: out of memory");
 }
 
+/* -- edges ---------------------------------------------------------------- */
+
+/* Does a step compute with a weight whose name starts with `prefix`? Looking
+ * up tokens is not meant: a tied embedding is used at both ends. */
+static bool step_uses(const wn_prog *p, uint32_t op, const char *prefix) {
+  const wn_op *o = &p->ops[op];
+  if (o->code == WN_OP_EMBED) return false;
+  for (uint32_t k = 0; k < WN_OP_WEIGHTS; k++)
+    if (o->w[k] != WN_NONE && strncmp(wn_prog_str(p, p->weights[o->w[k]].name),
+                                      prefix, strlen(prefix)) == 0)
+      return true;
+  return false;
+}
+
+static bool stage_matches(const wn_prog *p, const wn_stage *st,
+                          const char *prefix) {
+  if (st->op != WN_NONE && step_uses(p, st->op, prefix)) return true;
+  for (uint32_t k = 0; k < st->n_pros; k++)
+    if (step_uses(p, st->pros[k].op, prefix)) return true;
+  for (uint32_t b = 0; b < st->n_bundles; b++) {
+    const wn_bundle *bn = &st->bundles[b];
+    for (uint32_t k = 0; k < bn->n_parts; k++)
+      if (step_uses(p, bn->parts[k], prefix)) return true;
+    for (uint32_t k = 0; k < bn->n_epis; k++)
+      if (step_uses(p, bn->epis[k].op, prefix)) return true;
+  }
+  return false;
+}
+
+static void note_read(void *arg, uint32_t v) {
+  ((uint8_t *)arg)[v] = 1;
+}
+
+/* The values that live between stage t->stage and those before it. */
+static int find_values(const wn_prog *p, const wn_sched *s, wn_tap_edge *t,
+                       wn_err *e) {
+  uint8_t *is_read = wn_calloc(WN_MEM_RUN, p->n_ops, 1);
+  t->values = wn_calloc(WN_MEM_RUN, p->n_ops, sizeof *t->values);
+  if (is_read == NULL || t->values == NULL) {
+    wn_free(is_read);
+    return wn_fail(e, WN_ENOMEM, "tap: out of memory");
+  }
+  for (uint32_t i = t->stage; i < s->n_stages; i++)
+    wn_stage_reads(p, &s->stages[i], note_read, is_read);
+  for (uint32_t v = 0; v < p->n_ops; v++)
+    if (is_read[v] && s->stage_of[v] < t->stage) {
+      t->values[t->n_values++] = v;
+      t->width += p->widths[v];
+    }
+  wn_free(is_read);
+  return WN_OK;
+}
+
+/* The edge before the first stage that uses weights of this prefix. */
+static int make_edge(wn_watch *w, const char *prefix, wn_tap_edge *t,
+                     wn_err *e) {
+  const wn_prog *p = wn_model_prog(wn_ctx_model(w->ctx));
+  const wn_sched *s = wn_model_sched(wn_ctx_model(w->ctx));
+  uint64_t values;
+  uint32_t i = 0;
+  while (i < s->n_stages && !stage_matches(p, &s->stages[i], prefix))
+    i++;
+  if (i == s->n_stages)
+    return wn_fail(e, WN_EARG, "tap: no stage uses weights of %s", prefix);
+  t->stage = i;
+  int rc = find_values(p, s, t, e);
+  if (rc != WN_OK) return rc;
+  t->cap = wn_ctx_n_batch(w->ctx);
+  if (!wn_mul(t->cap, t->width, &values) || values > SIZE_MAX / sizeof(float))
+    return wn_fail(e, WN_ELIMIT, "tap: the edge is too wide");
+  t->rows = wn_alloc(WN_MEM_RUN, (size_t)values * sizeof(float) + 1);
+  if (t->rows == NULL) return wn_fail(e, WN_ENOMEM, "tap: out of memory");
+  return WN_OK;
+}
+
 static int make_items(wn_watch *w, const wn_watch_opts *o,
                       bool (*wants)(void *arg, const char *name), void *arg,
                       wn_err *e) {
@@ -101,6 +176,14 @@ int wn_watch_new(wn_ctx *c, const wn_watch_opts *o,
   w->refs = 1;
   w->ctx = wn_ctx_ref(c);
   int rc = make_items(w, o, wants, arg, e);
+  if (rc == WN_OK && o->enter != NULL) {
+    w->tap.enter = &w->enter;
+    rc = make_edge(w, o->enter, &w->enter, e);
+  }
+  if (rc == WN_OK && o->leave != NULL) {
+    w->tap.leave = &w->leave;
+    rc = make_edge(w, o->leave, &w->leave, e);
+  }
   if (rc != WN_OK) {
     wn_watch_unref(w);
     return rc;
@@ -123,6 +206,10 @@ void wn_watch_unref(wn_watch *w) {
     wn_free(t->starts);
   }
   wn_free(w->tap.items);
+  wn_free(w->enter.values);
+  wn_free(w->enter.rows);
+  wn_free(w->leave.values);
+  wn_free(w->leave.rows);
   wn_ctx_unref(w->ctx);
   wn_free(w);
 }

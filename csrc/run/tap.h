@@ -13,12 +13,17 @@ typedef struct wn_watch {
   int refs;
   wn_ctx *ctx;
   wn_tap tap;
+  wn_tap_edge enter, leave; /* those of the tap, when it has them */
 } wn_watch;
 
 typedef struct wn_watch_opts {
   bool squares, sizes; /* sums of x^2, of |x| */
   bool rows;           /* keep the rows of the latest step */
   bool stop;           /* end steps after the last item */
+  /* edges (graph/tap.h) at the first stage that uses a weight whose name
+   * starts so; NULL: none. A context that enters has no cache of the layers
+   * before, and wants all rows of every step. */
+  const char *enter, *leave;
 } wn_watch_opts;
 
 /* Watches the inputs of the matrices chosen by wants(arg, name of the weight);

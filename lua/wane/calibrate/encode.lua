@@ -3,7 +3,15 @@
 --- The inputs of a layer are collected from the model as quantized so far
 --- (sequential), so that later layers make up for errors of earlier ones;
 --- `aim` also moves the target towards the outputs that the unquantized model
---- had. Each tensor ends as the finished bytes of an ordinary block format.
+--- had. What meets a layer is kept for every token of the text, so that the
+--- next layer starts there instead of at the embedding: a text passes through
+--- each layer twice as quantized and once as it was, however many layers there
+--- are.
+---
+--- Memory, beside the model's file: one layer's correlations (20 bytes for each
+--- pair of channels of an input while they are factored: 12 held, 8 more at
+--- the peak of the widest), 8 bytes for each token and channel of the text, and
+--- one layer's finished tensors. Each tensor ends as the finished bytes of an ordinary block format.
 local core = require "wane.core"
 local pass = require "wane.calibrate.pass"
 
@@ -63,11 +71,12 @@ local function add_rows(item, i, taps)
 end
 
 -- Correlations of the inputs of a group of weights: name -> { h = {}, cross = {} }.
-local function collect(models, group, o, tell)
+local function collect(models, group, o, edges, tell)
   local items, by_name = nil, {}
   local names = {}
   for i, name in ipairs(group) do names[i] = name end
-  local ok, message, code = pass.run(models, names, o.chunks, { rows = true, threads = o.threads },
+  local watch = { rows = true, threads = o.threads, edges = edges }
+  local ok, message, code = pass.run(models, names, o.chunks, watch,
     function(taps, c, is_end)
       if not items then
         items = taps[1]:items()
@@ -148,10 +157,22 @@ local function done_with(st, name, w)
   if not (st.o.weights and st.o.weights[name]) then w:close() end
 end
 
+-- Where finished tensors can be saved they are not held as well.
 local function keep(st, name, bytes)
-  st.finished[#st.finished + 1] = { name, st.o.types[name], bytes }
-  if st.o.save then st.o.save(name, st.o.types[name], bytes) end
+  local o = st.o
+  if o.save then o.save(name, o.types[name], bytes) end
+  st.finished[#st.finished + 1] = { name, o.types[name], not (o.save and o.load) and bytes or nil }
 end
+
+-- A finished tensor with its bytes.
+local function with_bytes(st, t)
+  if t[3] then return t end
+  local bytes = st.o.load(t[1], t[2])
+  if not bytes then error(("wane: calibrate: %s is gone from the log"):format(t[1]), 0) end
+  return { t[1], t[2], bytes }
+end
+
+local function layer_of(name) return name:match "^blk%.%d+%." end
 
 -- One tensor through the plain encoder.
 local function encode_plain(st, name)
@@ -168,11 +189,15 @@ local function encode_plain(st, name)
   return true
 end
 
--- The model as quantized so far, or the reference itself.
+-- The model as quantized so far, or the reference itself. Layers before the
+-- edge that it will enter at are left as they are: nobody runs them.
 local function model_so_far(st)
   if not st.o.sequential or #st.finished == 0 then return st.reference end
-  local list = {}
-  for _, t in ipairs(st.finished) do list[#list + 1] = t end -- the first of a name counts
+  local list, at = {}, st.edge
+  for _, t in ipairs(st.finished) do -- the first of a name counts
+    local layer = layer_of(t[1])
+    if not (at and layer and layer ~= at) then list[#list + 1] = with_bytes(st, t) end
+  end
   for _, t in ipairs(st.o.stand_ins or {}) do list[#list + 1] = t end
   return st.model:variant(list)
 end
@@ -198,22 +223,56 @@ local function restore(st, group)
   for i, name in ipairs(group) do
     local bytes = st.o.load and st.o.load(name, st.o.types[name])
     if not bytes then return false end
-    found[i] = { name, st.o.types[name], bytes }
+    found[i] = { name, st.o.types[name] }
   end
   for _, t in ipairs(found) do st.finished[#st.finished + 1] = t end
   return true
 end
 
-local function do_group(st, group, tell)
+local function close_rows(list)
+  for _, rows in ipairs(list or {}) do rows:close() end
+end
+
+-- The edges of a pass that watches `group`, and what to do when it is over.
+-- st.edge, st.rows: where the model as quantized so far can be entered.
+-- A reference is at most one layer further: its weights will not change.
+local function plan_edges(st, group, next_group, with_reference)
+  local here = layer_of(group[1]) or group[1]
+  local behind = next_group and (layer_of(next_group[1]) or next_group[1])
+  local function edges(at, rows, leave)
+    local e = { enter = at, from = rows }
+    if leave and leave ~= at then e.leave, e.to = leave, {} end
+    return e
+  end
+  local list = { edges(st.edge, st.rows, here) }
+  if with_reference then list[2] = edges(st.reference_edge, st.reference_rows, behind) end
+  return list, function()
+    if list[1].leave then
+      close_rows(st.rows)
+      st.edge, st.rows = here, list[1].to
+    end
+    if list[2] and list[2].leave then
+      close_rows(st.reference_rows)
+      st.reference_edge, st.reference_rows = behind, list[2].to
+    end
+  end
+end
+
+local function do_group(st, group, next_group, tell)
   if restore(st, group) then return true end
   local now, message, code = model_so_far(st)
   if not now then return nil, message, code end
   local models = { now }
   if st.o.aim > 0 and now ~= st.reference then models[2] = st.reference end
+  local edges, advance = plan_edges(st, group, next_group, models[2] ~= nil)
   local items
-  items, message, code = collect(models, group, st.o, tell)
+  items, message, code = collect(models, group, st.o, edges, tell)
   if now ~= st.reference then now:close() end
-  if not items then return nil, message, code end
+  if not items then
+    for _, e in ipairs(edges) do close_rows(e.to) end
+    return nil, message, code
+  end
+  advance()
   local ok
   ok, message, code = encode_group(st, group, items)
   release(items)
@@ -227,7 +286,7 @@ local function do_all(st)
     if not ok then return nil, message, code end
   end
   for k, group in ipairs(groups) do
-    local ok, message, code = do_group(st, group, function(share)
+    local ok, message, code = do_group(st, group, groups[k + 1], function(share)
       if not st.o.progress then return end
       return st.o.progress { done = k - 1 + share * 0.9, total = #groups, tensor = group[1] }
     end)
@@ -240,7 +299,7 @@ end
 --- names with the plain encoder and o.importance.
 ---@param model wane.Model  the source
 ---@param o wane.EncodeOptions
----@return table[]|nil finished  list of { name, type, bytes }, in program order
+---@return table[]|nil finished  list of { name, type, bytes }, in program order; bytes nil: ask o.load
 ---@return table|string stats by name { before, after }, or a message
 ---@return string? code
 function M.run(model, o)
@@ -251,6 +310,8 @@ function M.run(model, o)
   end
   local st = { model = model, reference = reference, o = o, finished = {}, stats = {} }
   local finished, stats, kind = do_all(st)
+  close_rows(st.rows)
+  close_rows(st.reference_rows)
   if reference ~= model then reference:close() end
   return finished, stats, kind
 end

@@ -129,7 +129,7 @@ local function encode_all(o, model, st)
     damp = o.damp or 0.01, sweeps = o.sweeps or 8, feedback = o.feedback ~= false, aim = o.aim or 0.5,
     sequential = o.sequential ~= false, steps = o.steps or "layer", progress = o.progress,
     weights = scaled.weights, stand_ins = scaled.stand_ins,
-    load = function(name, t) return st.log:load(name, t) end,
+    load = st.load,
     save = function(name, t, bytes) st.log:save(name, t, bytes) end,
   })
   for _, w in pairs(scaled.weights) do w:close() end -- order does not matter
@@ -142,10 +142,10 @@ local function encode_all(o, model, st)
 end
 
 -- The output file, through the streaming quantizer.
-local function write(o, model, q, finished)
+local function write(o, model, q, finished, load)
   local parts = o.to .. ".tensors"
   local report
-  local ok, message, code = store.write(parts, model.gguf, finished)
+  local ok, message, code = store.write(parts, model.gguf, finished, load)
   if ok then
     q.tensors, q.resume = parts, false
     report, message, code = quantize(q)
@@ -169,9 +169,10 @@ local function run(o, model)
   st.types, st.plain = sort_tensors(model, plan)
   st.log, message, code = store.open(o.to, identity(o, st.chunks, st.im, plan), o.resume ~= false)
   if not st.log then return nil, message, code end
+  st.load = function(name, kind) return st.log:load(name, kind) end
   local finished, report
   finished, message, code = encode_all(o, model, st)
-  if finished then report, message, code = write(o, model, q, finished) end
+  if finished then report, message, code = write(o, model, q, finished, st.load) end
   st.log:close(report ~= nil)
   if not report then return nil, message, code end
   report.rebuilt, report.scaled, report.chunks = st.stats, st.scaled, #st.chunks

@@ -68,12 +68,26 @@ function M.matrices(model)
   return names
 end
 
+---@class wane.Edges   how a model's pass is cut short, by prefixes of weights (core.tap)
+---@field enter string?
+---@field from userdata[]?   rows to enter with, one buffer a step, in order
+---@field leave string?
+---@field to userdata[]?     filled with the rows at that edge
+
+-- One step of one model, between its edges.
+local function step(ctx, tap, piece, edges, k)
+  if edges and edges.enter then tap:enter(edges.from[k]) end
+  local ok, message, code = ctx:step(piece, { want = "all" })
+  if ok and edges and edges.leave then edges.to[k] = tap:left() end
+  return ok, message, code
+end
+
 --- Runs chunks through models in lock-step, each with a tap on the named
 --- weights, and calls visit(taps) after each chunk.
 ---@param models wane.Model[]
 ---@param names string[]
 ---@param chunks integer[][]
----@param opts { squares: boolean?, sizes: boolean?, rows: boolean?, threads: integer?, kv: string? }
+---@param opts { squares: boolean?, sizes: boolean?, rows: boolean?, threads: integer?, kv: string?, edges: wane.Edges[]? }
 ---@param visit fun(taps: userdata[], chunk: integer): boolean?, string?, string?  false stops
 ---@return boolean|nil done
 ---@return string? message
@@ -81,7 +95,7 @@ end
 function M.run(models, names, chunks, opts, visit)
   local n_ctx = #chunks[1]
   local batch = math.min(n_ctx, 512)
-  local contexts, taps = {}, {}
+  local contexts, taps, edges, n_steps = {}, {}, opts.edges or {}, 0
   local function close()
     for _, t in ipairs(taps) do t:close() end
     for _, c in ipairs(contexts) do c:close() end
@@ -97,7 +111,8 @@ function M.run(models, names, chunks, opts, visit)
     if not ctx then return fail(message, code) end
     contexts[i] = ctx
     taps[i], message, code = core.tap.open(ctx.handle, names,
-      { squares = opts.squares, sizes = opts.sizes, rows = opts.rows, stop = true })
+      { squares = opts.squares, sizes = opts.sizes, rows = opts.rows, stop = true,
+        enter = edges[i] and edges[i].enter, leave = edges[i] and edges[i].leave })
     if not taps[i] then return fail(message, code) end
   end
   for c, chunk in ipairs(chunks) do
@@ -108,8 +123,9 @@ function M.run(models, names, chunks, opts, visit)
     for first = 1, n_ctx, batch do
       local piece = {}
       for i = first, math.min(first + batch - 1, n_ctx) do piece[#piece + 1] = chunk[i] end
-      for _, ctx in ipairs(contexts) do
-        local ok, message, code = ctx:step(piece, { want = "all" })
+      n_steps = n_steps + 1
+      for i, ctx in ipairs(contexts) do
+        local ok, message, code = step(ctx, taps[i], piece, edges[i], n_steps)
         if not ok then return fail(message, code) end
       end
       local fine, go_on, message, code = pcall(visit, taps, c, first + batch > n_ctx)

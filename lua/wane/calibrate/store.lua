@@ -9,7 +9,7 @@ local function digest(bytes) return core.stream.digest_hex(core.stream.digest(ni
 
 -- Reads what an earlier run with the same identity finished. A record is
 --   name TAB type TAB bytes TAB digest NEWLINE data NEWLINE
--- and counts only when it is whole.
+-- and counts only when it is whole. Data stay in the file: `done` tells where.
 local function read_log(f, identity)
   local done = {}
   if f:read "*l" ~= identity then return done, 0 end
@@ -17,9 +17,9 @@ local function read_log(f, identity)
   while true do
     local name, kind, n, sum = (f:read "*l" or ""):match "^([^\t]+)\t([^\t]+)\t(%d+)\t(%x+)$"
     if not name then break end
-    local data = f:read(tonumber(n))
+    local at, data = f:seek(), f:read(tonumber(n))
     if not data or #data ~= tonumber(n) or f:read(1) ~= "\n" or digest(data) ~= sum then break end
-    done[name] = { kind, data }
+    done[name] = { kind = kind, at = at, n = #data }
     good = f:seek()
   end
   return done, good
@@ -36,19 +36,19 @@ function M.open(to, identity, resume)
   local path = to .. ".calibration"
   local line = "wane calibration 1 " .. digest(identity)
   local self = setmetatable({ path = path, done = {}, resumed = 0 }, M)
-  local old = resume and io.open(path, "rb")
-  local kept
-  if old then
-    local good
-    self.done, good = read_log(old, line)
-    old:seek "set"
-    kept = good > 0 and old:read(good) or nil
-    old:close()
+  local f, good = resume and io.open(path, "r+b"), 0
+  if f then
+    self.done, good = read_log(f, line)
+    f:seek("set", good) -- what follows was not finished
+    if good == 0 then f:close() end
   end
-  local f, message = io.open(path, "wb")
-  if not f then return nil, tostring(message), "EIO" end
-  self.file = f
-  if kept then f:write(kept) else f:write(line, "\n") end
+  if good == 0 then
+    local message
+    f, message = io.open(path, "w+b")
+    if not f then return nil, tostring(message), "EIO" end
+    f:write(line, "\n")
+  end
+  self.file, self.good = f, f:seek()
   f:flush()
   for _ in pairs(self.done) do self.resumed = self.resumed + 1 end -- a count
   return self
@@ -57,12 +57,19 @@ end
 --- The bytes of a tensor that an earlier run finished in this type, or nil.
 function M:load(name, kind)
   local t = self.done[name]
-  return t and t[1] == kind and t[2] or nil
+  if not t or t.kind ~= kind then return nil end
+  self.file:seek("set", t.at)
+  return self.file:read(t.n)
 end
 
 function M:save(name, kind, bytes)
-  self.file:write(("%s\t%s\t%d\t%s\n"):format(name, kind, #bytes, digest(bytes)), bytes, "\n")
-  self.file:flush()
+  local f = self.file
+  f:seek("set", self.good)
+  f:write(("%s\t%s\t%d\t%s\n"):format(name, kind, #bytes, digest(bytes)))
+  self.done[name] = { kind = kind, at = f:seek(), n = #bytes }
+  f:write(bytes, "\n")
+  self.good = f:seek()
+  f:flush()
 end
 
 --- Stops writing; `remove`: the result is complete.
@@ -76,10 +83,11 @@ end
 ---@param path string
 ---@param g userdata       source file: shapes
 ---@param finished table[] list of { name, type, bytes }
+---@param load fun(name: string, kind: string): string?   the bytes of those without
 ---@return true|nil
 ---@return string? message
 ---@return string? code
-function M.write(path, g, finished)
+function M.write(path, g, finished, load)
   local meta, list = assert(core.gguf.meta()), {}
   assert(meta:set("general.type", "string", "model"))
   for i, t in ipairs(finished) do
@@ -92,7 +100,7 @@ function M.write(path, g, finished)
   if not w then return nil, msg, code end
   for _, t in ipairs(finished) do
     local ok
-    ok, msg, code = w:put(t[3])
+    ok, msg, code = w:put(t[3] or load(t[1], t[2]))
     if not ok then
       w:abort()
       return nil, msg, code
