@@ -77,19 +77,32 @@ end
 
 local function note(...) io.stderr:write(table.concat({ ... }, " "), "\n") end
 
--- Seconds and memory of every step, for the last table.
+-- Seconds and memory of every step, for the last table; those of former runs
+-- come from a file.
 local spent = {}
+local function spend(what, seconds, peak)
+  local s = spent[what] or { seconds = 0, n = 0, peak = 0 }
+  spent[what] = s
+  s.seconds, s.n, s.peak = s.seconds + seconds, s.n + 1, math.max(s.peak, peak)
+end
+for line in (exists(o.dir .. "/times") and slurp(o.dir .. "/times") or ""):gmatch "[^\n]+" do
+  local what, seconds, peak = line:match "^([^\t]+)\t(%S+)\t(%S+)$"
+  spend(what, tonumber(seconds), tonumber(peak))
+end
+
 local function timed(what, f)
   collectgarbage()
   core.reset_peak()
   local start, before = core.now(), core.memory().bytes
   local a, b, c = f()
-  local s = spent[what] or { seconds = 0, n = 0, peak = 0 }
-  spent[what] = s
-  local seconds = core.now() - start
-  s.seconds, s.n = s.seconds + seconds, s.n + 1
-  s.peak = math.max(s.peak, core.memory().peak_bytes - before)
+  local seconds, peak = core.now() - start, core.memory().peak_bytes - before
   note(("  %-48s %6.1f s"):format(what, seconds))
+  if a then
+    spend(what, seconds, peak)
+    local f = assert(io.open(o.dir .. "/times", "ab"))
+    f:write(("%s\t%.3f\t%d\n"):format(what, seconds, peak))
+    f:close()
+  end
   return a, b, c
 end
 
@@ -160,10 +173,14 @@ if o.tune then
   os.exit(0)
 end
 
-local im = timed("importance matrix", function()
-  return assert(wane.calibrate.imatrix(model, calib, { dataset = "calib.txt" }))
-end)
-local sens = timed("sensitivity", function()
+local im_path = o.dir .. "/imatrix.gguf"
+if not exists(im_path) then
+  timed("importance matrix", function()
+    return assert(wane.calibrate.imatrix(model, calib, { dataset = "calib.txt", save = im_path }))
+  end)
+end
+local im = assert(wane.imatrix.open(im_path))
+local sens = timed(exists(o.dir .. "/losses") and "sensitivity, losses measured already" or "sensitivity", function()
   return assert(wane.eval.sensitivity(model, calib, { chunks = 4, error_chunks = 24, save = o.dir .. "/losses" }))
 end)
 note(("  rank correlation of the cheap proxy with the measured loss: %.3f"):format(sens.correlation))

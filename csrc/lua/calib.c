@@ -118,9 +118,13 @@ static int calib_error(lua_State *L) {
   luaL_argcheck(L, hs == NULL || hs->n == n, 3, "want the same width");
   luaL_argcheck(L, diagonal == NULL || diagonal->rows * diagonal->cols == n, 3,
                 "want one value per column");
-  lua_pushnumber(
-      L, wn_output_error(w->data, q != NULL ? q->data : NULL, w->rows, n, hs,
-                         diagonal != NULL ? diagonal->data : NULL));
+  wn_err e = {0};
+  double sum;
+  if (wn_output_error(w->data, q != NULL ? q->data : NULL, w->rows, n, hs,
+                      diagonal != NULL ? diagonal->data : NULL,
+                      wn_pool_default_threads(), &sum, &e) != WN_OK)
+    return wn_push_error(L, &e);
+  lua_pushnumber(L, sum);
   return 1;
 }
 

@@ -1,4 +1,4 @@
-/* dense.h - the two loops that calibration spends its time in.
+/* dense.h - the loops that calibration spends its time in.
  *
  * One table per instruction set. Every element is computed by the same
  * multiplications and additions in the same order in all of them, without
@@ -20,6 +20,12 @@ typedef struct wn_dense {
    * symmetric, dims x dims. */
   void (*costs)(const float *points, size_t n, int dims, const float *a,
                 const float *b, float *out);
+  /* sum of a[i] * x[i], in double: element i goes to partial sum i mod 32,
+   * and these are added in a tree */
+  double (*dot)(const float *a, const double *x, size_t n);
+  /* y[j] -= l[k] * b[k][j] for all k in their order, n elements */
+  void (*eliminate)(double *y, const double *l, const double *b, size_t ldb,
+                    size_t nk, size_t n);
 } wn_dense;
 
 /* The table of the tier in force. */

@@ -81,4 +81,54 @@ static void costs(const float *points, size_t n, int dims, const float *a,
   }
 }
 
-const wn_dense DENSE_TABLE = {subtract, outer, costs};
+typedef double vecd
+    __attribute__((vector_size(DENSE_BYTES), aligned(8), may_alias));
+typedef float half
+    __attribute__((vector_size(DENSE_BYTES / 2), aligned(4), may_alias));
+
+enum { LANES_D = DENSE_BYTES / 8, PARTS = 32, PART_V = PARTS / LANES_D };
+
+static double dot(const float *a, const double *x, size_t n) {
+  union {
+    vecd v[PART_V];
+    double d[PARTS];
+  } sum = {.d = {0}};
+  size_t i = 0;
+  for (; n - i >= PARTS; i += PARTS)
+    WN_UNROLL
+  for (int k = 0; k < PART_V; k++) {
+    size_t at = i + (size_t)(k * LANES_D);
+    vecd wide = __builtin_convertvector(*(const half *)(a + at), vecd);
+    sum.v[k] += wide * *(const vecd *)(x + at);
+  }
+  for (; i < n; i++)
+    sum.d[i % PARTS] += (double)a[i] * x[i];
+  for (int w = PARTS / 2; w > 0; w /= 2)
+    for (int k = 0; k < w; k++)
+      sum.d[k] += sum.d[k + w];
+  return sum.d[0];
+}
+
+static void eliminate(double *y, const double *l, const double *b, size_t ldb,
+                      size_t nk, size_t n) {
+  enum { TILE = TILE_V * LANES_D };
+  size_t j = 0;
+  for (; n - j >= TILE; j += TILE) {
+    vecd acc[TILE_V];
+    WN_UNROLL
+    for (int v = 0; v < TILE_V; v++)
+      acc[v] = *(const vecd *)(y + j + v * LANES_D);
+    for (size_t k = 0; k < nk; k++)
+      WN_UNROLL
+    for (int v = 0; v < TILE_V; v++)
+      acc[v] -= l[k] * *(const vecd *)(b + k * ldb + j + v * LANES_D);
+    WN_UNROLL
+    for (int v = 0; v < TILE_V; v++)
+      *(vecd *)(y + j + v * LANES_D) = acc[v];
+  }
+  for (; j < n; j++)
+    for (size_t k = 0; k < nk; k++)
+      y[j] -= l[k] * b[k * ldb + j];
+}
+
+const wn_dense DENSE_TABLE = {subtract, outer, costs, dot, eliminate};

@@ -6,6 +6,7 @@
 #include "base/cpu.h"
 #include "base/mem.h"
 #include "base/pool.h"
+#include "quant/cholesky.h"
 #include "quant/dense.h"
 #include "quant/rebuild.h"
 
@@ -69,29 +70,52 @@ void wn_hessian_cross(float *c, size_t n, const float *x, const float *y,
 
 /* ---- error of outputs */
 
-static double row_error(const float *w, const float *q, size_t n,
-                        const wn_hessian *hs, const float *diagonal) {
+typedef struct energy {
+  const float *w, *q, *diagonal;
+  const wn_hessian *hs;
+  size_t n_rows, n;
+  double *scratch, *rows; /* n per member; one per row */
+} energy;
+
+/* e^T H e of one row; e is scratch. */
+static double row_error(const energy *k, size_t r, double *e) {
+  const float *w = k->w + r * k->n, *q = k->q != NULL ? k->q + r * k->n : NULL;
+  const wn_dense *dense = wn_dense_get();
   double sum = 0;
-  for (size_t i = 0; i < n; i++) {
-    double e = (double)w[i] - (q != NULL ? (double)q[i] : 0), he = e;
-    if (diagonal != NULL) he = e * (double)diagonal[i];
-    if (hs != NULL) {
-      const float *h = hs->h + i * n;
-      he = 0;
-      for (size_t j = 0; j < n; j++)
-        he += (double)h[j] * ((double)w[j] - (q != NULL ? (double)q[j] : 0));
-    }
-    sum += e * he;
+  for (size_t i = 0; i < k->n; i++)
+    e[i] = (double)w[i] - (q != NULL ? (double)q[i] : 0);
+  for (size_t i = 0; i < k->n; i++) {
+    double he = e[i];
+    if (k->diagonal != NULL) he *= (double)k->diagonal[i];
+    if (k->hs != NULL) he = dense->dot(k->hs->h + i * k->n, e, k->n);
+    sum += e[i] * he;
   }
   return sum;
 }
 
-double wn_output_error(const float *w, const float *q, size_t n_rows, size_t n,
-                       const wn_hessian *hs, const float *diagonal) {
-  double sum = 0;
+static void error_rows(void *arg, wn_team *team, int member, int n_members) {
+  const energy *k = arg;
+  (void)n_members;
+  for (int64_t r; (r = wn_team_next(team)) < (int64_t)k->n_rows;)
+    k->rows[r] = row_error(k, (size_t)r, k->scratch + (size_t)member * k->n);
+}
+
+int wn_output_error(const float *w, const float *q, size_t n_rows, size_t n,
+                    const wn_hessian *hs, const float *diagonal, int n_threads,
+                    double *sum, wn_err *e) {
+  energy k = {.w = w, .q = q, .diagonal = diagonal, .hs = hs};
+  k.n_rows = n_rows;
+  k.n = n;
+  k.scratch = wn_calloc(WN_MEM_QUANT, (size_t)n_threads * n + n_rows,
+                        sizeof *k.scratch);
+  if (k.scratch == NULL) return wn_fail(e, WN_ENOMEM, "error: out of memory");
+  k.rows = k.scratch + (size_t)n_threads * n;
+  wn_pool_run(n_threads, error_rows, &k);
+  *sum = 0;
   for (size_t r = 0; r < n_rows; r++)
-    sum += row_error(w + r * n, q != NULL ? q + r * n : NULL, n, hs, diagonal);
-  return sum;
+    *sum += k.rows[r];
+  wn_free(k.scratch);
+  return WN_OK;
 }
 
 /* ---- correction of the target */
@@ -149,38 +173,6 @@ int wn_hessian_aim(const wn_hessian *hs, const float *cross, const float *w,
   return WN_OK;
 }
 
-/* Lower Cholesky factor of a (n x n, in place, lower triangle); false when a
- * pivot is not positive. */
-static bool cholesky(double *a, size_t n) {
-  for (size_t i = 0; i < n; i++) {
-    for (size_t j = 0; j <= i; j++) {
-      double s = a[i * n + j];
-      for (size_t k = 0; k < j; k++)
-        s -= a[i * n + k] * a[j * n + k];
-      if (i == j) {
-        if (!(s > 0) || !isfinite(s)) return false;
-        a[i * n + i] = sqrt(s);
-      } else {
-        a[i * n + j] = s / a[j * n + j];
-      }
-    }
-  }
-  return true;
-}
-
-/* The lower triangle of L becomes that of its inverse. */
-static void invert_lower(double *l, size_t n) {
-  for (size_t j = 0; j < n; j++) {
-    l[j * n + j] = 1 / l[j * n + j];
-    for (size_t i = j + 1; i < n; i++) {
-      double s = 0;
-      for (size_t k = j; k < i; k++)
-        s -= l[i * n + k] * l[k * n + j];
-      l[i * n + j] = s / l[i * n + i];
-    }
-  }
-}
-
 static void damp_diagonal(wn_hessian *hs, double damp) {
   size_t n = hs->n;
   double mean = 0;
@@ -211,15 +203,13 @@ int wn_hessian_factor(wn_hessian *hs, double damp, wn_err *e) {
   for (size_t i = 0; i < n; i++)
     for (size_t j = 0; j < n; j++)
       a[i * n + j] = (double)hs->h[(n - 1 - i) * n + (n - 1 - j)];
-  bool ok = cholesky(a, n);
-  if (ok) invert_lower(a, n);
-  for (size_t i = 0; ok && i < n; i++)
+  int rc = wn_cholesky_inverse(a, n, wn_pool_default_threads(), e);
+  for (size_t i = 0; rc == WN_OK && i < n; i++)
     for (size_t j = 0; j < n; j++)
       hs->feed[i * n + j] = j < i ? 0 : (float)a[(n - 1 - i) * n + (n - 1 - j)];
   wn_free(a);
-  if (!ok)
-    return wn_fail(e, WN_EDATA,
-                   "hessian: not positive definite (activations that are not "
-                   "finite, or too few: raise the damping)");
-  return WN_OK;
+  if (rc != WN_EDATA) return rc;
+  return wn_fail(e, WN_EDATA,
+                 "hessian: not positive definite (activations that are not "
+                 "finite, or too few: raise the damping)");
 }

@@ -57,8 +57,9 @@ int wn_hessian_aim(const wn_hessian *hs, const float *cross, const float *w,
 
 /* Sum over rows of (w - q)^T H (w - q); q NULL: zero. H is that of hs, or the
  * diagonal matrix of `diagonal`, or (both NULL) the identity. */
-double wn_output_error(const float *w, const float *q, size_t n_rows, size_t n,
-                       const wn_hessian *hs, const float *diagonal);
+int wn_output_error(const float *w, const float *q, size_t n_rows, size_t n,
+                    const wn_hessian *hs, const float *diagonal, int n_threads,
+                    double *sum, wn_err *e);
 
 typedef struct wn_rebuild_opts {
   bool feedback; /* the GPTQ step */
