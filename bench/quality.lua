@@ -362,6 +362,11 @@ for _, what in ipairs(order) do
   times:add { what = what, n = s.n, each = s.seconds / s.n, peak = s.peak / 2 ^ 20 }
 end
 print("\n" .. (o.markdown and times:markdown() or times:text()))
+--- And what it would take for larger models, at the rates of this machine.
+local cost = require "wane.calibrate.cost"
+local estimates = cost.table(cost.rates(model), nil, { tokens = o.calib * 512 })
+print(("\nby measured rates, %d tokens of text:"):format(o.calib * 512))
+print(o.markdown and estimates:markdown() or estimates:text())
 model:close()
 if failed then
   print("FAILED: " .. failed)

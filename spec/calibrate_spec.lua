@@ -108,6 +108,56 @@ describe("taps", function()
   end)
 end)
 
+describe("edges of a tap", function()
+  support.check_leaks()
+
+  -- Rows that meet blk.1.ffn_down, with edges or without.
+  local function rows_of(model, opts, edge)
+    local ctx = assert(model:context { context = 16, batch = 16, outputs = 16, threads = 2, kv = "f32" })
+    local o = { rows = true, stop = opts.stop, enter = opts.enter, leave = opts.leave }
+    local tap = assert(core.tap.open(ctx.handle, { opts.watch or "blk.1.ffn_down.weight" }, o))
+    if edge then tap:enter(edge) end
+    assert(ctx:step(tiny.tokens(12, 80), { want = "all" }))
+    local rows, left = tap:rows(1):bytes(), opts.leave and tap:left()
+    tap:close()
+    ctx:close()
+    return rows, left
+  end
+
+  for _, kind in ipairs { "dense", "experts", "unfused" } do
+    it("enter where a pass left off, " .. kind, function()
+      local path = tiny.write(kind == "experts" and { experts = 4, used = 2 } or nil)
+      local m = assert(wane.load(path, kind == "unfused" and { fuse = false } or nil))
+      local watch = kind == "experts" and "blk.1.ffn_down_exps.weight" or nil
+      local whole = rows_of(m, { watch = watch })
+      for _, stop in ipairs { true, false } do
+        local _, edge = rows_of(m, { leave = "blk.1.", watch = "blk.0.attn_q.weight", stop = stop })
+        assert.equals(12 * 64, #edge)
+        assert.is_true(whole == rows_of(m, { enter = "blk.1.", watch = watch, stop = stop }, edge))
+        edge:close()
+      end
+      m:close()
+      os.remove(path)
+    end)
+  end
+
+  it("refuse other rows", function()
+    local m = assert(wane.load(tiny.write()))
+    local ctx = assert(m:context { context = 16, outputs = 16 })
+    local tap = assert(core.tap.open(ctx.handle, { "blk.1.attn_q.weight" }, { rows = true, enter = "blk.1." }))
+    assert.has_error(function() tap:enter(core.quant.buffer(2, 3)) end)
+    assert.has_error(function() tap:left() end)
+    tap:enter(core.calib.zeros(5, 64))
+    assert.has_error(function() ctx:step({ 1, 2, 3 }, { want = "all" }) end, "wane: 3 tokens, 5 rows to enter with")
+    assert.has_error(function() ctx:step({ 1, 2, 3 }, { want = "last" }) end, "wane: a tap with edges wants all rows of a step")
+    tap:close()
+    assert.has_error(function() core.tap.open(ctx.handle, { "blk.1.attn_q.weight" }, { enter = "blk.9." }) end,
+      "wane: tap: no stage uses weights of blk.9.")
+    ctx:close()
+    m:close()
+  end)
+end)
+
 describe("stand-ins", function()
   support.check_leaks()
 
@@ -192,6 +242,68 @@ describe("calibrate.imatrix", function()
     assert.has_error(function() wane.calibrate.imatrix(m, tokens, { colour = 1 }) end,
       "wane: calibrate.imatrix: unknown option 'colour'")
     m:close()
+  end)
+end)
+
+describe("calibration of what does not belong together", function()
+  support.check_leaks()
+  local tokens = tiny.tokens(128, 80)
+
+  local function refused(pattern, result, message, code)
+    assert.is_nil(result)
+    assert.equals("EFORMAT", code)
+    assert.matches(pattern, message)
+  end
+
+  it("an importance matrix of another model", function()
+    local from, to = tiny.write(), support.tmp "other.gguf"
+    local names = wane.imatrix.new { ["model.layers.0.q"] = { 1, 2, 3 } }
+    local o = { from = from, to = to, recipe = "Q4_0", imatrix = names }
+    refused("none of its 1 entries is a tensor of .*made for another model", wane.quantize(o))
+    o.text, o.context = tokens, 64
+    refused("made for another model", wane.calibrate.gptq(o))
+    refused("made for another model", wane.calibrate.awq(o))
+    assert.is_false(support.exists(to))
+    os.remove(from)
+  end)
+
+  it("going on with another model's, or with other chunks", function()
+    local path = tiny.write()
+    local m = assert(wane.load(path))
+    local im = assert(wane.calibrate.imatrix(m, tokens, { context = 32, chunks = 2 }))
+    refused("chunks of 32 tokens, cannot go on with chunks of 16",
+      wane.calibrate.imatrix(m, tokens, { context = 16, resume = im }))
+    local values = {}
+    for i = 1, 32 do values[i] = 1 end
+    local other = wane.imatrix.new({ ["blk.0.attn_q.weight"] = values }, { chunk_size = 32, chunks = 1 })
+    refused("blk.0.attn_q.weight does not fit", wane.calibrate.imatrix(m, tokens, { context = 32, resume = other }))
+    other = wane.imatrix.new({ ["blk.77.attn_q.weight"] = values }, { chunk_size = 32, chunks = 1 })
+    refused("blk.77.attn_q.weight does not fit", wane.calibrate.imatrix(m, tokens, { context = 32, resume = other }))
+    m:close()
+    os.remove(path)
+  end)
+
+  it("merging what is not a number", function()
+    local bad = wane.imatrix.new { ["blk.0.attn_q.weight"] = { 1, 0 / 0 } }
+    refused("attn_q.weight has a value that is negative or not finite", wane.imatrix.merge { bad, bad })
+  end)
+
+  it("says when a text is too short, whatever is asked", function()
+    local path, to = tiny.write(), support.tmp "short.gguf"
+    local m = assert(wane.load(path))
+    local few, o = tiny.tokens(20, 80), { context = 32 }
+    local function short(result, message, code)
+      assert.is_nil(result)
+      assert.equals("EDATA", code)
+      assert.equals("text: 20 tokens are fewer than one chunk of 32: give more text or a smaller context", message)
+    end
+    short(wane.calibrate.gptq { from = path, to = to, recipe = "Q4_0", text = few, context = 32 })
+    short(wane.calibrate.awq { from = path, to = to, recipe = "Q4_0", text = few, context = 32 })
+    short(wane.eval.perplexity(m, few, o))
+    short(wane.eval.divergence(m, { m }, few, o))
+    short(wane.calibrate.hessians(m, few, o))
+    m:close()
+    os.remove(path)
   end)
 end)
 

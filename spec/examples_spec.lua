@@ -1,5 +1,6 @@
 --- The examples run as they are, each in under a minute on a quiet machine.
 local support = require "spec.support"
+local wane = require "wane"
 
 -- Runs an example with the interpreter and paths of this run.
 local function run(command)
@@ -27,6 +28,32 @@ describe("examples", function()
     assert.matches("</html>%s*$", html)
     assert.equals(5, select(2, html:gsub('class="pane"', "")))
     os.remove(page)
+  end)
+
+  it("recipe: twenty lines from scratch", function()
+    local lines = 0
+    for _ in io.lines "examples/recipe.lua" do lines = lines + 1 end
+    assert.is_true(lines <= 20)
+    local to = support.tmp "recipe.gguf"
+    local text = run("examples/recipe.lua examples/models/demo-f16.gguf " .. to)
+    local bytes = tonumber(text:match ": (%d+) bytes, %d+%.%d+ bits per weight")
+    assert.equals(bytes, #support.slurp(to))
+    local m = assert(wane.load(to))
+    m:close()
+    os.remove(to)
+  end)
+
+  it("sensitivity: what each tensor costs, and the best mixes", function()
+    slow()
+    local text = run "examples/sensitivity.lua"
+    assert.is_true(tonumber(text:match "measured loss: (%-?%d+%.%d+)") > 0.6, text)
+    local last, n = math.huge, 0
+    for loss in text:gmatch "estimated loss (%d+%.%d+)" do
+      assert.is_true(tonumber(loss) < last, text)
+      last, n = tonumber(loss), n + 1
+    end
+    assert.is_true(n >= 5, text)
+    assert.equals(5, select(2, text:gsub("\n  %S+%.weight +q3_K", "")))
   end)
 
   it("task: a custom task on three levels", function()

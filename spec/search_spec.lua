@@ -159,6 +159,12 @@ describe("eval.sensitivity", function()
       assert.equals(whole.rows[i].kld, r.kld)
     end
     assert.truthy(tostring(s):find("rank correlation", 1, true))
+    -- the losses of another text are not taken
+    local other, message
+    other, message, code = wane.eval.sensitivity(m, tiny.tokens(256, 80, 5), with { measure = "all", save = save })
+    assert.is_nil(other)
+    assert.equals("EDATA", code)
+    assert.truthy(message:find("are of another model, text or size of chunks", 1, true), message)
     m:close()
     os.remove(path)
     os.remove(save)

@@ -132,17 +132,15 @@ typedef struct aim {
 /* v = C w + lambda w, z = U v, out = U^T z: H^-1 is U^T U. */
 static void aim_row(const aim *k, const float *w, float *out, double *v) {
   size_t n = k->hs->n;
+  const wn_dense *dense = wn_dense_get();
   double *z = v + n;
+  for (size_t i = 0; i < n; i++)
+    z[i] = (double)w[i];
   for (size_t i = 0; i < n; i++) {
-    v[i] = k->hs->lambda * (double)w[i];
-    for (size_t j = 0; j < n; j++)
-      v[i] += (double)k->cross[i * n + j] * (double)w[j];
+    v[i] = k->hs->lambda * (double)w[i] + dense->dot(k->cross + i * n, z, n);
   }
-  for (size_t i = 0; i < n; i++) {
-    z[i] = 0;
-    for (size_t j = i; j < n; j++)
-      z[i] += (double)k->hs->feed[i * n + j] * v[j];
-  }
+  for (size_t i = 0; i < n; i++)
+    z[i] = dense->dot(k->hs->feed + i * n + i, v + i, n - i);
   memset(v, 0, n * sizeof *v);
   for (size_t i = 0; i < n; i++)
     for (size_t j = i; j < n; j++)

@@ -395,6 +395,10 @@ function M.merge(list)
     for _, name in ipairs(im.order) do
       local sums, counts, code = raw(im.entries[name], unit)
       if not sums then return nil, counts, code end
+      if core.imatrix.stats(sums).bad > 0 then
+        return nil, ("%s: entry %s has a value that is negative or not finite"):format(
+          im.path or "imatrix", shown(name)), "EFORMAT"
+      end
       local have = entries[name]
       if have and (#have.sums ~= #sums or #have.counts ~= #counts) then
         return nil, ("%s: entry %s has another shape than in the matrices before"):format(

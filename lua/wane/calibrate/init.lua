@@ -48,6 +48,29 @@ local function from_tap(tap, info)
   return imatrix.new(entries, info)
 end
 
+-- Was this matrix made from this model, in chunks of this size?
+local function continues(before, model, n_ctx, with_output)
+  local what = before.path or "imatrix"
+  if before.chunk_size ~= n_ctx then
+    return nil, ("%s: made from chunks of %d tokens, cannot go on with chunks of %d"):format(
+      what, before.chunk_size, n_ctx), "EFORMAT"
+  end
+  local wanted, g = {}, model.gguf
+  for _, name in ipairs(covered(pass.matrices(model), with_output)) do wanted[name] = true end
+  for _, name in ipairs(before:names()) do
+    local i = g:find_tensor(name)
+    local shape = i and g:tensor(i).shape
+    if not wanted[name] or before:width(name) ~= shape[1] * #before:counts(name) then
+      return nil, ("%s: entry %s does not fit %s: it was made for another model"):format(
+        what, name, g:info().path), "EFORMAT"
+    end
+    wanted[name] = nil
+  end
+  local missing = next(wanted)
+  if missing then return nil, ("%s: no entry for %s"):format(what, missing), "EFORMAT" end
+  return true
+end
+
 --- What each tensor of an importance matrix has seen.
 ---@param im wane.Imatrix
 ---@return wane.Coverage[]
@@ -103,6 +126,8 @@ function M.imatrix(model, text, opts)
       if not before then return nil, message, code end
     end
     first = first + before.chunks
+    local ok, message, code = continues(before, model, n_ctx, opts.output)
+    if not ok then return nil, message, code end
   end
   local most = opts.chunks and math.max(0, opts.chunks - (before and before.chunks or 0))
   local chunks, message, code = pass.chunks(model, text, n_ctx, first, most)

@@ -123,17 +123,41 @@ end
 
 local function key_of(tensor, type_name) return tensor .. "\t" .. type_name end
 
--- Lines of an earlier run: tensor, type, loss, error.
-local function read_saved(path)
-  local done = {}
-  local f = path and io.open(path, "rb")
-  if not f then return done end
-  for line in f:lines() do
-    local a, b, kld, err = line:match "^([^\t]+)\t([^\t]+)\t(%S+)\t(%S+)\tend$"
-    if a then done[key_of(a, b)] = { tonumber(kld), tonumber(err) } end
+-- What measured losses depend on, as a line of text.
+local function identity(model, ids, corr_ids, n_ctx)
+  local parts = { table.concat(ids, " "), table.concat(corr_ids, " "), tostring(n_ctx) }
+  for i = 1, model.gguf:info().n_tensors do
+    local t = model.gguf:tensor(i)
+    parts[#parts + 1] = ("%s %s %s"):format(t.name, t.type, table.concat(t.shape, "x"))
+    parts[#parts + 1] = model.gguf:read(i, 0, math.min(t.bytes, 4096)) -- enough to tell models apart
   end
-  f:close()
-  return done
+  local digest = core.stream.digest(nil, table.concat(parts, "\n"))
+  return "wane losses 1 " .. core.stream.digest_hex(digest)
+end
+
+-- The log of measured losses at `path`, open for more, and what an earlier run
+-- found: a line each, tensor, type, loss, error.
+local function open_saved(path, line)
+  local done = {}
+  if not path then return done end
+  local f = io.open(path, "rb")
+  local is_new = not f or f:seek "end" == 0
+  if f then
+    f:seek "set"
+    local first = f:read "*l"
+    for row in f:lines() do
+      local a, b, kld, err = row:match "^([^\t]+)\t([^\t]+)\t(%S+)\t(%S+)\tend$"
+      if a then done[key_of(a, b)] = { tonumber(kld), tonumber(err) } end
+    end
+    f:close()
+    if not is_new and first ~= line then
+      return nil, path .. ": its losses are of another model, text or size of chunks", "EDATA"
+    end
+  end
+  local log, why = io.open(path, "ab")
+  if not log then return nil, tostring(why), "EIO" end
+  if is_new then log:write(line, "\n") end
+  return done, log
 end
 
 -- n chunks spread over the text, as one list of ids.
@@ -311,13 +335,20 @@ function M.measure(model, text, opts)
   if not all then return nil, message, code end
   local tensors, fixed, n_values = candidates(model, opts.tensors)
   if #tensors == 0 then return nil, "no tensor to measure", "EDATA" end
+  local ids, corr_ids = spread(all, opts.chunks or 2), spread(all, opts.error_chunks or 8)
+  local saved, log
+  saved, log, code = open_saved(opts.save, opts.save and identity(model, ids, corr_ids, n_ctx))
+  if not saved then return nil, log, code end
   local h
-  h, message, code = correlations(model, spread(all, opts.error_chunks or 8), n_ctx, opts.threads)
-  if not h then return nil, message, code end
+  h, message, code = correlations(model, corr_ids, n_ctx, opts.threads)
+  if not h then
+    if log then log:close() end
+    return nil, message, code
+  end
   local st = {
-    model = model, opts = opts, types = list, n_ctx = n_ctx, ids = spread(all, opts.chunks or 2), h = h,
-    saved = read_saved(opts.save), powers = {}, by_name = {}, rows = {}, proxies = {}, losses = {}, anchor = opts.anchor or "q3_K",
-    log = opts.save and io.open(opts.save, "ab"),
+    model = model, opts = opts, types = list, n_ctx = n_ctx, ids = ids, h = h,
+    saved = saved, powers = {}, by_name = {}, rows = {}, proxies = {}, losses = {}, anchor = opts.anchor or "q3_K",
+    log = log,
   }
   for _, t in ipairs(tensors) do st.by_name[t.name] = t end
   local fine, problem = pcall(measure_all, st, tensors)
