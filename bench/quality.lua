@@ -181,7 +181,8 @@ if not exists(im_path) then
 end
 local im = assert(wane.imatrix.open(im_path))
 local sens = timed(exists(o.dir .. "/losses") and "sensitivity, losses measured already" or "sensitivity", function()
-  return assert(wane.eval.sensitivity(model, calib, { chunks = 4, error_chunks = 24, save = o.dir .. "/losses" }))
+  return assert(wane.eval.sensitivity(model, calib, { chunks = o.quick and 2 or 4,
+    error_chunks = o.quick and 8 or 24, save = o.dir .. "/losses" }))
 end)
 note(("  rank correlation of the cheap proxy with the measured loss: %.3f"):format(sens.correlation))
 

@@ -206,7 +206,7 @@ end
 
 local function cell(c, x, y, w, h, heat)
   local k = heat(c.kld)
-  local inner = w >= 34 and text(x + w / 2, y + h / 2 + 3.5, "cell mid" .. (k > 0.55 and " hot" or ""), c.type) or ""
+  local inner = w >= 34 and text(x + w / 2, y + h / 2 + 3.5, "cell mid" .. (k > 0.65 and " hot" or ""), c.type) or ""
   return ("<g><title>%s, %s: KLD %.6f ± %.6f</title>"):format(escape(c.name), escape(c.type), c.kld, c.err)
     .. element("rect", { "x", x + 1, "y", y + 1, "width", w - 2, "height", h - 2, "rx", 3, "class", "heat",
       "style", ("--k:%.3f"):format(k) }) .. inner .. "</g>"

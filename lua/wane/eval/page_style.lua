@@ -4,7 +4,7 @@ local M = {}
 --- Two sets of colours; everything else refers to them.
 M.css = [[
 :root{--bg:#f6f5f1;--card:#fff;--ink:#1d1e22;--soft:#6d7078;--line:#e4e2dc;--accent:#2f55d4;--hot:#d9480f;
---cool:#fbeee4;--fill:#c9d4f7;--hotink:#fff;--shadow:0 1px 2px #0000000d,0 6px 20px #0000000a}
+--cool:#fbeee4;--fill:#c9d4f7;--hotink:#14120f;--shadow:0 1px 2px #0000000d,0 6px 20px #0000000a}
 @media(prefers-color-scheme:dark){:root{--bg:#0f1013;--card:#17191e;--ink:#e9e9ec;--soft:#989ca6;--line:#2a2d34;
 --accent:#8fa8ff;--hot:#ff7a3c;--cool:#241f1e;--fill:#2c3a6b;--hotink:#1a0d06;--shadow:none}}
 *{box-sizing:border-box}
@@ -41,7 +41,7 @@ svg .name,svg .label{fill:var(--ink)}
 .point:hover circle{fill:var(--hot);stroke:var(--hot)}
 .heat{fill:color-mix(in srgb,var(--hot) calc(var(--k)*100%),var(--cool))}
 g:hover>.heat{stroke:var(--ink);stroke-width:1.5}
-svg .cell{font-size:10.5px;fill:var(--soft);pointer-events:none}
+svg .cell{font-size:10.5px;fill:var(--ink);pointer-events:none}
 svg .cell.hot{fill:var(--hotink)}
 .hist{fill:var(--fill)}
 .level{stroke:var(--accent);stroke-width:1;opacity:.45}

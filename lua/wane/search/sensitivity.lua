@@ -10,8 +10,8 @@
 --- The proxy costs no run of the model: the relative output error times the
 --- power of what its block of the layer adds to the residual stream (that of
 --- attn_output for the matrices of attention, of ffn_down for the others). On
---- the demo model its rank correlation with measured losses is 0.9; that of the
---- error weighted by importance alone is 0.6.
+--- the demo model its rank correlation with measured losses is 0.83; that of the
+--- error weighted by importance alone is 0.54.
 local core = require "wane.core"
 local pass = require "wane.calibrate.pass"
 local report = require "wane.report"
