@@ -99,9 +99,9 @@ local function timed(what, f)
   note(("  %-48s %6.1f s"):format(what, seconds))
   if a then
     spend(what, seconds, peak)
-    local f = assert(io.open(o.dir .. "/times", "ab"))
-    f:write(("%s\t%.3f\t%d\n"):format(what, seconds, peak))
-    f:close()
+    local log = assert(io.open(o.dir .. "/times", "ab"))
+    log:write(("%s\t%.3f\t%d\n"):format(what, seconds, peak))
+    log:close()
   end
   return a, b, c
 end

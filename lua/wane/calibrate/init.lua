@@ -126,8 +126,8 @@ function M.imatrix(model, text, opts)
       if not before then return nil, message, code end
     end
     first = first + before.chunks
-    local ok, message, code = continues(before, model, n_ctx, opts.output)
-    if not ok then return nil, message, code end
+    local ok, why, kind = continues(before, model, n_ctx, opts.output)
+    if not ok then return nil, why, kind end
   end
   local most = opts.chunks and math.max(0, opts.chunks - (before and before.chunks or 0))
   local chunks, message, code = pass.chunks(model, text, n_ctx, first, most)
