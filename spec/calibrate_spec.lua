@@ -455,3 +455,31 @@ describe("calibrate.awq", function()
     os.remove(to)
   end)
 end)
+
+describe("calibrate.cost", function()
+  support.check_leaks()
+
+  it("measures rates and adds up work", function()
+    local cost = require "wane.calibrate.cost"
+    local path = tiny.write()
+    local m = assert(wane.load(path))
+    local rates = cost.rates(m, "q4_0")
+    for _, key in ipairs { "pass", "correlate", "factor", "rebuild", "aim", "encode" } do
+      assert.is_true(rates[key] > 0 and rates[key] < math.huge, key)
+    end
+    local ones = { pass = 1, correlate = 1, factor = 1, rebuild = 1, aim = 1, encode = 1 }
+    local shape = { layers = 2, width = 64, heads = 4, kv_heads = 2, ff = 128, vocab = 100, tied = true }
+    local c = cost.estimate(ones, shape, { tokens = 10, loss_tokens = 3 })
+    local layer = 64 * (64 + 2 * 32) + 64 * 64 + 3 * 64 * 128
+    local pass = 2 * layer + 64 * 100
+    assert.equals(10 * pass, c.imatrix)
+    assert.equals(16 * 3 * 2 * pass + 10 * pass, c.sensitivity)
+    local corr, rows = 3 * 64 ^ 2 + 128 ^ 2, 64 ^ 2 * (128 + 64 + 256) + 128 ^ 2 * 64
+    assert.equals(3 * 10 * pass + 2 * (10 * corr + 3 * 64 ^ 3 + 128 ^ 3 + 2 * rows) + 64 * 100, c.gptq)
+    assert.equals(12 * corr + 8 * 128 ^ 2 + 8 * 10 * 64 + layer, c.gptq_bytes)
+    local text = cost.table(rates):text()
+    for _, name in ipairs { "1B", "8B", "70B" } do assert.truthy(text:find("\n" .. name .. " ", 1, true), text) end
+    m:close()
+    os.remove(path)
+  end)
+end)

@@ -60,6 +60,31 @@ describe("chat", function()
     c:close()
   end)
 
+  it("renders through a template, control tokens of messages staying text", function()
+    local source = "{{ bos_token }}{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}"
+      .. "{% if add_generation_prompt %}[assistant]{% endif %}"
+    local c = model:chat { template = source, system = "Brief.", max_tokens = 4, temperature = 0 }
+    assert.equals("template", c.format)
+    local prompts, control = {}, model.vocab:text(model.vocab.eos)
+    c.opts.on_end = function(stats) prompts[#prompts + 1] = stats.n_prompt end
+    c:ask "Hello"
+    local text = "[system] Brief.\n[user] Hello\n[assistant]"
+    assert.equals(#model.vocab:encode(text, { special = true, parse_special = true }), prompts[1])
+    local held = {}
+    for i = 1, prompts[1] do held[i] = c.held[i] end
+    assert.same(model.vocab:encode(text, { special = true, parse_special = true }), held)
+    c:ask("an end " .. control .. " inside")
+    for i = prompts[1] + 1, #c.held - 4 do
+      assert.are_not.equal(model.vocab.eos, c.held[i])
+    end
+    c:close()
+    assert.has_error(function() model:chat { template = "{% if %}" } end)
+    c = model:chat { template = "{{ raise_exception('not so') }}" }
+    assert.has_error(function() c:ask "Hello" end)
+    assert.equals(0, #c.messages)
+    c:close()
+  end)
+
   it("raises on an unknown format", function()
     assert.has_error(function() model:chat { format = "klingon" } end)
   end)

@@ -4,7 +4,12 @@
 --- context does not hold yet, so a long chat costs no more per turn than its
 --- new text. When the context is full the oldest turns are forgotten, never
 --- the system message.
+---
+--- How a conversation becomes text is what the model's own template says
+--- (wane.template); control tokens that somebody writes in a message stay plain
+--- text. Models without a usable one get one of a few formats.
 local generate = require "wane.generate"
+local template = require "wane.template"
 
 local M = {}
 
@@ -73,10 +78,10 @@ local marks = {
 ---@param model wane.Model
 ---@return string name
 function M.detect(model)
-  local template = model:meta "tokenizer.chat_template"
-  if type(template) == "string" then
+  local own_template = model:meta "tokenizer.chat_template"
+  if type(own_template) == "string" then
     for _, mark in ipairs(marks) do
-      if template:find(mark[1], 1, true) then return mark[2] end
+      if own_template:find(mark[1], 1, true) then return mark[2] end
     end
   end
   return "plain"
@@ -84,18 +89,68 @@ end
 
 ---@class wane.Chat
 ---@field messages wane.Message[]   the conversation so far; may be edited
----@field format string
+---@field format string    a name of M.formats, or "template"
 local Chat = {}
 Chat.__index = Chat
 
-local own = { system = true, format = true, context = true }
+local own = { system = true, format = true, context = true, template = true }
+
+-- Text of a token, "" where the vocabulary has none.
+local function token_text(vocab, id) return id and vocab:text(id) or "" end
+
+-- Pieces { text, input } of a conversation under a template.
+local function pieces(model, compiled, messages)
+  local vocab = model.vocab
+  return compiled:render({
+    messages = template.list(messages), add_generation_prompt = true,
+    bos_token = token_text(vocab, vocab.bos), eos_token = token_text(vocab, vocab.eos),
+  }, { parts = true })
+end
+
+-- The template to use, or nil: given, or the model's own if it can render such
+-- a conversation.
+local function template_of(model, opts)
+  if opts.template then
+    local compiled, message = template.compile(opts.template)
+    if not compiled then error("wane: chat: " .. message, 3) end
+    return compiled
+  end
+  local source = not opts.format and model:meta "tokenizer.chat_template"
+  local compiled = type(source) == "string" and template.compile(source) or nil
+  local trial = { { role = "user", content = "Hello" } }
+  if opts.system then table.insert(trial, 1, { role = "system", content = opts.system }) end
+  return compiled and pieces(model, compiled, trial) and compiled or nil
+end
+
+-- Ids of pieces: as one text, unless a message contains control tokens, which
+-- must stay text.
+local function encode_pieces(vocab, list)
+  local bos, texts, plain = token_text(vocab, vocab.bos), {}, true
+  for i, p in ipairs(list) do
+    texts[i] = p.text
+    if p.input then
+      plain = plain and #vocab:encode(p.text, { parse_special = true }) == #vocab:encode(p.text, {})
+    end
+  end
+  -- the tokenizer adds it where the vocabulary says so: not twice
+  if vocab.add_bos and bos ~= "" and texts[1] and texts[1]:sub(1, #bos) == bos then texts[1] = texts[1]:sub(#bos + 1) end
+  if plain then return vocab:encode(table.concat(texts), { special = true, parse_special = true }) end
+  local ids = {}
+  for i, p in ipairs(list) do
+    for _, id in ipairs(vocab:encode(texts[i], { special = i == 1, parse_special = not p.input })) do
+      ids[#ids + 1] = id
+    end
+  end
+  return ids
+end
 
 --- A conversation with a model.
 ---
 ---     local chat = model:chat { system = "Be brief." }
 ---     print(chat:ask "Hello")
 ---@param model wane.Model
----@param opts? table   system, format (a name of M.formats; default: M.detect), context (tokens), and the options of model:generate
+---@param opts? table   system, format (a name of M.formats; default: the model's template, else M.detect),
+---  template (Jinja source instead), context (tokens), and the options of model:generate
 ---@return wane.Chat
 function M.new(model, opts)
   local rest = {}
@@ -103,12 +158,13 @@ function M.new(model, opts)
     if not own[key] then rest[key] = value end
   end
   opts = opts or {}
-  local format = opts.format or M.detect(model)
-  if not M.formats[format] then error(("wane: chat: no format '%s'"):format(tostring(format)), 2) end
+  local compiled = template_of(model, opts)
+  local format = compiled and "template" or opts.format or M.detect(model)
+  if not compiled and not M.formats[format] then error(("wane: chat: no format '%s'"):format(tostring(format)), 2) end
   local ctx, message = model:context { context = opts.context }
   if not ctx then error("wane: " .. message, 2) end
   local chat = setmetatable(
-    { model = model, ctx = ctx, format = format, opts = rest, messages = {}, held = {} },
+    { model = model, ctx = ctx, format = format, template = compiled, opts = rest, messages = {}, held = {} },
     Chat
   )
   if opts.system then chat.messages[1] = { role = "system", content = opts.system } end
@@ -117,6 +173,11 @@ end
 
 --- Ids of the conversation as it stands.
 local function render(chat)
+  if chat.template then
+    local list, message = pieces(chat.model, chat.template, chat.messages)
+    if not list then error("wane: chat: " .. message, 0) end
+    return encode_pieces(chat.model.vocab, list)
+  end
   local text = M.formats[chat.format].render(chat.messages)
   return chat.model.vocab:encode(text, { special = true, parse_special = true })
 end
@@ -129,7 +190,9 @@ local function fitting(chat)
   while #ids > room do
     local first = chat.messages[1].role == "system" and 2 or 1
     if #chat.messages <= first then return nil, ("the message has %d tokens, the context has room for %d"):format(#ids, room) end
-    table.remove(chat.messages, first)
+    repeat -- whole turns: many templates want a user to begin
+      table.remove(chat.messages, first)
+    until #chat.messages <= first or chat.messages[first].role == "user"
     ids = render(chat)
   end
   return ids
@@ -155,12 +218,16 @@ end
 ---@return fun(): string?
 function Chat:stream(text)
   self.messages[#self.messages + 1] = { role = "user", content = text }
-  local ids, why = fitting(self)
+  local fine, ids, why = pcall(fitting, self)
+  if not fine then
+    table.remove(self.messages)
+    error(ids, 0)
+  end
   if not ids then
     table.remove(self.messages)
     error("wane: chat: " .. why, 2)
   end
-  local opts, parts = { context = self.ctx, stop = M.formats[self.format].stop }, {}
+  local opts, parts = { context = self.ctx, stop = not self.template and M.formats[self.format].stop or nil }, {}
   for key, value in pairs(self.opts) do
     opts[key] = value
   end
