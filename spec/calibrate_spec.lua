@@ -431,6 +431,32 @@ describe("calibrate.awq", function()
     m:close()
   end)
 
+  it("can be cancelled anywhere and goes on with the same bytes", function()
+    local from, a, b = tiny.write(), support.tmp "awq.gguf", support.tmp "again.gguf"
+    local o = { from = from, to = a, recipe = "Q4_0", text = tiny.tokens(256, 80), context = 64, awq = true }
+    local n = 0
+    o.progress = function() n = n + 1 end
+    assert(wane.calibrate.gptq(o))
+    o.to = b
+    for stop = 1, n, 3 do
+      local seen = 0
+      o.progress = function()
+        seen = seen + 1
+        return seen < stop
+      end
+      local r, message, code = wane.calibrate.gptq(o)
+      if r then break end -- there was less left to do
+      assert.equals("cancelled", message)
+      assert.equals("ECANCEL", code)
+      assert.is_false(support.exists(b))
+    end
+    o.progress = nil
+    o.overwrite = true
+    assert(wane.calibrate.gptq(o))
+    assert.is_true(support.slurp(a) == support.slurp(b))
+    for _, path in ipairs { from, a, b } do os.remove(path) end
+  end)
+
   it("combines with error feedback", function()
     local from, a, b = tiny.write(), support.tmp "awq.gguf", support.tmp "both.gguf"
     local o = { from = from, to = a, recipe = "Q4_0", text = tiny.tokens(1024, 80), context = 64 }

@@ -200,8 +200,19 @@ local function apply(st, group)
   if group.up then st.changed[group.up] = core.calib.scaled_rows(weights(st, group.up), best.s, true) end
 end
 
+-- The pass over the text and the search are a half each.
+local function tell(st, share, name)
+  if st.progress and st.progress { done = share, total = 1, tensor = name, step = "awq" } == false then
+    return false, "cancelled", "ECANCEL"
+  end
+end
+
 local function apply_all(st, groups)
-  for _, group in ipairs(groups) do apply(st, group) end
+  for k, group in ipairs(groups) do
+    apply(st, group)
+    local go_on, message, code = tell(st, 0.5 + k / #groups / 2, group.down[1])
+    if go_on == false then check(nil, message, code) end
+  end
 end
 
 -- Names and bytes of everything that changed, in sorted order.
@@ -220,7 +231,8 @@ end
 ---   stand_ins  the same changes for running the model unquantized
 ---   report     per group: alpha, error before and after, clip ratios
 ---@param model wane.Model
----@param o { types: table<string, string>, chunks: integer[][], threads: integer?, options: table }
+---@param o { types: table<string, string>, chunks: integer[][], threads: integer?, options: table,
+---  progress: (fun(p: table): boolean?)? }
 ---@return table|nil
 ---@return string? message
 ---@return string? code
@@ -228,14 +240,17 @@ function M.scale(model, o)
   local opts = pass.check_options(o.options, options, "calibrate.awq")
   local st = {
     model = model, types = o.types, changed = {}, report = {}, steps = opts.steps or 10,
-    sample = opts.rows or 64, clip = opts.clip,
+    sample = opts.rows or 64, clip = opts.clip, progress = o.progress,
   }
   local groups, names = groups_of(model, o.types), {}
   for i, group in ipairs(groups) do names[i] = group.down[1] end
   if #groups == 0 then return { stand_ins = {}, report = {}, weights = {} } end
   local watch = { sizes = true, rows = true, threads = o.threads }
   local ok, message, code = pass.run({ model }, names, o.chunks, watch,
-    function(taps, c, is_end) add_chunk(st, taps[1], c == #o.chunks and is_end) end)
+    function(taps, c, is_end)
+      add_chunk(st, taps[1], c == #o.chunks and is_end)
+      if is_end then return tell(st, c / #o.chunks / 2) end
+    end)
   if not ok then return nil, message, code end
   local fine, problem = pcall(apply_all, st, groups)
   for _, item in ipairs(st.items) do item.h:close() end

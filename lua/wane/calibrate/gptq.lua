@@ -123,7 +123,7 @@ local function encode_all(o, model, st)
   if o.awq then
     local message, code
     scaled, message, code = require("wane.calibrate.awq").scale(model, {
-      types = st.types, chunks = st.chunks, threads = o.threads,
+      types = st.types, chunks = st.chunks, threads = o.threads, progress = o.progress,
       options = type(o.awq) == "table" and o.awq or {},
     })
     if not scaled then return nil, message, code end
