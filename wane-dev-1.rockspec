@@ -208,6 +208,7 @@ build = {
     ["wane.generate"] = "lua/wane/generate.lua",
     ["wane.gguf"] = "lua/wane/gguf.lua",
     ["wane.imatrix"] = "lua/wane/imatrix.lua",
+    ["wane.imatrix.read"] = "lua/wane/imatrix/read.lua",
     ["wane"] = "lua/wane/init.lua",
     ["wane.model"] = "lua/wane/model.lua",
     ["wane.provenance"] = "lua/wane/provenance.lua",

@@ -51,7 +51,7 @@ end
 -- Was this matrix made from this model, in chunks of this size?
 local function continues(before, model, n_ctx, with_output)
   local what = before.path or "imatrix"
-  if before.chunk_size ~= n_ctx then
+  if before.chunk_size ~= 0 and before.chunk_size ~= n_ctx then -- legacy files do not say
     return nil, ("%s: made from chunks of %d tokens, cannot go on with chunks of %d"):format(
       what, before.chunk_size, n_ctx), "EFORMAT"
   end
@@ -60,7 +60,7 @@ local function continues(before, model, n_ctx, with_output)
   for _, name in ipairs(before:names()) do
     local i = g:find_tensor(name)
     local shape = i and g:tensor(i).shape
-    if not wanted[name] or before:width(name) ~= shape[1] * #before:counts(name) then
+    if not wanted[name] or before:width(name) ~= shape[1] * (shape[3] or 1) then
       return nil, ("%s: entry %s does not fit %s: it was made for another model"):format(
         what, name, g:info().path), "EFORMAT"
     end
