@@ -231,6 +231,7 @@ build = {
     ["wane.recipe.view"] = "lua/wane/recipe/view.lua",
     ["wane.report"] = "lua/wane/report.lua",
     ["wane.search"] = "lua/wane/search/init.lua",
+    ["wane.search.losses"] = "lua/wane/search/losses.lua",
     ["wane.search.sensitivity"] = "lua/wane/search/sensitivity.lua",
     ["wane.search.solve"] = "lua/wane/search/solve.lua",
     ["wane.stats"] = "lua/wane/stats.lua",

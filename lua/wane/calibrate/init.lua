@@ -172,6 +172,7 @@ end
 
 local hessian_options = {
   context = true, chunks = true, first_chunk = true, threads = true, tensors = true, progress = true,
+  edges = true,
 }
 
 --- Correlations X^T X of the inputs of matrices: name -> hessian. Memory: one
@@ -180,7 +181,8 @@ local hessian_options = {
 ---@param model wane.Model
 ---@param text string|integer[]
 ---@param opts? { context: integer?, chunks: integer?, first_chunk: integer?, threads: integer?,
----  tensors: string[]?, progress: (fun(p: table): boolean?)? }
+---  tensors: string[]?, progress: (fun(p: table): boolean?)?, edges: wane.Edges? }  edges: to go through a
+---  model layer by layer, see calibrate/pass.lua
 ---@return table<string, userdata|userdata[]>|nil
 ---@return string? message
 ---@return string? code
@@ -191,7 +193,7 @@ function M.hessians(model, text, opts)
   local result, items = {}, nil
   local ok
   ok, message, code = pass.run({ model }, opts.tensors or pass.matrices(model), chunks,
-    { rows = true, threads = opts.threads }, function(taps, c, is_end)
+    { rows = true, threads = opts.threads, edges = opts.edges and { opts.edges } }, function(taps, c, is_end)
       local tap = taps[1]
       if not items then
         items = tap:items()

@@ -12,7 +12,12 @@
 --- attn_output for the matrices of attention, of ffn_down for the others). On
 --- the demo model its rank correlation with measured losses is 0.83; that of the
 --- error weighted by importance alone is 0.54.
+---
+--- One layer's correlations are held at a time (12 bytes for each pair of
+--- channels of its inputs, 8 more while one is factored), 4 bytes for each token
+--- and channel of their text, and one tensor as float32.
 local core = require "wane.core"
+local losses = require "wane.search.losses"
 local pass = require "wane.calibrate.pass"
 local report = require "wane.report"
 local stats = require "wane.stats"
@@ -121,45 +126,6 @@ local function stand_in(model, t, type_name, h)
   return { t.name, type_name, q:bytes() }, q:decode(), w
 end
 
-local function key_of(tensor, type_name) return tensor .. "\t" .. type_name end
-
--- What measured losses depend on, as a line of text.
-local function identity(model, ids, corr_ids, n_ctx)
-  local parts = { table.concat(ids, " "), table.concat(corr_ids, " "), tostring(n_ctx) }
-  for i = 1, model.gguf:info().n_tensors do
-    local t = model.gguf:tensor(i)
-    parts[#parts + 1] = ("%s %s %s"):format(t.name, t.type, table.concat(t.shape, "x"))
-    parts[#parts + 1] = model.gguf:read(i, 0, math.min(t.bytes, 4096)) -- enough to tell models apart
-  end
-  local digest = core.stream.digest(nil, table.concat(parts, "\n"))
-  return "wane losses 1 " .. core.stream.digest_hex(digest)
-end
-
--- The log of measured losses at `path`, open for more, and what an earlier run
--- found: a line each, tensor, type, loss, error.
-local function open_saved(path, line)
-  local done = {}
-  if not path then return done end
-  local f = io.open(path, "rb")
-  local is_new = not f or f:seek "end" == 0
-  if f then
-    f:seek "set"
-    local first = f:read "*l"
-    for row in f:lines() do
-      local a, b, kld, err = row:match "^([^\t]+)\t([^\t]+)\t(%S+)\t(%S+)\tend$"
-      if a then done[key_of(a, b)] = { tonumber(kld), tonumber(err) } end
-    end
-    f:close()
-    if not is_new and first ~= line then
-      return nil, path .. ": its losses are of another model, text or size of chunks", "EDATA"
-    end
-  end
-  local log, why = io.open(path, "ab")
-  if not log then return nil, tostring(why), "EIO" end
-  if is_new then log:write(line, "\n") end
-  return done, log
-end
-
 -- n chunks spread over the text, as one list of ids.
 local function spread(all, n)
   local ids = {}
@@ -222,7 +188,7 @@ end
 
 -- The loss of the model with one tensor changed, or what an earlier run found.
 local function loss_of(st, r, stand)
-  local have = st.saved[key_of(r.tensor, r.type)]
+  local have = st.saved[losses.key(r.tensor, r.type)]
   if have then return have end
   local variant = check(st.model:variant { stand })
   local d, message, code = require("wane.eval").divergence(st.model, { variant }, st.ids,
@@ -270,36 +236,68 @@ local function measure_tensor(st, t)
   end
 end
 
-local function measure_all(st, tensors)
-  for k, t in ipairs(tensors) do
-    measure_tensor(st, t)
-    local tell = st.opts.progress
-    if tell and tell { done = k, total = #tensors, tensor = t.name } == false then
-      error({ msg = "cancelled", code = "ECANCEL" }, 0)
-    end
-  end
-end
-
--- Correlations of the inputs of all tensors, ready for error feedback.
-local function correlations(model, ids, n_ctx, threads)
-  local calibrate = require "wane.calibrate"
-  local h, message, code = calibrate.hessians(model, ids, { context = n_ctx, threads = threads })
-  if not h then return nil, message, code end
-  local done = {}
-  for _, x in pairs(h) do -- order does not matter
-    if type(x) == "userdata" and not done[x] then
-      done[x] = true
-      local ok
-      ok, message, code = x:factor(0.01)
-      if not ok then return nil, message, code end
-    end
-  end
-  return h
+local function close_list(list)
+  for _, x in ipairs(list or {}) do x:close() end
 end
 
 local function release(h)
   for _, x in pairs(h) do -- order does not matter; shared ones come twice
     for _, one in ipairs(type(x) == "userdata" and { x } or x) do one:close() end
+  end
+end
+
+-- Tensors by layer, in the order of the program; first those without inputs.
+local function layers_of(model, tensors)
+  local by, groups, last = {}, { {} }, nil
+  for _, t in ipairs(tensors) do by[t.name] = t end
+  for _, name in ipairs(pass.matrices(model)) do
+    local t = by[name]
+    by[name] = nil
+    local key = name:match "^blk%.%d+%." or name
+    if t then
+      if key ~= last then groups[#groups + 1] = { key = key } end
+      last = key
+      table.insert(groups[#groups], t)
+    end
+  end
+  for _, t in ipairs(tensors) do
+    if by[t.name] then table.insert(groups[1], t) end
+  end
+  return groups
+end
+
+-- Correlations of the inputs of a group, ready for error feedback, in st.h. The
+-- text goes on from where the group before left it (st.edge, st.at).
+local function correlate(st, group, next_group)
+  local names, edges = {}, { enter = st.edge, from = st.at }
+  for i, t in ipairs(group) do names[i] = t.name end
+  if next_group then edges.leave, edges.to = next_group.key, {} end
+  st.h = check(require "wane.calibrate".hessians(st.model, st.corr_ids,
+    { context = st.n_ctx, threads = st.opts.threads, tensors = names, edges = edges }))
+  close_list(st.at)
+  st.edge, st.at = edges.leave, edges.to
+  local done = {}
+  for _, x in pairs(st.h) do -- order does not matter
+    if type(x) == "userdata" and not done[x] then
+      done[x] = true
+      check(x:factor(0.01))
+    end
+  end
+end
+
+local function measure_all(st, tensors)
+  local done, tell, groups = 0, st.opts.progress, layers_of(st.model, tensors)
+  for k, group in ipairs(groups) do
+    if group.key then correlate(st, group, groups[k + 1]) end
+    for _, t in ipairs(group) do
+      measure_tensor(st, t)
+      done = done + 1
+      if tell and tell { done = done, total = #tensors, tensor = t.name } == false then
+        error({ msg = "cancelled", code = "ECANCEL" }, 0)
+      end
+    end
+    release(st.h)
+    st.h = {}
   end
 end
 
@@ -337,23 +335,18 @@ function M.measure(model, text, opts)
   if #tensors == 0 then return nil, "no tensor to measure", "EDATA" end
   local ids, corr_ids = spread(all, opts.chunks or 2), spread(all, opts.error_chunks or 8)
   local saved, log
-  saved, log, code = open_saved(opts.save, opts.save and identity(model, ids, corr_ids, n_ctx))
+  saved, log, code = losses.open(opts.save, opts.save and losses.identity(model, ids, corr_ids, n_ctx))
   if not saved then return nil, log, code end
-  local h
-  h, message, code = correlations(model, corr_ids, n_ctx, opts.threads)
-  if not h then
-    if log then log:close() end
-    return nil, message, code
-  end
   local st = {
-    model = model, opts = opts, types = list, n_ctx = n_ctx, ids = ids, h = h,
+    model = model, opts = opts, types = list, n_ctx = n_ctx, ids = ids, h = {}, corr_ids = corr_ids,
     saved = saved, powers = {}, by_name = {}, rows = {}, proxies = {}, losses = {}, anchor = opts.anchor or "q3_K",
     log = log,
   }
   for _, t in ipairs(tensors) do st.by_name[t.name] = t end
   local fine, problem = pcall(measure_all, st, tensors)
   if st.log then st.log:close() end
-  release(h)
+  release(st.h)
+  close_list(st.at)
   if not fine then
     if type(problem) == "table" then return nil, problem.msg, problem.code end
     error(problem, 0)
