@@ -8,6 +8,10 @@
 --- group against the output error of the tensors' real block formats, then
 --- clip ratios of each matrix.
 ---
+--- One layer's correlations are held at a time (4 bytes for each pair of
+--- channels of its inputs), 4 bytes for each token and channel of the text, and
+--- the scaled weights as float32 until they are encoded.
+---
 ---     assert(wane.calibrate.awq { from = "model-f16.gguf", to = "model.gguf",
 ---                                 recipe = "Q4_K_M", text = text })
 local core = require "wane.core"
@@ -138,10 +142,10 @@ local function sample_of(st, name, item)
   return w:rows(1, math.min(#w / item.width, st.sample))
 end
 
--- Sums of |x| and correlations of all groups, in one pass over the text.
+-- Sums of |x| and correlations of the inputs of a layer's groups.
 local function add_chunk(st, tap, is_last)
   if not st.items then
-    st.items, st.seen = tap:items(), {}
+    st.items = tap:items()
     for _, item in ipairs(st.items) do
       item.h = check(core.calib.hessian(item.width))
       for _, name in ipairs(item.weights) do st.seen[name] = item end
@@ -200,18 +204,55 @@ local function apply(st, group)
   if group.up then st.changed[group.up] = core.calib.scaled_rows(weights(st, group.up), best.s, true) end
 end
 
--- The pass over the text and the search are a half each.
 local function tell(st, share, name)
   if st.progress and st.progress { done = share, total = 1, tensor = name, step = "awq" } == false then
     return false, "cancelled", "ECANCEL"
   end
 end
 
-local function apply_all(st, groups)
-  for k, group in ipairs(groups) do
-    apply(st, group)
-    local go_on, message, code = tell(st, 0.5 + k / #groups / 2, group.down[1])
-    if go_on == false then check(nil, message, code) end
+local function layer_of(name) return name:match "^blk%.%d+%." or name end
+
+-- Groups of the same layer together, in the order of the program.
+local function by_layer(groups)
+  local layers = {}
+  for _, group in ipairs(groups) do
+    local key = layer_of(group.down[1])
+    if not layers[#layers] or layers[#layers].key ~= key then layers[#layers + 1] = { key = key } end
+    table.insert(layers[#layers], group)
+  end
+  return layers
+end
+
+local function close_list(list)
+  for _, x in ipairs(list or {}) do x:close() end
+end
+
+local function release(st)
+  for _, item in ipairs(st.items or {}) do item.h:close() end
+  st.items, st.seen = nil, {}
+end
+
+-- What meets the matrices of one layer; the text goes on from where the layer
+-- before left it. share(part): the progress when part of the text is done.
+local function watch_layer(st, layer, next_layer, share)
+  local names, edges = {}, { enter = st.edge, from = st.at }
+  for i, group in ipairs(layer) do names[i] = group.down[1] end
+  if next_layer then edges.leave, edges.to = next_layer.key, {} end
+  check(pass.run({ st.model }, names, st.chunks, { sizes = true, rows = true, threads = st.threads, edges = { edges } },
+    function(taps, c, is_end)
+      add_chunk(st, taps[1], c == #st.chunks and is_end)
+      if is_end then return tell(st, share(c / #st.chunks), names[1]) end
+    end))
+  close_list(st.at)
+  st.edge, st.at = edges.leave, edges.to
+end
+
+local function scale_all(st, groups)
+  local layers = by_layer(groups)
+  for k, layer in ipairs(layers) do
+    watch_layer(st, layer, layers[k + 1], function(part) return (k - 1 + part / 2) / #layers end)
+    for _, group in ipairs(layer) do apply(st, group) end
+    release(st)
   end
 end
 
@@ -239,21 +280,14 @@ end
 function M.scale(model, o)
   local opts = pass.check_options(o.options, options, "calibrate.awq")
   local st = {
-    model = model, types = o.types, changed = {}, report = {}, steps = opts.steps or 10,
-    sample = opts.rows or 64, clip = opts.clip, progress = o.progress,
+    model = model, types = o.types, changed = {}, report = {}, steps = opts.steps or 10, seen = {},
+    sample = opts.rows or 64, clip = opts.clip, progress = o.progress, chunks = o.chunks, threads = o.threads,
   }
-  local groups, names = groups_of(model, o.types), {}
-  for i, group in ipairs(groups) do names[i] = group.down[1] end
+  local groups = groups_of(model, o.types)
   if #groups == 0 then return { stand_ins = {}, report = {}, weights = {} } end
-  local watch = { sizes = true, rows = true, threads = o.threads }
-  local ok, message, code = pass.run({ model }, names, o.chunks, watch,
-    function(taps, c, is_end)
-      add_chunk(st, taps[1], c == #o.chunks and is_end)
-      if is_end then return tell(st, c / #o.chunks / 2) end
-    end)
-  if not ok then return nil, message, code end
-  local fine, problem = pcall(apply_all, st, groups)
-  for _, item in ipairs(st.items) do item.h:close() end
+  local fine, problem = pcall(scale_all, st, groups)
+  release(st)
+  close_list(st.at)
   if not fine then
     if type(problem) == "table" then return nil, problem.msg, problem.code end
     error(problem, 0)
