@@ -9,11 +9,11 @@
 #define SCALE(i, v) vf_store(&p->scale[i][h * LANES], v)
 #define UNPACK(name)                                                        \
   INLINE void name##_half(wn_rows *src, size_t n, size_t h, qpanel *p);     \
-  static void unpack_##name(int type, wn_rows src, size_t n, void *panel) { \
+  static void unpack_##name(int type, wn_rows *src, size_t n, void *panel) {\
     (void)type;                                                             \
-    name##_half(&src, n, 0, panel);                                         \
-    src.w += LANES * src.stride;                                            \
-    name##_half(&src, n, 1, panel);                                         \
+    name##_half(src, n, 0, panel);                                          \
+    src->w += LANES * src->stride;                                          \
+    name##_half(src, n, 1, panel);                                          \
   }                                                                         \
   INLINE void name##_half(wn_rows *src, size_t n, size_t h, qpanel *p)
 
