@@ -177,10 +177,13 @@ INLINE void float_rows(int type, wn_rows *src, size_t n, const float *x,
   WN_UNROLL
   for (size_t i = 0; i < nr * nc * PIECES; i++)
     s[i] = vf_zero();
-  size_t step = nr * CLASSES * (type == WN_TYPE_F32 ? 4 : 2);
-  for (size_t i = 0, bytes = 0; i < n; i += CLASSES) {
-    for (bytes += step; bytes >= 256; bytes -= 256)
-      wn_rows_prefetch(src);
+  size_t bytes = type == WN_TYPE_F32 ? 4 : 2;
+  for (size_t i = 0; i < n; i += CLASSES) {
+    if (i * bytes % 64 == 0) {
+      WN_UNROLL
+      for (size_t r = 0; r < nr; r++)
+        __builtin_prefetch(src->ahead + r * src->stride + i * bytes);
+    }
     WN_UNROLL
     for (size_t g = 0; g < PIECES; g++) {
       VF b[4];
@@ -235,6 +238,7 @@ INLINE void float_half(int type, wn_rows *src, size_t n, const float *x,
   for (size_t r = 0; r < LANES; r += nr) {
     float_rows(type, src, n, x, ldx, r, nr, nc, sums);
     src->w += nr * src->stride;
+    src->ahead += nr * src->stride;
   }
   for (size_t j = 0; j < nc; j++)
     add_classes(sums[j], acc[j] + half * LANES, first);
@@ -246,28 +250,27 @@ INLINE void float_half(int type, wn_rows *src, size_t n, const float *x,
                          size_t nc, float(*acc)[R], bool first) {            \
     for (size_t half = 0; half < 2; half++)                                  \
       if (nc == 1)                                                           \
-        float_half(type, src, n, x, ldx, FEW_ROWS(1), 1, acc, half, first); \
+        float_half(type, src, n, x, ldx, FEW_ROWS(1), 1, acc, half, first);  \
       else if (nc == 2)                                                      \
-        float_half(type, src, n, x, ldx, FEW_ROWS(2), 2, acc, half, first); \
+        float_half(type, src, n, x, ldx, FEW_ROWS(2), 2, acc, half, first);  \
       else if (nc == 3)                                                      \
-        float_half(type, src, n, x, ldx, FEW_ROWS(4), 3, acc, half, first); \
+        float_half(type, src, n, x, ldx, FEW_ROWS(4), 3, acc, half, first);  \
       else                                                                   \
-        float_half(type, src, n, x, ldx, FEW_ROWS(4), 4, acc, half, first); \
+        float_half(type, src, n, x, ldx, FEW_ROWS(4), 4, acc, half, first);  \
   }
 FEW_FLOAT(WN_TYPE_F32, f32)
 FEW_FLOAT(WN_TYPE_F16, f16)
 FEW_FLOAT(WN_TYPE_BF16, bf16)
 
-static void few_float(int type, wn_rows *src, size_t n, void *panel,
-                      const uint8_t *packed, const wn_column *col, size_t k,
-                      size_t n_cols, float (*acc)[R], bool first) {
-  (void)panel;
+static void few_float(int type, wn_rows src, size_t n, const uint8_t *packed,
+                      const wn_column *col, size_t k, size_t n_cols,
+                      float (*acc)[R], bool first) {
   const float *x = (const float *)(const void *)packed + k;
   size_t ldx = col->stride / sizeof *x;
   if (type == WN_TYPE_F16)
-    few_f16(src, n, x, ldx, n_cols, acc, first);
+    few_f16(&src, n, x, ldx, n_cols, acc, first);
   else if (type == WN_TYPE_BF16)
-    few_bf16(src, n, x, ldx, n_cols, acc, first);
+    few_bf16(&src, n, x, ldx, n_cols, acc, first);
   else
-    few_f32(src, n, x, ldx, n_cols, acc, first);
+    few_f32(&src, n, x, ldx, n_cols, acc, first);
 }

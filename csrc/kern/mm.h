@@ -57,7 +57,8 @@ typedef struct wn_mm_job {
 
 /* Rows of a chunk as they are unpacked: row r at w + r * stride. Each time
  * that bytes of 16 rows are taken, as many bytes that will be wanted soon are
- * prefetched: 256 from `ahead` on, which moves by `step` (tile.inc.h). */
+ * prefetched: 256 from `ahead` on, which moves by `step`. Kernels without a
+ * panel prefetch row r at ahead + r * stride (tile.inc.h). */
 typedef struct wn_rows {
   const uint8_t *w;
   size_t stride;
