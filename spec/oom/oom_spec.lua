@@ -104,6 +104,16 @@ describe("out of memory", function()
       model:close()
     end)
 
+    it("an edge of a tap: " .. kind, function()
+      local model = assert(wane.load(DEMO, { context = 64 }))
+      local ctx = assert(model:context { context = 16, outputs = 16 })
+      exhaust(function()
+        return core.tap.open(ctx.handle, { "blk.1.ffn_down.weight" }, { rows = true, enter = "blk.1.", leave = "blk.2." })
+      end, close, later)
+      ctx:close()
+      model:close()
+    end)
+
     it("rebuilding blocks: " .. kind, function()
       local w = core.quant.buffer(2, 256, rows.make(rows.kinds[1], 1, 2, 256))
       exhaust(function()
@@ -113,6 +123,7 @@ describe("out of memory", function()
         local ok
         ok, message, code = h:factor(0.1)
         if ok then ok, message, code = core.calib.rebuild("q4_K", w, h, {}) end
+        if ok then ok, message, code = core.calib.error(w, nil, h) end
         h:close()
         return ok, message, code
       end, nil, later)

@@ -117,9 +117,9 @@ local function error_with(type_name, w, s, h)
   if not q then return nil, msg, code end
   local decoded = q:decode()
   local back = core.calib.scaled(decoded, s, true)
-  local e = core.calib.error(w, back, h)
+  local e, why, kind = core.calib.error(w, back, h)
   for _, b in ipairs { scaled, importance, q, decoded, back } do b:close() end
-  return e
+  return e, why, kind
 end
 
 -- A world failure on its way out of M.scale.
@@ -179,7 +179,7 @@ local function clip(st, name, item, s)
   for _, ratio in ipairs { 1, 0.95, 0.9, 0.85, 0.8 } do
     local cut = core.calib.scaled(core.calib.clipped(part, ratio), s)
     local q = check(core.quant.encode(st.types[name], cut, importance))
-    local e = core.calib.error(part, core.calib.scaled(q:decode(), s, true), item.h)
+    local e = check(core.calib.error(part, core.calib.scaled(q:decode(), s, true), item.h))
     if e < best then best, at = e, ratio end
   end
   return at

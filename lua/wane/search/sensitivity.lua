@@ -102,7 +102,8 @@ local function error_of(type_name, w, h, rebuild)
   end
   local q, msg, code = core.quant.encode(type_name, w, h and h:diagonal() or nil)
   if not q then return nil, msg, code end
-  local e = core.calib.error(w, q:decode(), h)
+  local e, why, kind = core.calib.error(w, q:decode(), h)
+  if not e then return nil, why, kind end
   return e, q:bytes()
 end
 
@@ -150,7 +151,7 @@ end
 local function power_of(st, t)
   local hs = st.h[t.name]
   local w = check(sample_rows(st.model.gguf, t, st.opts.rows or 64))
-  local power = core.calib.error(w, nil, type(hs) == "userdata" and hs or nil) * t.rows / (#w / t.cols)
+  local power = check(core.calib.error(w, nil, type(hs) == "userdata" and hs or nil)) * t.rows / (#w / t.cols)
   close(w)
   return power
 end
@@ -169,7 +170,7 @@ end
 local function errors_of(st, t, hs)
   local rows = {}
   local w = check(sample_rows(st.model.gguf, t, st.opts.rows or 64))
-  local power, n_rows = core.calib.error(w, nil, hs), #w / t.cols
+  local power, n_rows = check(core.calib.error(w, nil, hs)), #w / t.cols
   for i, f in ipairs(types_of(t, hs, st.types)) do
     local e, bytes, code = error_of(f.name, w, hs, st.opts.rebuild ~= false)
     check(e, bytes, code)
@@ -178,7 +179,7 @@ local function errors_of(st, t, hs)
     rows[i] = {
       tensor = t.name, type = f.name, bytes = types.bytes_of(f.name, t.cols, t.rows),
       error = power > 0 and e / power or 0,
-      proxy = power > 0 and core.calib.error(w, plain, hs) / power * written_by(st, t) or 0,
+      proxy = power > 0 and check(core.calib.error(w, plain, hs)) / power * written_by(st, t) or 0,
     }
     close(blocks, plain)
   end
@@ -209,8 +210,8 @@ local function measure_row(st, t, r, hs)
   local stand, decoded, whole = stand_in(st.model, t, r.type, hs)
   check(stand, decoded, whole)
   local have = loss_of(st, r, stand)
-  local power = core.calib.error(whole, nil, hs)
-  r.plain_error = power > 0 and core.calib.error(whole, decoded, hs) / power or 0
+  local power = check(core.calib.error(whole, nil, hs))
+  r.plain_error = power > 0 and check(core.calib.error(whole, decoded, hs)) / power or 0
   r.plain_kld, r.plain_err, r.measured = have[1], have[2], true
   close(decoded, whole)
   st.proxies[#st.proxies + 1], st.losses[#st.losses + 1] = r.proxy, have[1]
