@@ -116,6 +116,19 @@ check-isa: all
 	@for isa in ref avx2 avx512; do echo "== WANE_ISA=$$isa"; \
 	  WANE_ISA=$$isa sh spec/support/run.sh $(B) lua5.4 spec/kern $(wildcard spec/*quant_spec.lua) || exit 1; done
 
+# The aarch64 tiers under qemu: kernel and vector specs, the same bits as this
+# machine's tiers, the demo model; on CPUs with and without sdot and smmla.
+NEON_ROOT = $(CURDIR)/build/neon/root
+NEON_CPUS ?= max cortex-a76 cortex-a57
+check-neon: all
+	@$(NEED) gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
+	@sh .ci/arm64 $(CURDIR)/build/neon
+	@$(MAKE) --no-print-directory -j$(JOBS) B=build/neon CC=aarch64-linux-gnu-gcc LUAS=lua5.4 \
+	  LUA_INC_lua5.4="$(NEON_ROOT)/usr/include/lua5.4 -I$(NEON_ROOT)/usr/include/aarch64-linux-gnu" all
+	@for cpu in $(NEON_CPUS); do echo "== $$cpu"; \
+	  WANE_WRAP="sh spec/support/arm64.sh $(NEON_ROOT) $$cpu" WANE_SLOW=0 \
+	    sh spec/support/run.sh build/neon lua5.4 spec/kern || exit 1; done
+
 # Killing the quantizer at random moments.
 check-crash: all
 	@WANE_KILLS=100 sh spec/support/run.sh $(B) lua5.4 spec/kill_spec.lua
@@ -180,6 +193,6 @@ clean:
 	rm -rf $(B)
 
 FORCE:
-.PHONY: all demo test check check-asan check-tsan check-oom check-isa check-crash \
+.PHONY: all demo test check check-asan check-tsan check-oom check-isa check-neon check-crash \
         check-peer peer fuzz lint bench bench-quant bench-quantfile bench-quality install clean \
         deps-demo deps-test deps-lint deps-peer FORCE

@@ -79,8 +79,10 @@ static void detect(void) {
   strcpy(cpu.name, "aarch64");
 #if defined(__linux__)
   unsigned long caps = getauxval(AT_HWCAP), caps2 = getauxval(AT_HWCAP2);
-  if (caps & (1ul << 20)) cpu.best = WN_ISA_NEON; /* ASIMDDP */
-  cpu.has_i8mm = caps2 & (1ul << 13);
+  if (!(caps & (1ul << 1))) return; /* ASIMD */
+  cpu.best = WN_ISA_NEON;
+  cpu.has_dotprod = caps & (1ul << 20); /* ASIMDDP */
+  cpu.has_i8mm = cpu.has_dotprod && (caps2 & (1ul << 13));
 #endif
 }
 

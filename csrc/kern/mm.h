@@ -96,6 +96,8 @@ typedef struct wn_mm_tier {
 extern const wn_mm_tier wn_mm_ref;
 #if defined(__x86_64__)
 extern const wn_mm_tier wn_mm_avx2, wn_mm_avxvnni, wn_mm_avx512;
+#elif defined(__aarch64__)
+extern const wn_mm_tier wn_mm_neon, wn_mm_dotprod, wn_mm_i8mm;
 #endif
 
 /* Tier number i that this machine can run, weakest first; NULL past the last.

@@ -38,7 +38,7 @@ typedef struct qpanel {
 
 /* Types whose levels need all 8 bits: unsigned with this offset, or signed
  * where there is no unsigned-by-signed product of 8 full bits. */
-#ifdef DOT_PLAIN
+#if defined(DOT_PLAIN) || defined(DOT_SIGNED)
 #define WIDE_OFFSET 0
 #else
 #define WIDE_OFFSET 128
@@ -84,6 +84,8 @@ INLINE void dot_steps(const uint8_t *u, const uint8_t *x, size_t ldx, size_t nc,
     }
   }
 }
+#elif defined(DOT_SIGNED)
+#include "kern/dot_neon.inc.h"
 #else
 /* lo[j], hi[j] += the products of 4 * steps values with column j. */
 INLINE void dot_steps(const uint8_t *u, const uint8_t *x, size_t ldx, size_t nc,
