@@ -116,18 +116,26 @@ check-isa: all
 	@for isa in ref avx2 avx512; do echo "== WANE_ISA=$$isa"; \
 	  WANE_ISA=$$isa sh spec/support/run.sh $(B) lua5.4 spec/kern $(wildcard spec/*quant_spec.lua) || exit 1; done
 
-# The aarch64 tiers under qemu: kernel and vector specs, the same bits as this
-# machine's tiers, the demo model; on CPUs with and without sdot and smmla.
+# The aarch64 tiers under qemu, on CPUs with and without sdot and smmla: the
+# kernel specs, then the same bits as this machine's tiers, from single products
+# to the demo model's text. Compiled with the few flags that LuaRocks gives.
 NEON_ROOT = $(CURDIR)/build/neon/root
 NEON_CPUS ?= max cortex-a76 cortex-a57
+ON_ARM = sh spec/support/arm64.sh $(NEON_ROOT)
 check-neon: all
 	@$(NEED) gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 	@sh .ci/arm64 $(CURDIR)/build/neon
 	@$(MAKE) --no-print-directory -j$(JOBS) B=build/neon CC=aarch64-linux-gnu-gcc LUAS=lua5.4 \
+	  WN_CFLAGS="-D_GNU_SOURCE -fPIC -pthread -MMD -MP -Icsrc" CFLAGS=-O2 \
 	  LUA_INC_lua5.4="$(NEON_ROOT)/usr/include/lua5.4 -I$(NEON_ROOT)/usr/include/aarch64-linux-gnu" all
+	@LUA_PATH="./lua/?.lua;./lua/?/init.lua;;" LUA_CPATH="./$(B)/lua5.4/?.so;;" \
+	  lua5.4 spec/support/bits.lua > build/neon/bits.here
 	@for cpu in $(NEON_CPUS); do echo "== $$cpu"; \
-	  WANE_WRAP="sh spec/support/arm64.sh $(NEON_ROOT) $$cpu" WANE_SLOW=0 \
-	    sh spec/support/run.sh build/neon lua5.4 spec/kern || exit 1; done
+	  WANE_WRAP="$(ON_ARM) $$cpu" WANE_SLOW=0 sh spec/support/run.sh build/neon lua5.4 spec/kern || exit 1; \
+	  LUA_PATH="./lua/?.lua;./lua/?/init.lua;;" LUA_CPATH="./build/neon/lua5.4/?.so" \
+	    $(ON_ARM) $$cpu lua5.4 spec/support/bits.lua > build/neon/bits.there && \
+	  diff build/neon/bits.here build/neon/bits.there || exit 1; \
+	  echo "the bits of this machine: $$(wc -l < build/neon/bits.here) lines"; done
 
 # Killing the quantizer at random moments.
 check-crash: all

@@ -75,12 +75,14 @@ int wn_isa_of_name(const char *name);
 #define WN_UNROLL WN_PRAGMA(GCC unroll 32)
 #endif
 
-/* In files whose float results are defined bit for bit: no contraction of
- * a*b+c into one rounding. Put it once, before the first function. */
+/* Float results are defined bit for bit: no contraction of a*b+c into one
+ * rounding, where a compiler does so unasked. In force from here on, so this
+ * header comes before inline functions that calculate; it may be repeated. */
 #if defined(__clang__)
 #define WN_EXACT_FLOAT WN_PRAGMA(STDC FP_CONTRACT OFF)
 #else
 #define WN_EXACT_FLOAT WN_PRAGMA(GCC optimize("fp-contract=off"))
 #endif
+WN_EXACT_FLOAT
 
 #endif
