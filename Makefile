@@ -37,7 +37,7 @@ all: $(LUAS:%=$(B)/%/wane/core.so)
 
 # Unrolled kernels take minutes to compile with a sanitizer inside, so theirs
 # are left out; the portable tier runs the same matrices with it.
-KERN_O = $(patsubst %,$(B)/obj/kern/%.o,avx2 avx512 avxvnni)
+KERN_O = $(patsubst %,$(B)/obj/kern/%.o,avx2 avx512 avxvnni amx)
 $(KERN_O): NO_SAN = $(if $(findstring sanitize,$(CFLAGS)),-fno-sanitize=all)
 # Commands are shown with V=1.
 Q = $(if $(V),,@)
@@ -137,6 +137,12 @@ check-neon: all
 	  diff build/neon/bits.here build/neon/bits.there || exit 1; \
 	  echo "the bits of this machine: $$(wc -l < build/neon/bits.here) lines"; done
 
+# The AMX tier with its tile unit emulated, on a CPU with AVX-512.
+check-amx: deps-test
+	@grep -q avx512_vnni /proc/cpuinfo || { echo "this CPU lacks AVX-512"; exit 1; }
+	@$(MAKE) --no-print-directory -j$(JOBS) B=build/amx LUAS=lua5.4 CFLAGS="-O2 -g -DWN_AMX_EMULATE" all
+	@WANE_ISA=amx sh spec/support/run.sh build/amx lua5.4 spec/kern spec/graph_spec.lua spec/logits_spec.lua
+
 # Killing the quantizer at random moments.
 check-crash: all
 	@WANE_KILLS=100 sh spec/support/run.sh $(B) lua5.4 spec/kill_spec.lua
@@ -201,6 +207,6 @@ clean:
 	rm -rf $(B)
 
 FORCE:
-.PHONY: all demo test check check-asan check-tsan check-oom check-isa check-neon check-crash \
+.PHONY: all demo test check check-asan check-tsan check-oom check-isa check-neon check-amx check-crash \
         check-peer peer fuzz lint bench bench-quant bench-quantfile bench-quality install clean \
         deps-demo deps-test deps-lint deps-peer FORCE

@@ -46,6 +46,7 @@ build = {
         "csrc/graph/print.c",
         "csrc/graph/prog.c",
         "csrc/graph/verify.c",
+        "csrc/kern/amx.c",
         "csrc/kern/avx2.c",
         "csrc/kern/avx512.c",
         "csrc/kern/avxvnni.c",

@@ -71,6 +71,9 @@ static void detect(void) {
   unsigned amx = (1u << 22) | (1u << 24) | (1u << 25); /* bf16, tile, int8 */
   if ((d7 & amx) == amx && (xcr0 & 0x60000) == 0x60000 && amx_permitted())
     cpu.best = WN_ISA_AMX;
+#if defined(WN_AMX_EMULATE)
+  cpu.best = WN_ISA_AMX;
+#endif
 }
 
 #elif defined(__aarch64__)

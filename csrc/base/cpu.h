@@ -3,7 +3,8 @@
  * A tier includes all below it. Detection looks at the CPU and at what the
  * operating system saves on a context switch; AMX also asks Linux for
  * permission. WANE_ISA=ref|avx2|avx512|amx|neon lowers the tier (a tier the
- * machine lacks is never chosen). */
+ * machine lacks is never chosen). Compiled with WN_AMX_EMULATE, for tests, a
+ * CPU with AVX-512 offers the AMX tier too (kern/tile_amx.h). */
 #ifndef WN_BASE_CPU_H
 #define WN_BASE_CPU_H
 
@@ -55,6 +56,7 @@ int wn_isa_of_name(const char *name);
 #define WN_ARM_TARGETS
 #endif
 #endif
+#define WN_T_AMX WN_T_AVX512 ",amx-tile,amx-int8"
 #define WN_PRAGMA_(x) _Pragma(#x)
 #define WN_PRAGMA(x) WN_PRAGMA_(x)
 #if defined(__clang__)

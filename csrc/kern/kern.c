@@ -20,7 +20,8 @@ static const wn_mm_tier *best_of_neon(void) {
 static const wn_mm_tier *tier(void) {
 #if defined(__x86_64__)
   const wn_cpu *cpu = wn_cpu_get();
-  if (cpu->isa >= WN_ISA_AVX512) return &wn_mm_avx512;
+  if (cpu->isa == WN_ISA_AMX) return &wn_mm_amx;
+  if (cpu->isa == WN_ISA_AVX512) return &wn_mm_avx512;
   if (cpu->isa == WN_ISA_AVX2)
     return cpu->has_avx_vnni ? &wn_mm_avxvnni : &wn_mm_avx2;
 #elif defined(__aarch64__)
@@ -38,6 +39,7 @@ const wn_mm_tier *wn_mm_tier_at(size_t i) {
   if (cpu->best >= WN_ISA_AVX2) have[n++] = &wn_mm_avx2;
   if (cpu->best >= WN_ISA_AVX2 && cpu->has_avx_vnni) have[n++] = &wn_mm_avxvnni;
   if (cpu->best >= WN_ISA_AVX512) have[n++] = &wn_mm_avx512;
+  if (cpu->best >= WN_ISA_AMX) have[n++] = &wn_mm_amx;
 #elif defined(__aarch64__)
   if (wn_cpu_get()->best == WN_ISA_NEON) have[n++] = &wn_mm_neon;
 #if defined(WN_ARM_TARGETS)
