@@ -36,9 +36,11 @@ PURE_O = $(PURE:csrc/%.c=$(B)/obj/%.o)
 all: $(LUAS:%=$(B)/%/wane/core.so)
 
 # Unrolled kernels take minutes to compile with a sanitizer inside, so theirs
-# are left out; the portable tier runs the same matrices with it.
+# are left out; the portable tier runs the same matrices with it. The fuzzers,
+# which do not encode, leave the fast encoders out too.
 KERN_O = $(patsubst %,$(B)/obj/kern/%.o,avx2 avx512 avxvnni amx)
-$(KERN_O): NO_SAN = $(if $(findstring sanitize,$(CFLAGS)),-fno-sanitize=all)
+FUZZ_PLAIN = $(filter-out $(KERN_O),$(filter %_avx2.o %_avx512.o,$(PURE_O)))
+$(if $(findstring fuzzer,$(CFLAGS)),$(FUZZ_PLAIN)) $(KERN_O): NO_SAN = $(if $(findstring sanitize,$(CFLAGS)),-fno-sanitize=all)
 # Commands are shown with V=1.
 Q = $(if $(V),,@)
 $(B)/obj/%.o: csrc/%.c
@@ -161,14 +163,15 @@ check-peer: all peer
 # make fuzz T=gguf S=60
 T ?= gguf
 S ?= 60
-$(B)/fuzz/%: spec/fuzz/%.c $(PURE)
+FUZZ = -fsanitize=address,undefined -fno-sanitize-recover=undefined
+objects: $(PURE_O)
+fuzz:
 	@$(NEED) clang libclang-rt-dev
-	@mkdir -p $(@D)
-	clang $(filter-out -MMD -fvisibility=hidden,$(WN_CFLAGS)) -O1 -g \
-	  -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
-	  -o $@ $< $(PURE) -lm -ldl
-fuzz: $(B)/fuzz/$(T)
+	@$(MAKE) --no-print-directory -j$(JOBS) B=$(B)/fuzz CC=clang \
+	  CFLAGS="-O1 -g -fsanitize=fuzzer-no-link $(FUZZ)" objects
 	@mkdir -p $(B)/fuzz/corpus-$(T)
+	clang $(WN_CFLAGS) -O1 -g -fsanitize=fuzzer $(FUZZ) -o $(B)/fuzz/$(T) spec/fuzz/$(T).c \
+	  $(PURE_O:$(B)/%=$(B)/fuzz/%) -lm -ldl
 	$(B)/fuzz/$(T) -max_total_time=$(S) -rss_limit_mb=512 -malloc_limit_mb=256 \
 	  -timeout=5 -print_final_stats=1 $(B)/fuzz/corpus-$(T)
 
@@ -176,8 +179,8 @@ lint: deps-lint
 	@luacheck -q lua spec examples bench
 	@clang-format --dry-run --Werror $(PURE) $(BIND) $(wildcard csrc/*/*.h)
 	@sh .ci/gates
-	@$(MAKE) --no-print-directory -j$(JOBS) B=build/lint CC=clang CFLAGS="-O1 -Werror -Wno-unknown-warning-option" LUAS=lua5.4 all > build/lint.log 2>&1 || \
-	  { cat build/lint.log; exit 1; }
+	@clang $(filter-out -MMD -MP -pthread,$(WN_CFLAGS)) -Werror -Wno-unknown-warning-option -fsyntax-only \
+	  -I$(LUA_INC_lua5.4) $(PURE) $(BIND)
 	@echo "lint: clean"
 
 check: test lint check-asan check-tsan check-oom check-isa check-peer
