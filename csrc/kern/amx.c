@@ -24,7 +24,7 @@
 #define TIER wn_mm_amx
 #define TIER_NAME "amx"
 #define WN_TIER_ISA WN_ISA_AVX512
-#define FLOAT_NC 12 /* columns whose accumulators fit 32 registers */
+#define FLOAT_NC 6 /* columns whose accumulators fit 32 registers */
 #define QCOLS 6
 #define DOT_TILES
 

@@ -14,7 +14,7 @@
 #define TIER wn_mm_avx2
 #define TIER_NAME "avx2"
 #define WN_TIER_ISA WN_ISA_AVX2
-#define FLOAT_NC 6 /* columns whose accumulators fit 16 registers */
+#define FLOAT_NC 3 /* columns whose accumulators fit 16 registers */
 #define QCOLS 2
 #define DOT_PLAIN
 

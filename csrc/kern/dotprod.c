@@ -16,7 +16,7 @@
 #define TIER wn_mm_dotprod
 #define TIER_NAME "dotprod"
 #define WN_TIER_ISA WN_ISA_NEON
-#define FLOAT_NC 12 /* columns whose accumulators fit 32 registers */
+#define FLOAT_NC 6 /* columns whose accumulators fit 32 registers */
 #define QCOLS 4
 #define DOT_SDOT
 

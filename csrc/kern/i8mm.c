@@ -15,7 +15,7 @@
 #define TIER wn_mm_i8mm
 #define TIER_NAME "i8mm"
 #define WN_TIER_ISA WN_ISA_NEON
-#define FLOAT_NC 12 /* columns whose accumulators fit 32 registers */
+#define FLOAT_NC 6 /* columns whose accumulators fit 32 registers */
 #define QCOLS 4
 #define DOT_I8MM
 

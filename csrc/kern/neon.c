@@ -14,7 +14,7 @@
 #define TIER wn_mm_neon
 #define TIER_NAME "neon"
 #define WN_TIER_ISA WN_ISA_NEON
-#define FLOAT_NC 12 /* columns whose accumulators fit 32 registers */
+#define FLOAT_NC 6 /* columns whose accumulators fit 32 registers */
 #define QCOLS 2
 
 #include "kern/lanes_neon.h"

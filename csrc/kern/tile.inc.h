@@ -31,6 +31,12 @@ typedef struct kernel {
   void (*multiply)(const void *panel, size_t n, const uint8_t *packed,
                    const wn_column *col, size_t k, size_t n_cols,
                    float (*acc)[R], bool first);
+  /* Both in one go, without a panel: for up to few_cols columns and chunks of
+   * a multiple of 16 values. */
+  void (*few)(int type, wn_rows src, size_t n, void *panel,
+              const uint8_t *packed, const wn_column *col, size_t k,
+              size_t n_cols, float (*acc)[R], bool first);
+  size_t few_cols;
 } kernel;
 
 static const kernel *kernel_of(int type);
@@ -69,6 +75,11 @@ static void run_tile(const wn_mm_job *job, const kernel *kn, const uint8_t *w,
                 t->rows);
       src.w = t->rows[0];
       src.stride = CHUNK_BYTES;
+    }
+    if (n_cols <= kn->few_cols && n % 16 == 0) {
+      kn->few(job->type, src, n, t->panel, packed, &job->col, k, n_cols, t->acc,
+              k == 0);
+      continue;
     }
     kn->unpack(job->type, src, n, t->panel);
     kn->multiply(t->panel, n, packed, &job->col, k, n_cols, t->acc, k == 0);
