@@ -122,7 +122,7 @@ INLINE qcols columns_after(qcols x, size_t n) {
 }
 
 #ifdef DOT_TILES
-#include "kern/tiles.inc.h"
+#include "kern/dot_amx.inc.h"
 #else
 #define TILED 1
 #define MULTIPLY_TILES(core, sub, offset, min, run)

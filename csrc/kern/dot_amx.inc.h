@@ -1,4 +1,4 @@
-/* tiles.inc.h - template: sums of products by tiles, for q8.inc.h.
+/* dot_amx.inc.h - template: sums of products by AMX tiles, for q8.inc.h.
  *
  * Groups of TILED columns take the products of all sub-blocks of a chunk from
  * the tile unit; they are exact integers, so what q8.inc.h makes of them has
