@@ -55,35 +55,35 @@ INLINE void transpose_rows(int type, wn_rows *src, size_t n, size_t half,
 
 /* Any type: decodes the rows, pads them with zeros to a multiple of 16 and
  * transposes. */
-static void unpack_decoded(int type, wn_rows src, size_t n, void *panel) {
+static void unpack_decoded(int type, wn_rows *src, size_t n, void *panel) {
   wn_decode_fn decode = wn_decode_best(type, WN_TIER_ISA);
   float tmp[LANES][CHUNK];
   size_t padded = (n + CLASSES - 1) / CLASSES * CLASSES;
   for (size_t half = 0; half < 2; half++) {
     for (size_t r = 0; r < LANES; r++) {
-      decode(src.w + (half * LANES + r) * src.stride, tmp[r], n);
+      decode(src->w + (half * LANES + r) * src->stride, tmp[r], n);
       for (size_t i = n; i < padded; i++)
         tmp[r][i] = 0;
     }
-    wn_rows rows = {(const uint8_t *)tmp, sizeof tmp[0], src.ahead, src.gap};
+    wn_rows rows = {(const uint8_t *)tmp, sizeof tmp[0], src->ahead, src->step};
     transpose_rows(WN_TYPE_F32, &rows, padded, half, panel);
   }
 }
 
 /* F32, F16, BF16. */
-static void unpack_float(int type, wn_rows src, size_t n, void *panel) {
+static void unpack_float(int type, wn_rows *src, size_t n, void *panel) {
   if (n % CLASSES != 0) {
     unpack_decoded(type, src, n, panel);
     return;
   }
   for (size_t half = 0; half < 2; half++) {
     if (type == WN_TYPE_F16)
-      transpose_rows(WN_TYPE_F16, &src, n, half, panel);
+      transpose_rows(WN_TYPE_F16, src, n, half, panel);
     else if (type == WN_TYPE_BF16)
-      transpose_rows(WN_TYPE_BF16, &src, n, half, panel);
+      transpose_rows(WN_TYPE_BF16, src, n, half, panel);
     else
-      transpose_rows(WN_TYPE_F32, &src, n, half, panel);
-    src.w += LANES * src.stride;
+      transpose_rows(WN_TYPE_F32, src, n, half, panel);
+    src->w += LANES * src->stride;
   }
 }
 
@@ -177,10 +177,13 @@ INLINE void float_rows(int type, wn_rows *src, size_t n, const float *x,
   WN_UNROLL
   for (size_t i = 0; i < nr * nc * PIECES; i++)
     s[i] = vf_zero();
-  size_t step = nr * CLASSES * (type == WN_TYPE_F32 ? 4 : 2);
-  for (size_t i = 0, bytes = 0; i < n; i += CLASSES) {
-    for (bytes += step; bytes >= 256; bytes -= 256)
-      wn_rows_prefetch(src);
+  size_t bytes = type == WN_TYPE_F32 ? 4 : 2;
+  for (size_t i = 0; i < n; i += CLASSES) {
+    if (i * bytes % 64 == 0) {
+      WN_UNROLL
+      for (size_t r = 0; r < nr; r++)
+        __builtin_prefetch(src->ahead + r * src->stride + i * bytes);
+    }
     WN_UNROLL
     for (size_t g = 0; g < PIECES; g++) {
       VF b[4];
@@ -237,6 +240,7 @@ INLINE void float_half(int type, wn_rows *src, size_t n, const float *x,
   for (size_t r = 0; r < LANES; r += nr) {
     float_rows(type, src, n, x, ldx, r, nr, nc, sums);
     src->w += nr * src->stride;
+    src->ahead += nr * src->stride;
   }
   for (size_t j = 0; j < nc; j++)
     add_classes(sums[j], acc[j] + half * LANES, first);
@@ -244,32 +248,31 @@ INLINE void float_half(int type, wn_rows *src, size_t n, const float *x,
 
 /* F32, F16, BF16 times up to 4 columns. */
 #define FEW_FLOAT(type, name)                                                \
-  static void few_##name(wn_rows src, size_t n, const float *x, size_t ldx,  \
+  static void few_##name(wn_rows *src, size_t n, const float *x, size_t ldx, \
                          size_t nc, float(*acc)[R], bool first) {            \
     for (size_t half = 0; half < 2; half++)                                  \
       if (nc == 1)                                                           \
-        float_half(type, &src, n, x, ldx, FEW_ROWS(1), 1, acc, half, first); \
+        float_half(type, src, n, x, ldx, FEW_ROWS(1), 1, acc, half, first);  \
       else if (nc == 2)                                                      \
-        float_half(type, &src, n, x, ldx, FEW_ROWS(2), 2, acc, half, first); \
+        float_half(type, src, n, x, ldx, FEW_ROWS(2), 2, acc, half, first);  \
       else if (nc == 3)                                                      \
-        float_half(type, &src, n, x, ldx, FEW_ROWS(4), 3, acc, half, first); \
+        float_half(type, src, n, x, ldx, FEW_ROWS(4), 3, acc, half, first);  \
       else                                                                   \
-        float_half(type, &src, n, x, ldx, FEW_ROWS(4), 4, acc, half, first); \
+        float_half(type, src, n, x, ldx, FEW_ROWS(4), 4, acc, half, first);  \
   }
 FEW_FLOAT(WN_TYPE_F32, f32)
 FEW_FLOAT(WN_TYPE_F16, f16)
 FEW_FLOAT(WN_TYPE_BF16, bf16)
 
-static void few_float(int type, wn_rows src, size_t n, void *panel,
-                      const uint8_t *packed, const wn_column *col, size_t k,
-                      size_t n_cols, float (*acc)[R], bool first) {
-  (void)panel;
+static void few_float(int type, wn_rows src, size_t n, const uint8_t *packed,
+                      const wn_column *col, size_t k, size_t n_cols,
+                      float (*acc)[R], bool first) {
   const float *x = (const float *)(const void *)packed + k;
   size_t ldx = col->stride / sizeof *x;
   if (type == WN_TYPE_F16)
-    few_f16(src, n, x, ldx, n_cols, acc, first);
+    few_f16(&src, n, x, ldx, n_cols, acc, first);
   else if (type == WN_TYPE_BF16)
-    few_bf16(src, n, x, ldx, n_cols, acc, first);
+    few_bf16(&src, n, x, ldx, n_cols, acc, first);
   else
-    few_f32(src, n, x, ldx, n_cols, acc, first);
+    few_f32(&src, n, x, ldx, n_cols, acc, first);
 }
