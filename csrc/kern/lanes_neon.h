@@ -164,7 +164,7 @@ static inline VI vi_dot16(VI acc, VI a, VI b) {
 /* ---- columns of 4 rows, `stride` bytes apart --------------------------- */
 
 /* 16 bytes of each row at p: v[j] = the j-th 32 bits of all rows. Nothing is
- * prefetched: the few rows of a tile here are streams that a CPU follows. */
+ * prefetched on the way: tiles of so few rows leave it to the walk. */
 INLINE void vi_columns4(wn_rows *s, size_t off, VI v[4]) {
   VF t[4];
   WN_UNROLL
