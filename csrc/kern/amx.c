@@ -2,13 +2,14 @@
  * integer types go through the tile unit, everything else is the AVX-512
  * tier's code.
  *
- * Tiles are used sub-block by sub-block, 16 or 32 values deep, because scales
- * change there: at most half of the unit's rate for 8-bit products, four
- * times that of AVX-512 VNNI. F32, F16 and BF16 weights stay on AVX-512: in
+ * Tiles are used sub-block by sub-block, 32 or 16 values deep, because scales
+ * change there: at most a half or a quarter of the unit's rate for 8-bit
+ * products. F32, F16 and BF16 weights stay on AVX-512: in
  * bf16 tiles they would give other bits than alone in a column.
  *
  * State: written from the manuals and proven by the emulation in tile_amx.h
- * only (make check-amx); it never ran on a CPU with AMX and was never timed. */
+ * only (make check-amx); it never ran on a CPU with AMX and was never timed.
+ * So the unit must do a product rightly once before it is used. */
 #if defined(__x86_64__)
 #include <immintrin.h>
 #include <string.h>
@@ -36,5 +37,31 @@ WN_TARGET_BEGIN(WN_T_AMX)
 #include "kern/pack.inc.h"
 
 #include "kern/mm.inc.h"
+
+/* 16 x 16 sums of 32 products by tiles, compared with plain sums. */
+bool wn_mm_amx_works(void) {
+  enum { DEPTH = 32 };
+  int8_t a[TILE_SIDE][DEPTH];
+  uint8_t b[DEPTH / 4][TILE_SIDE][4];
+  int32_t sum[TILE_SIDE][TILE_SIDE];
+  for (int i = 0; i < TILE_SIDE * DEPTH; i++) {
+    a[i / DEPTH][i % DEPTH] = (int8_t)(i * 37 % 255 - 127);
+    b[i / 64][i / 4 % TILE_SIDE][i % 4] = (uint8_t)(i * 91);
+  }
+  tiles_begin(DEPTH);
+  tile_zero(0);
+  tile_load(4, a, sizeof a[0]);
+  tile_load(5, b, sizeof b[0]);
+  tile_dot(0, 4, 5);
+  tile_store(0, sum, sizeof sum[0]);
+  tiles_end();
+  for (int i = 0; i < TILE_SIDE * TILE_SIDE; i++) {
+    int m = i / TILE_SIDE, n = i % TILE_SIDE, want = 0;
+    for (int k = 0; k < DEPTH; k++)
+      want += a[m][k] * b[k / 4][n][k % 4];
+    if (sum[m][n] != want) return false;
+  }
+  return true;
+}
 WN_TARGET_END
 #endif
