@@ -51,39 +51,40 @@ static inline void tiles_end(void) {
 
 #else
 
-static _Thread_local struct tiles_emulated {
+static _Thread_local struct emulated {
   tile_shapes shape;
   union {
     uint8_t u[16][64];
     int8_t s[16][64];
     int32_t sum[16][16];
   } t[8];
-} tiles;
+} emulated;
 
 static void tiles_begin(size_t depth) {
-  memset(&tiles, 0, sizeof tiles);
-  tiles.shape = tile_shapes_of(depth);
+  memset(&emulated, 0, sizeof emulated);
+  emulated.shape = tile_shapes_of(depth);
 }
 
 static void tile_zero(int t) {
-  memset(&tiles.t[t], 0, sizeof tiles.t[t]);
+  memset(&emulated.t[t], 0, sizeof emulated.t[t]);
 }
 
 static void tile_load(int t, const void *p, size_t stride) {
   tile_zero(t);
-  for (size_t i = 0; i < tiles.shape.lines[t]; i++)
-    memcpy(tiles.t[t].u[i], (const uint8_t *)p + i * stride,
-           tiles.shape.bytes[t]);
+  for (size_t i = 0; i < emulated.shape.lines[t]; i++)
+    memcpy(emulated.t[t].u[i], (const uint8_t *)p + i * stride,
+           emulated.shape.bytes[t]);
 }
 
 static void tile_store(int t, void *p, size_t stride) {
-  for (size_t i = 0; i < tiles.shape.lines[t]; i++)
-    memcpy((uint8_t *)p + i * stride, tiles.t[t].u[i], tiles.shape.bytes[t]);
+  for (size_t i = 0; i < emulated.shape.lines[t]; i++)
+    memcpy((uint8_t *)p + i * stride, emulated.t[t].u[i],
+           emulated.shape.bytes[t]);
 }
 
 /* What the CPU demands of a product's shapes. */
 static bool tile_shapes_fit(int c, int a, int b) {
-  const tile_shapes *s = &tiles.shape;
+  const tile_shapes *s = &emulated.shape;
   return s->palette == 1 && s->lines[c] == s->lines[a] &&
          s->bytes[c] == s->bytes[b] && s->bytes[a] == 4 * s->lines[b] &&
          s->lines[c] <= 16 && s->bytes[c] <= 64 && s->bytes[a] <= 64;
@@ -91,18 +92,18 @@ static bool tile_shapes_fit(int c, int a, int b) {
 
 static void tile_dot(int c, int a, int b) {
   if (!tile_shapes_fit(c, a, b)) {
-    memset(&tiles.t[c], 0x55, sizeof tiles.t[c]);
+    memset(&emulated.t[c], 0x55, sizeof emulated.t[c]);
     return;
   }
-  for (size_t m = 0; m < tiles.shape.lines[c]; m++)
-    for (size_t n = 0; n < tiles.shape.bytes[c] / 4u; n++)
-      for (size_t k = 0; k < tiles.shape.bytes[a]; k++)
-        tiles.t[c].sum[m][n] +=
-            tiles.t[a].s[m][k] * tiles.t[b].u[k / 4][4 * n + k % 4];
+  for (size_t m = 0; m < emulated.shape.lines[c]; m++)
+    for (size_t n = 0; n < emulated.shape.bytes[c] / 4u; n++)
+      for (size_t k = 0; k < emulated.shape.bytes[a]; k++)
+        emulated.t[c].sum[m][n] +=
+            emulated.t[a].s[m][k] * emulated.t[b].u[k / 4][4 * n + k % 4];
 }
 
 /* Registers that were given back hold no shapes. */
 static void tiles_end(void) {
-  memset(&tiles, 0, sizeof tiles);
+  memset(&emulated, 0, sizeof emulated);
 }
 #endif
