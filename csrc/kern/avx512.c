@@ -21,6 +21,8 @@ WN_TARGET_BEGIN(WN_T_AVX512)
 #include "kern/lanes_avx512.h"
 #include "kern/pack_x86.inc.h"
 
+#include "kern/pack.inc.h"
+
 #include "kern/mm.inc.h"
 WN_TARGET_END
 #endif

@@ -22,6 +22,9 @@ WN_TARGET_BEGIN(WN_T_AVX2 ",avxvnni")
 #include "kern/lanes_avx2.h"
 #include "kern/pack_x86.inc.h"
 
+#include "kern/pack.inc.h"
+#include "kern/points.inc.h"
+
 #include "kern/mm.inc.h"
 WN_TARGET_END
 #endif

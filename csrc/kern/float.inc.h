@@ -161,11 +161,11 @@ static void multiply_float(const void *panel, size_t n, const uint8_t *packed,
 /* ---- few columns ------------------------------------------------------- */
 
 #define PIECES (CLASSES / LANES) /* vectors of a row's 16 classes */
-#if FLOAT_NC >= 6 /* accumulators, rows at a time for nc columns */
+#if LANES == CLASSES /* accumulators, rows at a time for nc columns */
 #define FEW_SUMS 16
 #define FEW_ROWS(nc) ((nc) == 1 ? 8 : 16 / (nc))
 #else
-#define FEW_SUMS 8
+#define FEW_SUMS (4 * PIECES)
 #define FEW_ROWS(nc) (4 / (nc))
 #endif
 
@@ -213,10 +213,12 @@ INLINE void float_rows(int type, wn_rows *src, size_t n, const float *x,
 /* acc += the sums of LANES rows, two classes at a time. */
 INLINE void add_classes(VF (*sums)[LANES], float *acc, bool first) {
 #if LANES < CLASSES
-  WN_UNROLL
-  for (size_t r = 0; r < LANES; r++)
-    sums[0][r] = vf_add(sums[0][r], sums[1][r]);
-  vf_transpose(sums[0]);
+  for (size_t g = 0; g < PIECES / 2; g++) {
+    WN_UNROLL
+    for (size_t r = 0; r < LANES; r++)
+      sums[g][r] = vf_add(sums[g][r], sums[g + PIECES / 2][r]);
+    vf_transpose(sums[g]);
+  }
 #else
   vf_transpose(sums[0]);
   WN_UNROLL
@@ -226,7 +228,7 @@ INLINE void add_classes(VF (*sums)[LANES], float *acc, bool first) {
   VF a = first ? sums[0][0] : vf_add(vf_load(acc), sums[0][0]);
   WN_UNROLL
   for (size_t c = 1; c < CLASSES / 2; c++)
-    a = vf_add(a, sums[0][c]);
+    a = vf_add(a, sums[c / LANES][c % LANES]);
   vf_store(acc, a);
 }
 

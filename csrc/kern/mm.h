@@ -96,7 +96,13 @@ typedef struct wn_mm_tier {
 
 extern const wn_mm_tier wn_mm_ref;
 #if defined(__x86_64__)
-extern const wn_mm_tier wn_mm_avx2, wn_mm_avxvnni, wn_mm_avx512;
+extern const wn_mm_tier wn_mm_avx2, wn_mm_avxvnni, wn_mm_avx512, wn_mm_amx;
+
+/* Does the tile unit do what the AMX tier takes it to do? Only where the tier
+ * is offered (base/cpu.h). */
+bool wn_mm_amx_works(void);
+#elif defined(__aarch64__)
+extern const wn_mm_tier wn_mm_neon, wn_mm_dotprod, wn_mm_i8mm;
 #endif
 
 /* Tier number i that this machine can run, weakest first; NULL past the last.

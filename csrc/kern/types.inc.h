@@ -44,12 +44,26 @@ static const kernel *kernel_of(int type) {
   return &kernels[type];
 }
 
+#ifdef DOT_TILES
+/* Values in a (sub-)block of a type: how deep tile products are; 0: none. */
+static size_t sub_of(int type) {
+  enum { SUB_multiply_float = 0 };
+  static const uint8_t sub[WN_N_TYPE_IDS] = {
+#define X(ID, activations, unpack, multiply, few, few_cols) \
+  [WN_TYPE_##ID] = SUB_##multiply,
+      MM_TYPES(X)
+#undef X
+  };
+  return sub[type];
+}
+#endif
+
 const wn_mm_tier TIER = {
     .name = TIER_NAME,
     .op =
         {
 #define X(ID, activations, unpack, multiply, few, few_cols) \
-  [WN_TYPE_##ID] = {WN_PACK_##activations, run},
+  [WN_TYPE_##ID] = {WN_PACK_##activations, RUN},
             MM_TYPES(X)
 #undef X
         },
