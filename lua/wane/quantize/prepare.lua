@@ -107,7 +107,12 @@ end
 
 local function open_imatrix(o, state)
   local im = o.imatrix
-  if im == nil then return true end
+  if im == nil then
+    if o.include or o.exclude then
+      error("wane: quantize: include and exclude choose tensors of an imatrix: give one", 4)
+    end
+    return true
+  end
   local msg, code
   if type(im) == "string" then
     im, msg, code = imatrix.open(im)
@@ -118,7 +123,14 @@ local function open_imatrix(o, state)
   elseif not imatrix.is(im) then
     error("wane: quantize: option 'imatrix' wants a file, a matrix or values by tensor name", 4)
   end
-  if o.include or o.exclude then im = im:filter(o.include, o.exclude) end
+  if o.include or o.exclude then
+    local idle = im:unmatched(o.include or o.exclude)
+    if idle then
+      return nil, ("%s: '%s' matches no tensor of the imatrix"):format(o.include and "include" or "exclude", idle),
+        "EFORMAT"
+    end
+    im = im:filter(o.include, o.exclude)
+  end
   local digest, unused = im:check()
   if not digest then return nil, unused, "EFORMAT" end
   state.imatrix, state.imatrix_digest, state.unused_experts = im, digest, unused
