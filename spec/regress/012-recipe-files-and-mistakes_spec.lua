@@ -1,7 +1,8 @@
 -- What users do with recipe files and importance, and what they were told:
 -- a file that returns a function of the tensor was refused; a rule that matches
 -- nothing was placed in a file of wane's own; include and exclude that match
--- nothing (or have no imatrix to choose from) passed in silence; a run that
+-- nothing (or have no imatrix to choose from) passed in silence, and so did an
+-- imatrix that knows no tensor of the model; a run that
 -- finds too little space left an empty .part behind.
 local S = require "spec.support"
 local quantize = require "wane.quantize"
@@ -57,6 +58,14 @@ describe("mistakes with recipes and importance", function()
       assert.is_false((pcall(quantize, o)))
     end
     im:close()
+  end)
+
+  it("an imatrix of another model is refused", function()
+    local plan, message, code = quantize { from = DEMO, recipe = "Q4_K_M", dry_run = true,
+      imatrix = { ["encoder.0.ffn.weight"] = { 1, 2, 3 } } }
+    assert.is_nil(plan)
+    assert.equals("EFORMAT", code)
+    assert.matches("'encoder.0.ffn.weight'.*made for another", message)
   end)
 
   it("a format defined in Lua says why no file can hold it", function()
