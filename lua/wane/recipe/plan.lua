@@ -322,9 +322,11 @@ Planner.__index = Planner
 
 function Planner:warn(fmt, ...) self.warnings[#self.warnings + 1] = fmt:format(...) end
 
--- An imatrix that knows none of the model's tensors is not of this model.
+-- An imatrix that knows none of the model's tensors is not of this model. (What
+-- cannot list its names is not asked.)
 local function check_overlap(self)
-  local first = self.imatrix and self.imatrix:names()[1]
+  local im = self.imatrix
+  local first = im and im.names and im:names()[1]
   if not first then return end
   for _, t in ipairs(self.model.tensors) do
     if self.imatrix:width(t.source_name) then return end
