@@ -36,9 +36,11 @@ PURE_O = $(PURE:csrc/%.c=$(B)/obj/%.o)
 all: $(LUAS:%=$(B)/%/wane/core.so)
 
 # Unrolled kernels take minutes to compile with a sanitizer inside, so theirs
-# are left out; the portable tier runs the same matrices with it.
-KERN_O = $(patsubst %,$(B)/obj/kern/%.o,avx2 avx512 avxvnni)
-$(KERN_O): NO_SAN = $(if $(findstring sanitize,$(CFLAGS)),-fno-sanitize=all)
+# are left out; the portable tier runs the same matrices with it. The fuzzers,
+# which do not encode, leave the fast encoders out too.
+KERN_O = $(patsubst %,$(B)/obj/kern/%.o,avx2 avx512 avxvnni amx)
+FUZZ_PLAIN = $(filter-out $(KERN_O),$(filter %_avx2.o %_avx512.o,$(PURE_O)))
+$(if $(findstring fuzzer,$(CFLAGS)),$(FUZZ_PLAIN)) $(KERN_O): NO_SAN = $(if $(findstring sanitize,$(CFLAGS)),-fno-sanitize=all)
 # Commands are shown with V=1.
 Q = $(if $(V),,@)
 $(B)/obj/%.o: csrc/%.c
@@ -116,6 +118,33 @@ check-isa: all
 	@for isa in ref avx2 avx512; do echo "== WANE_ISA=$$isa"; \
 	  WANE_ISA=$$isa sh spec/support/run.sh $(B) lua5.4 spec/kern $(wildcard spec/*quant_spec.lua) || exit 1; done
 
+# The aarch64 tiers under qemu, on CPUs with and without sdot and smmla: the
+# kernel specs, then the same bits as this machine's tiers, from single products
+# to the demo model's text. Compiled with the few flags that LuaRocks gives.
+NEON_ROOT = $(CURDIR)/build/neon/root
+NEON_CPUS ?= max cortex-a76 cortex-a57
+ON_ARM = sh spec/support/arm64.sh $(NEON_ROOT)
+check-neon: all
+	@$(NEED) gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
+	@sh .ci/arm64 $(CURDIR)/build/neon
+	@$(MAKE) --no-print-directory -j$(JOBS) B=build/neon CC=aarch64-linux-gnu-gcc LUAS=lua5.4 \
+	  WN_CFLAGS="-D_GNU_SOURCE -fPIC -pthread -MMD -MP -Icsrc" CFLAGS=-O2 \
+	  LUA_INC_lua5.4="$(NEON_ROOT)/usr/include/lua5.4 -I$(NEON_ROOT)/usr/include/aarch64-linux-gnu" all
+	@LUA_PATH="./lua/?.lua;./lua/?/init.lua;;" LUA_CPATH="./$(B)/lua5.4/?.so;;" \
+	  lua5.4 spec/support/bits.lua > build/neon/bits.here
+	@for cpu in $(NEON_CPUS); do echo "== $$cpu"; \
+	  WANE_WRAP="$(ON_ARM) $$cpu" WANE_SLOW=0 sh spec/support/run.sh build/neon lua5.4 spec/kern || exit 1; \
+	  LUA_PATH="./lua/?.lua;./lua/?/init.lua;;" LUA_CPATH="./build/neon/lua5.4/?.so" \
+	    $(ON_ARM) $$cpu lua5.4 spec/support/bits.lua > build/neon/bits.there && \
+	  diff build/neon/bits.here build/neon/bits.there || exit 1; \
+	  echo "the bits of this machine: $$(wc -l < build/neon/bits.here) lines"; done
+
+# The AMX tier with its tile unit emulated, on a CPU with AVX-512.
+check-amx: deps-test
+	@$(MAKE) --no-print-directory -j$(JOBS) B=build/amx LUAS=lua5.4 CFLAGS="-O2 -g -DWN_AMX_EMULATE" all
+	@grep -q avx512_vnni /proc/cpuinfo || echo "SKIPPED: this CPU lacks AVX-512, nothing is emulated"
+	@WANE_ISA=amx sh spec/support/run.sh build/amx lua5.4 spec/kern spec/graph_spec.lua spec/logits_spec.lua
+
 # Killing the quantizer at random moments.
 check-crash: all
 	@WANE_KILLS=100 sh spec/support/run.sh $(B) lua5.4 spec/kill_spec.lua
@@ -134,14 +163,15 @@ check-peer: all peer
 # make fuzz T=gguf S=60
 T ?= gguf
 S ?= 60
-$(B)/fuzz/%: spec/fuzz/%.c $(PURE)
+FUZZ = -fsanitize=address,undefined -fno-sanitize-recover=undefined
+objects: $(PURE_O)
+fuzz:
 	@$(NEED) clang libclang-rt-dev
-	@mkdir -p $(@D)
-	clang $(filter-out -MMD -fvisibility=hidden,$(WN_CFLAGS)) -O1 -g \
-	  -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
-	  -o $@ $< $(PURE) -lm -ldl
-fuzz: $(B)/fuzz/$(T)
+	@$(MAKE) --no-print-directory -j$(JOBS) B=$(B)/fuzz CC=clang \
+	  CFLAGS="-O1 -g -fsanitize=fuzzer-no-link $(FUZZ)" objects
 	@mkdir -p $(B)/fuzz/corpus-$(T)
+	clang $(WN_CFLAGS) -O1 -g -fsanitize=fuzzer $(FUZZ) -o $(B)/fuzz/$(T) spec/fuzz/$(T).c \
+	  $(PURE_O:$(B)/%=$(B)/fuzz/%) -lm -ldl
 	$(B)/fuzz/$(T) -max_total_time=$(S) -rss_limit_mb=512 -malloc_limit_mb=256 \
 	  -timeout=5 -print_final_stats=1 $(B)/fuzz/corpus-$(T)
 
@@ -149,11 +179,11 @@ lint: deps-lint
 	@luacheck -q lua spec examples bench
 	@clang-format --dry-run --Werror $(PURE) $(BIND) $(wildcard csrc/*/*.h)
 	@sh .ci/gates
-	@$(MAKE) --no-print-directory -j$(JOBS) B=build/lint CC=clang CFLAGS="-O1 -Werror -Wno-unknown-warning-option" LUAS=lua5.4 all > build/lint.log 2>&1 || \
-	  { cat build/lint.log; exit 1; }
+	@clang $(filter-out -MMD -MP -pthread,$(WN_CFLAGS)) -Werror -Wno-unknown-warning-option -fsyntax-only \
+	  -I$(LUA_INC_lua5.4) $(PURE) $(BIND)
 	@echo "lint: clean"
 
-check: test lint check-asan check-tsan check-oom check-isa check-peer
+check: test lint check-asan check-tsan check-oom check-isa check-neon check-amx check-peer
 
 # ---- benches ---------------------------------------------------------------------
 
@@ -180,6 +210,6 @@ clean:
 	rm -rf $(B)
 
 FORCE:
-.PHONY: all demo test check check-asan check-tsan check-oom check-isa check-crash \
+.PHONY: all demo test check check-asan check-tsan check-oom check-isa check-neon check-amx check-crash \
         check-peer peer fuzz lint bench bench-quant bench-quantfile bench-quality install clean \
         deps-demo deps-test deps-lint deps-peer FORCE

@@ -71,6 +71,9 @@ static void detect(void) {
   unsigned amx = (1u << 22) | (1u << 24) | (1u << 25); /* bf16, tile, int8 */
   if ((d7 & amx) == amx && (xcr0 & 0x60000) == 0x60000 && amx_permitted())
     cpu.best = WN_ISA_AMX;
+#if defined(WN_AMX_EMULATE)
+  cpu.best = WN_ISA_AMX;
+#endif
 }
 
 #elif defined(__aarch64__)
@@ -79,8 +82,10 @@ static void detect(void) {
   strcpy(cpu.name, "aarch64");
 #if defined(__linux__)
   unsigned long caps = getauxval(AT_HWCAP), caps2 = getauxval(AT_HWCAP2);
-  if (caps & (1ul << 20)) cpu.best = WN_ISA_NEON; /* ASIMDDP */
-  cpu.has_i8mm = caps2 & (1ul << 13);
+  if (!(caps & (1ul << 1))) return; /* ASIMD */
+  cpu.best = WN_ISA_NEON;
+  cpu.has_dotprod = caps & (1ul << 20); /* ASIMDDP */
+  cpu.has_i8mm = cpu.has_dotprod && (caps2 & (1ul << 13));
 #endif
 }
 

@@ -3,7 +3,8 @@
  * A tier includes all below it. Detection looks at the CPU and at what the
  * operating system saves on a context switch; AMX also asks Linux for
  * permission. WANE_ISA=ref|avx2|avx512|amx|neon lowers the tier (a tier the
- * machine lacks is never chosen). */
+ * machine lacks is never chosen). Compiled with WN_AMX_EMULATE, for tests, a
+ * CPU with AVX-512 offers the AMX tier too (kern/tile_amx.h). */
 #ifndef WN_BASE_CPU_H
 #define WN_BASE_CPU_H
 
@@ -11,7 +12,7 @@
 
 typedef enum wn_isa {
   WN_ISA_REF = 0, /* portable C */
-  WN_ISA_NEON,    /* aarch64: dotprod; i8mm where has_i8mm */
+  WN_ISA_NEON,    /* aarch64, with dotprod and i8mm where it has them */
   WN_ISA_AVX2,    /* avx2, fma, f16c, bmi2 */
   WN_ISA_AVX512,  /* f, bw, dq, vl, vbmi, vnni */
   WN_ISA_AMX,     /* amx-tile, amx-bf16, amx-int8 */
@@ -22,8 +23,9 @@ typedef struct wn_cpu {
   wn_isa best;       /* the highest this machine offers */
   bool has_avx_vnni; /* VNNI on 256-bit registers in the AVX2 tier */
   bool has_bf16;     /* avx512_bf16 */
-  bool has_i8mm;
-  char name[64]; /* the CPU's brand string, printable */
+  bool has_dotprod;  /* sdot in the NEON tier */
+  bool has_i8mm;     /* smmla in the NEON tier; has_dotprod too */
+  char name[64];     /* the CPU's brand string, printable */
 } wn_cpu;
 
 /* The answer for this process; thread safe, never NULL. */
@@ -45,6 +47,16 @@ int wn_isa_of_name(const char *name);
 #define WN_T_AVX512                                                    \
   "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma," \
   "f16c,bmi,bmi2,lzcnt,popcnt"
+/* These name an architecture, because GCC's intrinsics do. WN_ARM_TARGETS:
+ * the compiler has them without flags. */
+#define WN_T_DOTPROD "arch=armv8.2-a+dotprod"
+#define WN_T_I8MM "arch=armv8.2-a+dotprod+i8mm"
+#if defined(__aarch64__)
+#if defined(__clang__) ? __clang_major__ >= 16 : __GNUC__ >= 10
+#define WN_ARM_TARGETS
+#endif
+#endif
+#define WN_T_AMX WN_T_AVX512 ",amx-tile,amx-int8"
 #define WN_PRAGMA_(x) _Pragma(#x)
 #define WN_PRAGMA(x) WN_PRAGMA_(x)
 #if defined(__clang__)
@@ -65,12 +77,14 @@ int wn_isa_of_name(const char *name);
 #define WN_UNROLL WN_PRAGMA(GCC unroll 32)
 #endif
 
-/* In files whose float results are defined bit for bit: no contraction of
- * a*b+c into one rounding. Put it once, before the first function. */
+/* Float results are defined bit for bit: no contraction of a*b+c into one
+ * rounding, where a compiler does so unasked. In force from here on, so this
+ * header comes before inline functions that calculate; it may be repeated. */
 #if defined(__clang__)
 #define WN_EXACT_FLOAT WN_PRAGMA(STDC FP_CONTRACT OFF)
 #else
 #define WN_EXACT_FLOAT WN_PRAGMA(GCC optimize("fp-contract=off"))
 #endif
+WN_EXACT_FLOAT
 
 #endif

@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/cpu.h" /* exact floats */
+
 static inline float wn_f32_of_bits(uint32_t u) {
   float f;
   memcpy(&f, &u, sizeof f);

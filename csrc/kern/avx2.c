@@ -14,13 +14,16 @@
 #define TIER wn_mm_avx2
 #define TIER_NAME "avx2"
 #define WN_TIER_ISA WN_ISA_AVX2
-#define FLOAT_NC 6 /* columns whose accumulators fit 16 registers */
+#define FLOAT_NC 3 /* columns whose accumulators fit 16 registers */
 #define QCOLS 2
 #define DOT_PLAIN
 
 WN_TARGET_BEGIN(WN_T_AVX2)
 #include "kern/lanes_avx2.h"
 #include "kern/pack_x86.inc.h"
+
+#include "kern/pack.inc.h"
+#include "kern/points.inc.h"
 
 #include "kern/mm.inc.h"
 WN_TARGET_END

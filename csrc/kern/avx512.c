@@ -14,12 +14,14 @@
 #define TIER wn_mm_avx512
 #define TIER_NAME "avx512"
 #define WN_TIER_ISA WN_ISA_AVX512
-#define FLOAT_NC 12 /* columns whose accumulators fit 32 registers */
+#define FLOAT_NC 6 /* columns whose accumulators fit 32 registers */
 #define QCOLS 6
 
 WN_TARGET_BEGIN(WN_T_AVX512)
 #include "kern/lanes_avx512.h"
 #include "kern/pack_x86.inc.h"
+
+#include "kern/pack.inc.h"
 
 #include "kern/mm.inc.h"
 WN_TARGET_END

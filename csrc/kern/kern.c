@@ -1,18 +1,43 @@
 /* kern.c - see kern.h: picks the tier, lays out packed activations. */
 #include "kern/kern.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "kern/mm.h"
 
 /* ---- tiers ------------------------------------------------------------- */
 
+#if defined(__x86_64__)
+/* wn_mm_amx_works, asked once: 0 not yet, 1 yes, 2 no. */
+static bool amx_works(void) {
+  static atomic_int answer;
+  int a = atomic_load_explicit(&answer, memory_order_relaxed);
+  if (a == 0) {
+    a = wn_mm_amx_works() ? 1 : 2;
+    atomic_store_explicit(&answer, a, memory_order_relaxed);
+  }
+  return a == 1;
+}
+#elif defined(__aarch64__)
+static const wn_mm_tier *best_of_neon(void) {
+#if defined(WN_ARM_TARGETS)
+  if (wn_cpu_get()->has_i8mm) return &wn_mm_i8mm;
+  if (wn_cpu_get()->has_dotprod) return &wn_mm_dotprod;
+#endif
+  return &wn_mm_neon;
+}
+#endif
+
 static const wn_mm_tier *tier(void) {
 #if defined(__x86_64__)
   const wn_cpu *cpu = wn_cpu_get();
+  if (cpu->isa == WN_ISA_AMX && amx_works()) return &wn_mm_amx;
   if (cpu->isa >= WN_ISA_AVX512) return &wn_mm_avx512;
   if (cpu->isa == WN_ISA_AVX2)
     return cpu->has_avx_vnni ? &wn_mm_avxvnni : &wn_mm_avx2;
+#elif defined(__aarch64__)
+  if (wn_cpu_get()->isa == WN_ISA_NEON) return best_of_neon();
 #endif
   return &wn_mm_ref;
 }
@@ -26,6 +51,13 @@ const wn_mm_tier *wn_mm_tier_at(size_t i) {
   if (cpu->best >= WN_ISA_AVX2) have[n++] = &wn_mm_avx2;
   if (cpu->best >= WN_ISA_AVX2 && cpu->has_avx_vnni) have[n++] = &wn_mm_avxvnni;
   if (cpu->best >= WN_ISA_AVX512) have[n++] = &wn_mm_avx512;
+  if (cpu->best >= WN_ISA_AMX && amx_works()) have[n++] = &wn_mm_amx;
+#elif defined(__aarch64__)
+  if (wn_cpu_get()->best == WN_ISA_NEON) have[n++] = &wn_mm_neon;
+#if defined(WN_ARM_TARGETS)
+  if (wn_cpu_get()->has_dotprod) have[n++] = &wn_mm_dotprod;
+  if (wn_cpu_get()->has_i8mm) have[n++] = &wn_mm_i8mm;
+#endif
 #endif
   return i < n ? have[i] : NULL;
 }

@@ -57,20 +57,21 @@ typedef struct wn_mm_job {
 
 /* Rows of a chunk as they are unpacked: row r at w + r * stride. Each time
  * that bytes of 16 rows are taken, as many bytes that will be wanted soon are
- * prefetched, in 4 streams: at ahead, ahead + gap, ... (see tile.inc.h). */
+ * prefetched: 256 from `ahead` on, which moves by `step`. Kernels without a
+ * panel prefetch row r at ahead + r * stride (tile.inc.h). */
 typedef struct wn_rows {
   const uint8_t *w;
   size_t stride;
   const uint8_t *ahead;
-  size_t gap;
+  size_t step; /* 256; 0 where nothing lies ahead */
 } wn_rows;
 
 static inline void wn_rows_prefetch(wn_rows *s) {
   __builtin_prefetch(s->ahead);
-  __builtin_prefetch(s->ahead + s->gap);
-  __builtin_prefetch(s->ahead + 2 * s->gap);
-  __builtin_prefetch(s->ahead + 3 * s->gap);
-  s->ahead += 64;
+  __builtin_prefetch(s->ahead + 64);
+  __builtin_prefetch(s->ahead + 128);
+  __builtin_prefetch(s->ahead + 192);
+  s->ahead += s->step;
 }
 
 typedef struct wn_mm_op {
@@ -95,7 +96,13 @@ typedef struct wn_mm_tier {
 
 extern const wn_mm_tier wn_mm_ref;
 #if defined(__x86_64__)
-extern const wn_mm_tier wn_mm_avx2, wn_mm_avxvnni, wn_mm_avx512;
+extern const wn_mm_tier wn_mm_avx2, wn_mm_avxvnni, wn_mm_avx512, wn_mm_amx;
+
+/* Does the tile unit do what the AMX tier takes it to do? Only where the tier
+ * is offered (base/cpu.h). */
+bool wn_mm_amx_works(void);
+#elif defined(__aarch64__)
+extern const wn_mm_tier wn_mm_neon, wn_mm_dotprod, wn_mm_i8mm;
 #endif
 
 /* Tier number i that this machine can run, weakest first; NULL past the last.

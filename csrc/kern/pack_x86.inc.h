@@ -1,20 +1,15 @@
-/* pack_x86.inc.h - template: activations to 8 bits, 8 at a time. The same
- * bytes as the functions in ref.c, which say what they compute. */
+/* pack_x86.inc.h - the pieces of pack.inc.h, 8 values at a time. */
 
-/* Bits of the largest magnitude among 32 values. */
-INLINE __m256i pack_magnitude(const float *x) {
-  __m256i m = _mm256_setzero_si256();
-  WN_UNROLL
-  for (int i = 0; i < 4; i++) {
-    __m256i v = _mm256_loadu_si256((const void *)(x + 8 * i));
-    m = _mm256_max_epi32(m, _mm256_and_si256(v, _mm256_set1_epi32(INT32_MAX)));
+/* Bits of the largest magnitude among n values. */
+INLINE uint32_t pack_largest(const float *x, size_t n) {
+  __m256i all = _mm256_setzero_si256();
+  for (size_t i = 0; i < n; i += 8) {
+    __m256i v = _mm256_loadu_si256((const void *)(x + i));
+    v = _mm256_and_si256(v, _mm256_set1_epi32(INT32_MAX));
+    all = _mm256_max_epi32(all, v);
   }
-  return m;
-}
-
-INLINE uint32_t pack_largest(__m256i v) {
-  __m128i m =
-      _mm_max_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+  __m128i m = _mm_max_epi32(_mm256_castsi256_si128(all),
+                            _mm256_extracti128_si256(all, 1));
   m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0x4e));
   m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0xb1));
   return (uint32_t)_mm_cvtsi128_si32(m);
@@ -42,19 +37,6 @@ INLINE void pack_round(const float *x, float scale, uint8_t *q,
   sums[1] = (int16_t)_mm256_extract_epi32(s, 4);
 }
 
-static void pack_q8_32(const float *x, size_t k, uint8_t *column) {
-  wn_column col = wn_column_of(WN_PACK_Q8_32, k);
-  for (size_t b = 0; b < k / 32; b++) {
-    wn_scale s = wn_scale_q8_32(pack_largest(pack_magnitude(x + 32 * b)));
-    int16_t sums[2];
-    pack_round(x + 32 * b, s.inverse, column + 32 * b, sums);
-    float dsum = s.d * (float)(sums[0] + sums[1]);
-    memcpy(column + col.d + 4 * b, &s.d, 4);
-    memcpy(column + col.sums + 4 * b, sums, 4);
-    memcpy(column + col.sums32 + 4 * b, &dsum, 4);
-  }
-}
-
 /* The first of 256 values whose magnitude has the bits `largest`. */
 INLINE float pack_extreme(const float *x, uint32_t largest) {
   __m256i want = _mm256_set1_epi32((int32_t)(largest << 1));
@@ -65,22 +47,4 @@ INLINE float pack_extreme(const float *x, uint32_t largest) {
     if (mask != 0) return x[i + (size_t)__builtin_ctz((unsigned)mask)];
   }
   return 0;
-}
-
-static void pack_q8_256(const float *x, size_t k, uint8_t *column) {
-  wn_column col = wn_column_of(WN_PACK_Q8_256, k);
-  for (size_t b = 0; b < k / 256; b++, x += 256) {
-    __m256i m = _mm256_setzero_si256();
-    for (size_t i = 0; i < 256; i += 32)
-      m = _mm256_max_epi32(m, pack_magnitude(x + i));
-    wn_scale s = wn_scale_q8_256(pack_extreme(x, pack_largest(m)));
-    for (size_t i = 0; i < 8; i++) {
-      int16_t sums[2], sum;
-      pack_round(x + 32 * i, s.inverse, column + 256 * b + 32 * i, sums);
-      sum = (int16_t)(sums[0] + sums[1]);
-      memcpy(column + col.sums + 32 * b + 4 * i, sums, 4);
-      memcpy(column + col.sums32 + 16 * b + 2 * i, &sum, 2);
-    }
-    memcpy(column + col.d + 4 * b, &s.d, 4);
-  }
 }

@@ -7,14 +7,14 @@
 
 #define U(i, v) vi_store(p->u[i][h * LANES], v)
 #define SCALE(i, v) vf_store(&p->scale[i][h * LANES], v)
-#define UNPACK(name)                                                        \
-  INLINE void name##_half(wn_rows *src, size_t n, size_t h, qpanel *p);     \
-  static void unpack_##name(int type, wn_rows src, size_t n, void *panel) { \
-    (void)type;                                                             \
-    name##_half(&src, n, 0, panel);                                         \
-    src.w += LANES * src.stride;                                            \
-    name##_half(&src, n, 1, panel);                                         \
-  }                                                                         \
+#define UNPACK(name)                                                         \
+  INLINE void name##_half(wn_rows *src, size_t n, size_t h, qpanel *p);      \
+  static void unpack_##name(int type, wn_rows *src, size_t n, void *panel) { \
+    (void)type;                                                              \
+    name##_half(src, n, 0, panel);                                           \
+    src->w += LANES * src->stride;                                           \
+    name##_half(src, n, 1, panel);                                           \
+  }                                                                          \
   INLINE void name##_half(wn_rows *src, size_t n, size_t h, qpanel *p)
 
 /* The 32 nibbles of a block at 16 bytes: low halves first. */

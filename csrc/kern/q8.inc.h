@@ -38,7 +38,7 @@ typedef struct qpanel {
 
 /* Types whose levels need all 8 bits: unsigned with this offset, or signed
  * where there is no unsigned-by-signed product of 8 full bits. */
-#ifdef DOT_PLAIN
+#if defined(DOT_PLAIN) || defined(DOT_SIGNED)
 #define WIDE_OFFSET 0
 #else
 #define WIDE_OFFSET 128
@@ -84,6 +84,8 @@ INLINE void dot_steps(const uint8_t *u, const uint8_t *x, size_t ldx, size_t nc,
     }
   }
 }
+#elif defined(DOT_SIGNED)
+#include "kern/dot_neon.inc.h"
 #else
 /* lo[j], hi[j] += the products of 4 * steps values with column j. */
 INLINE void dot_steps(const uint8_t *u, const uint8_t *x, size_t ldx, size_t nc,
@@ -101,22 +103,55 @@ INLINE void dot_steps(const uint8_t *u, const uint8_t *x, size_t ldx, size_t nc,
 }
 #endif
 
-/* -offset * (sum of the activations of sub-block s), for `sub` values each. */
-INLINE VI start(const uint8_t *sums, size_t s, size_t sub, int offset) {
-  if (offset == 0) return vi_zero();
+/* acc - offset * (sum of the activations of sub-block s), for `sub` values
+ * each. */
+INLINE VI start(VI acc, const uint8_t *sums, size_t s, size_t sub, int offset) {
+  if (offset == 0) return acc;
   uint32_t minus = (uint32_t)-offset & 0xffff;
   if (sub == 32)
-    return vi_dot16(vi_zero(), vi_bcast(sums + 4 * s),
+    return vi_dot16(acc, vi_bcast(sums + 4 * s),
                     vi_set1((int32_t)(minus << 16 | minus)));
-  return vi_dot16(vi_zero(), vi_bcast(sums + s / 2 * 4),
+  return vi_dot16(acc, vi_bcast(sums + s / 2 * 4),
                   vi_set1((int32_t)(s % 2 ? minus << 16 : minus)));
+}
+
+/* The columns from the n-th on. */
+INLINE qcols columns_after(qcols x, size_t n) {
+  n *= x.stride;
+  return (qcols){x.q + n, x.d + n, x.sums + n, x.sums32 + n, x.stride};
+}
+
+#ifdef DOT_TILES
+#include "kern/dot_amx.inc.h"
+#else
+#define TILED 1
+#define MULTIPLY_TILES(core, sub, offset, min, run)
+#define RUN run
+#endif
+
+/* lo[j], hi[j] = the sums of products of sub-block s with column j, offset
+ * taken back. ready: where column 0's sums lie, when tiles made them. */
+INLINE void sub_block(const qpanel *p, qcols x, size_t nc, size_t s, size_t sub,
+                      int offset, size_t run, const int32_t *ready, VI lo[],
+                      VI hi[]) {
+  WN_UNROLL
+  for (size_t j = 0; j < nc; j++) {
+    const int32_t *t = ready == NULL ? NULL : ready + (s * TILED + j) * R;
+    const uint8_t *sums = x.sums + j * x.stride;
+    lo[j] = start(t == NULL ? vi_zero() : vi_load(t), sums, s, sub, offset);
+    hi[j] =
+        start(t == NULL ? vi_zero() : vi_load(t + LANES), sums, s, sub, offset);
+  }
+  if (ready == NULL)
+    dot_steps(p->u[s * sub / 4][0], x.q + s * sub, x.stride, nc, sub / 4, run,
+              lo, hi);
 }
 
 /* ---- scales per block of 32 or 16 values ------------------------------- */
 
 INLINE void blocks_nc(const qpanel *p, size_t n, qcols x, size_t nc,
                       float (*acc)[R], bool first, size_t sub, int offset,
-                      bool min, size_t run) {
+                      bool min, size_t run, const int32_t *ready) {
   VF flo[QCOLS], fhi[QCOLS];
   WN_UNROLL
   for (size_t j = 0; j < nc; j++) {
@@ -125,11 +160,7 @@ INLINE void blocks_nc(const qpanel *p, size_t n, qcols x, size_t nc,
   }
   for (size_t s = 0; s < n / sub; s++) {
     VI lo[QCOLS], hi[QCOLS];
-    WN_UNROLL
-    for (size_t j = 0; j < nc; j++)
-      lo[j] = hi[j] = start(x.sums + j * x.stride, s, sub, offset);
-    dot_steps(p->u[s * sub / 4][0], x.q + s * sub, x.stride, nc, sub / 4, run,
-              lo, hi);
+    sub_block(p, x, nc, s, sub, offset, run, ready, lo, hi);
     VF s0 = vf_load(p->scale[s]), s1 = vf_load(p->scale[s] + LANES);
     WN_UNROLL
     for (size_t j = 0; j < nc; j++) {
@@ -181,7 +212,7 @@ INLINE void add_scaled(float *acc, bool first, VF v, const float *d, VF dx) {
 
 INLINE void super_nc(const qpanel *p, size_t n, qcols x, size_t nc,
                      float (*acc)[R], bool first, size_t sub, int offset,
-                     bool min, size_t run) {
+                     bool min, size_t run, const int32_t *ready) {
   (void)n;
   VF flo[QCOLS], fhi[QCOLS];
   VI lo[QCOLS], hi[QCOLS];
@@ -189,11 +220,7 @@ INLINE void super_nc(const qpanel *p, size_t n, qcols x, size_t nc,
   for (size_t j = 0; j < nc; j++)
     flo[j] = fhi[j] = vf_zero();
   for (size_t s = 0; s < CHUNK / sub; s++) {
-    WN_UNROLL
-    for (size_t j = 0; j < nc; j++)
-      lo[j] = hi[j] = start(x.sums + j * x.stride, s, sub, offset);
-    dot_steps(p->u[s * sub / 4][0], x.q + s * sub, x.stride, nc, sub / 4, run,
-              lo, hi);
+    sub_block(p, x, nc, s, sub, offset, run, ready, lo, hi);
     VF s0 = vf_load(p->scale[s]), s1 = vf_load(p->scale[s] + LANES);
     WN_UNROLL
     for (size_t j = 0; j < nc; j++) {
@@ -224,25 +251,26 @@ INLINE void super_nc(const qpanel *p, size_t n, qcols x, size_t nc,
     qcols x = {                                                                \
         packed + k, packed + col->d + k / (per)*4, packed + col->sums + k / 8, \
         packed + col->sums32 + ((per) == 256 ? k / 16 : k / 8), col->stride};  \
+    MULTIPLY_TILES(core, sub, offset, min, run)                                \
     while (n_cols > 0) {                                                       \
       size_t nc = n_cols >= QCOLS            ? QCOLS                           \
                   : n_cols >= 3 && QCOLS > 3 ? 3                               \
                   : n_cols >= 2              ? 2                               \
                                              : 1;                                           \
       if (nc == QCOLS)                                                         \
-        core(panel, n, x, QCOLS, acc, first, sub, offset, min, run);           \
+        core(panel, n, x, QCOLS, acc, first, sub, offset, min, run, NULL);     \
       else if (nc == 3)                                                        \
-        core(panel, n, x, 3, acc, first, sub, offset, min, run);               \
+        core(panel, n, x, 3, acc, first, sub, offset, min, run, NULL);         \
       else if (nc == 2)                                                        \
-        core(panel, n, x, 2, acc, first, sub, offset, min, run);               \
+        core(panel, n, x, 2, acc, first, sub, offset, min, run, NULL);         \
       else                                                                     \
-        core(panel, n, x, 1, acc, first, sub, offset, min, run);               \
+        core(panel, n, x, 1, acc, first, sub, offset, min, run, NULL);         \
       n_cols -= nc;                                                            \
       acc += nc;                                                               \
-      x.q += nc * x.stride, x.d += nc * x.stride;                              \
-      x.sums += nc * x.stride, x.sums32 += nc * x.stride;                      \
+      x = columns_after(x, nc);                                                \
     }                                                                          \
-  }
+  }                                                                            \
+  enum { SUB_multiply_##name = sub };
 
 /* clang-format off */
 /*       name     core       per  sub offset       min    run */

@@ -3,15 +3,21 @@
  * Output is made in tiles of R = 2 LANES rows (and up to TILE_COLS columns,
  * whose sums stay in the second cache). For each chunk of 256 values of k the
  * rows of the tile are unpacked into a panel in the first cache, and the
- * kernel runs over it for all columns. Unpacking prefetches the rows of the
- * next tile as it goes, line by line in 4 streams, so that reading memory
- * never waits for arithmetic.
+ * kernel runs over it for all columns. Weights are prefetched a tile ahead,
+ * line by line in the order of memory, as unpacking goes; the first tile is
+ * prefetched at once. (Kernels without a panel take whole lines of a row and
+ * prefetch FAR values further along each row.) Measured on Zen 5: in other
+ * orders, or left to the processor, reading is up to ten times slower.
  *
  * The last rows of a matrix, fewer than R, are copied into a buffer filled up
  * with zeros: panels always unpack R rows that exist. */
 
 #define R (2 * LANES)
 #define CHUNK 256
+#define FAR 512
+#ifndef FAR
+#define FAR 512
+#endif
 #define TILE_COLS 512
 #define CHUNK_BYTES 1024 /* the widest type: 256 floats */
 
@@ -26,11 +32,17 @@ _Static_assert(sizeof(tile) <= WN_MM_SCRATCH, "a tile fits the scratch");
 /* How one weight type is done. */
 typedef struct kernel {
   /* R rows of n values (n <= CHUNK) into a panel. */
-  void (*unpack)(int type, wn_rows src, size_t n, void *panel);
+  void (*unpack)(int type, wn_rows *src, size_t n, void *panel);
   /* acc[c] (+)= panel times values k .. k + n of packed column c. */
   void (*multiply)(const void *panel, size_t n, const uint8_t *packed,
                    const wn_column *col, size_t k, size_t n_cols,
                    float (*acc)[R], bool first);
+  /* Both in one go, without a panel: for up to few_cols columns and chunks of
+   * a multiple of 16 values. */
+  void (*few)(int type, wn_rows src, size_t n, const uint8_t *packed,
+              const wn_column *col, size_t k, size_t n_cols, float (*acc)[R],
+              bool first);
+  size_t few_cols;
 } kernel;
 
 static const kernel *kernel_of(int type);
@@ -45,33 +57,73 @@ static void copy_rows(const uint8_t *w, size_t stride, size_t bytes,
       memset(rows[r], 0, bytes);
 }
 
-/* Where to prefetch while chunk k is unpacked: the same share of the next
- * tile, a quarter of it in each stream; without a next tile, these rows. */
-static void look_ahead(const wn_mm_job *job, const uint8_t *w, bool more,
-                       size_t k, wn_rows *src) {
-  size_t quarter = R / 4 * job->row_bytes;
-  src->ahead = more ? w + R * job->row_bytes + quarter * k / job->k : src->w;
-  src->gap = more ? quarter : 0;
+/* Prefetches from *from up to (not including) `to`. */
+static void prefetch_to(const uint8_t **from, const uint8_t *to) {
+  for (; *from < to; *from += 64)
+    __builtin_prefetch(*from);
+}
+
+/* Weights of a job as they are asked for from memory. */
+typedef struct stream {
+  const uint8_t *at, *end; /* everything before `at` was asked for */
+} stream;
+
+/* Values k .. k + n of a tile's n_rows rows, as unpacking wants them. */
+static wn_rows chunk_of(const wn_mm_job *job, const uint8_t *w, size_t k,
+                        size_t n, size_t n_rows, const stream *s, tile *t) {
+  const wn_type_info *type = wn_type(job->type);
+  bool more = s->at < s->end;
+  wn_rows src = {.w = w + k / type->block * type->bytes,
+                 .stride = job->row_bytes,
+                 .ahead = more ? s->at : w,
+                 .step = more ? 256 : 0};
+  if (n_rows < R) {
+    copy_rows(src.w, src.stride, n / type->block * type->bytes, n_rows,
+              t->rows);
+    src.w = t->rows[0];
+    src.stride = CHUNK_BYTES;
+  }
+  return src;
+}
+
+/* The weights FAR values after value k of the tile at w, for its R rows, or
+ * what is at hand when the job ends before them. */
+static const uint8_t *far_ahead(const wn_mm_job *job, const uint8_t *w,
+                                size_t k, const wn_rows *src, const stream *s) {
+  const wn_type_info *type = wn_type(job->type);
+  size_t tiles = (k + FAR) / job->k, to = (k + FAR) % job->k;
+  size_t skip = tiles * R * job->row_bytes;
+  if (skip + R * job->row_bytes > (size_t)(s->end - w)) return src->w;
+  return w + skip + to / type->block * type->bytes;
+}
+
+/* One chunk by a kernel with a panel. */
+static void run_chunk(const wn_mm_job *job, const kernel *kn, wn_rows src,
+                      size_t k, size_t n, stream *s, const uint8_t *to,
+                      const uint8_t *packed, size_t n_cols, tile *t) {
+  kn->unpack(job->type, &src, n, t->panel);
+  if (s->at < s->end) {
+    s->at = src.ahead;
+    prefetch_to(&s->at, to < s->end ? to : s->end);
+  }
+  kn->multiply(t->panel, n, packed, &job->col, k, n_cols, t->acc, k == 0);
 }
 
 /* One tile: n_rows rows at w, n_cols columns at packed. */
 static void run_tile(const wn_mm_job *job, const kernel *kn, const uint8_t *w,
-                     size_t n_rows, bool more, const uint8_t *packed,
+                     size_t n_rows, stream *s, const uint8_t *packed,
                      size_t n_cols, tile *t) {
-  const wn_type_info *type = wn_type(job->type);
+  size_t bytes = R * job->row_bytes;
   for (size_t k = 0; k < job->k; k += CHUNK) {
     size_t n = job->k - k < CHUNK ? job->k - k : CHUNK;
-    wn_rows src = {.w = w + k / type->block * type->bytes,
-                   .stride = job->row_bytes};
-    look_ahead(job, w, more, k, &src);
-    if (n_rows < R) {
-      copy_rows(src.w, src.stride, n / type->block * type->bytes, n_rows,
-                t->rows);
-      src.w = t->rows[0];
-      src.stride = CHUNK_BYTES;
+    wn_rows src = chunk_of(job, w, k, n, n_rows, s, t);
+    if (n_cols <= kn->few_cols && n % 16 == 0) {
+      src.ahead = far_ahead(job, w, k, &src, s);
+      kn->few(job->type, src, n, packed, &job->col, k, n_cols, t->acc, k == 0);
+    } else {
+      const uint8_t *to = w + bytes + bytes * (k + n) / job->k;
+      run_chunk(job, kn, src, k, n, s, to, packed, n_cols, t);
     }
-    kn->unpack(job->type, src, n, t->panel);
-    kn->multiply(t->panel, n, packed, &job->col, k, n_cols, t->acc, k == 0);
   }
 }
 
@@ -82,11 +134,14 @@ static void run(const wn_mm_job *job) {
   for (size_t c = job->c0; c < job->c1; c += TILE_COLS) {
     size_t n_cols = job->c1 - c < TILE_COLS ? job->c1 - c : TILE_COLS;
     const uint8_t *packed = job->packed + c * job->col.stride;
+    stream s = {job->w + job->r0 * job->row_bytes,
+                job->w + job->r1 * job->row_bytes};
+    size_t first = job->r1 - job->r0 < R ? job->r1 - job->r0 : R;
+    prefetch_to(&s.at, s.at + first * job->row_bytes);
     for (size_t r = job->r0; r < job->r1; r += R) {
       size_t n_rows = job->r1 - r < R ? job->r1 - r : R;
-      bool more = job->r1 - r >= 2 * R;
-      run_tile(job, kn, job->w + r * job->row_bytes, n_rows, more, packed,
-               n_cols, t);
+      run_tile(job, kn, job->w + r * job->row_bytes, n_rows, &s, packed, n_cols,
+               t);
       for (size_t j = 0; j < n_cols; j++)
         memcpy(job->y + (c + j) * job->ldy + r, t->acc[j],
                n_rows * sizeof(float));

@@ -2,40 +2,40 @@
 
 /* clang-format off */
 #define MM_TYPES(X)                                  \
-  /* type    activations  panel         kernel    */ \
-  X(F32,     F32,     unpack_float,   multiply_float)  \
-  X(F16,     F32,     unpack_float,   multiply_float)  \
-  X(BF16,    F32,     unpack_float,   multiply_float)  \
-  X(Q4_0,    Q8_32,   unpack_q4_0,    multiply_o8)     \
-  X(Q4_1,    Q8_32,   unpack_q4_1,    multiply_m15)    \
-  X(Q5_0,    Q8_32,   unpack_q5_0,    multiply_o16)    \
-  X(Q5_1,    Q8_32,   unpack_q5_1,    multiply_m31)    \
-  X(Q8_0,    Q8_32,   unpack_q8_0,    multiply_wide)   \
-  X(IQ4_NL,  Q8_32,   unpack_iq4_nl,  multiply_wide)   \
-  X(MXFP4,   Q8_32,   unpack_mxfp4,   multiply_o12)    \
-  X(NVFP4,   Q8_32,   unpack_nvfp4,   multiply_o12_16) \
-  X(Q1_0,    Q8_32,   unpack_q1_0,    multiply_o1)     \
-  X(Q2_0,    Q8_32,   unpack_q2_0,    multiply_o1)     \
-  X(Q2_K,    Q8_256,  unpack_q2_K,    multiply_q2_K)   \
-  X(Q3_K,    Q8_256,  unpack_q3_K,    multiply_q3_K)   \
-  X(Q4_K,    Q8_256,  unpack_q4_K,    multiply_q4_K)   \
-  X(Q5_K,    Q8_256,  unpack_q5_K,    multiply_q5_K)   \
-  X(Q6_K,    Q8_256,  unpack_q6_K,    multiply_q6_K)   \
-  X(IQ1_S,   Q8_256,  unpack_iq1_s,   multiply_iq1_s)  \
-  X(IQ1_M,   Q8_256,  unpack_iq1_m,   multiply_iq1_m)  \
-  X(IQ2_XXS, Q8_256,  unpack_iq2_xxs, multiply_iq2_xxs) \
-  X(IQ2_XS,  Q8_256,  unpack_iq2_xs,  multiply_iq2_16) \
-  X(IQ2_S,   Q8_256,  unpack_iq2_s,   multiply_iq2_16) \
-  X(IQ3_XXS, Q8_256,  unpack_iq3_xxs, multiply_iq3_xxs) \
-  X(IQ3_S,   Q8_256,  unpack_iq3_s,   multiply_iq3_s)  \
-  X(IQ4_XS,  Q8_256,  unpack_iq4_xs,  multiply_iq4_xs) \
-  X(TQ1_0,   Q8_256,  unpack_tq1_0,   multiply_ternary) \
-  X(TQ2_0,   Q8_256,  unpack_tq2_0,   multiply_ternary)
+  /* type    activations  panel         kernel      few columns */ \
+  X(F32,     F32,     unpack_float,   multiply_float, few_float, 4) \
+  X(F16,     F32,     unpack_float,   multiply_float, few_float, 4) \
+  X(BF16,    F32,     unpack_float,   multiply_float, few_float, 4) \
+  X(Q4_0,    Q8_32,   unpack_q4_0,    multiply_o8, NULL, 0)     \
+  X(Q4_1,    Q8_32,   unpack_q4_1,    multiply_m15, NULL, 0)    \
+  X(Q5_0,    Q8_32,   unpack_q5_0,    multiply_o16, NULL, 0)    \
+  X(Q5_1,    Q8_32,   unpack_q5_1,    multiply_m31, NULL, 0)    \
+  X(Q8_0,    Q8_32,   unpack_q8_0,    multiply_wide, NULL, 0)   \
+  X(IQ4_NL,  Q8_32,   unpack_iq4_nl,  multiply_wide, NULL, 0)   \
+  X(MXFP4,   Q8_32,   unpack_mxfp4,   multiply_o12, NULL, 0)    \
+  X(NVFP4,   Q8_32,   unpack_nvfp4,   multiply_o12_16, NULL, 0) \
+  X(Q1_0,    Q8_32,   unpack_q1_0,    multiply_o1, NULL, 0)     \
+  X(Q2_0,    Q8_32,   unpack_q2_0,    multiply_o1, NULL, 0)     \
+  X(Q2_K,    Q8_256,  unpack_q2_K,    multiply_q2_K, NULL, 0)   \
+  X(Q3_K,    Q8_256,  unpack_q3_K,    multiply_q3_K, NULL, 0)   \
+  X(Q4_K,    Q8_256,  unpack_q4_K,    multiply_q4_K, NULL, 0)   \
+  X(Q5_K,    Q8_256,  unpack_q5_K,    multiply_q5_K, NULL, 0)   \
+  X(Q6_K,    Q8_256,  unpack_q6_K,    multiply_q6_K, NULL, 0)   \
+  X(IQ1_S,   Q8_256,  unpack_iq1_s,   multiply_iq1_s, NULL, 0)  \
+  X(IQ1_M,   Q8_256,  unpack_iq1_m,   multiply_iq1_m, NULL, 0)  \
+  X(IQ2_XXS, Q8_256,  unpack_iq2_xxs, multiply_iq2_xxs, NULL, 0) \
+  X(IQ2_XS,  Q8_256,  unpack_iq2_xs,  multiply_iq2_16, NULL, 0) \
+  X(IQ2_S,   Q8_256,  unpack_iq2_s,   multiply_iq2_16, NULL, 0) \
+  X(IQ3_XXS, Q8_256,  unpack_iq3_xxs, multiply_iq3_xxs, NULL, 0) \
+  X(IQ3_S,   Q8_256,  unpack_iq3_s,   multiply_iq3_s, NULL, 0)  \
+  X(IQ4_XS,  Q8_256,  unpack_iq4_xs,  multiply_iq4_xs, NULL, 0) \
+  X(TQ1_0,   Q8_256,  unpack_tq1_0,   multiply_ternary, NULL, 0) \
+  X(TQ2_0,   Q8_256,  unpack_tq2_0,   multiply_ternary, NULL, 0)
 /* clang-format on */
 
 static const kernel kernels[WN_N_TYPE_IDS] = {
-#define X(ID, activations, unpack, multiply) \
-  [WN_TYPE_##ID] = {unpack, multiply},
+#define X(ID, activations, unpack, multiply, few, few_cols) \
+  [WN_TYPE_##ID] = {unpack, multiply, few, few_cols},
     MM_TYPES(X)
 #undef X
 };
@@ -44,12 +44,26 @@ static const kernel *kernel_of(int type) {
   return &kernels[type];
 }
 
+#ifdef DOT_TILES
+/* Values in a (sub-)block of a type: how deep tile products are; 0: none. */
+static size_t sub_of(int type) {
+  enum { SUB_multiply_float = 0 };
+  static const uint8_t sub[WN_N_TYPE_IDS] = {
+#define X(ID, activations, unpack, multiply, few, few_cols) \
+  [WN_TYPE_##ID] = SUB_##multiply,
+      MM_TYPES(X)
+#undef X
+  };
+  return sub[type];
+}
+#endif
+
 const wn_mm_tier TIER = {
     .name = TIER_NAME,
     .op =
         {
-#define X(ID, activations, unpack, multiply) \
-  [WN_TYPE_##ID] = {WN_PACK_##activations, run},
+#define X(ID, activations, unpack, multiply, few, few_cols) \
+  [WN_TYPE_##ID] = {WN_PACK_##activations, RUN},
             MM_TYPES(X)
 #undef X
         },

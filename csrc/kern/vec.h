@@ -79,6 +79,8 @@ const wn_vec *wn_vec_get(void);
 extern const wn_vec wn_vec_ref;
 #if defined(__x86_64__)
 extern const wn_vec wn_vec_avx2, wn_vec_avx512;
+#elif defined(__aarch64__)
+extern const wn_vec wn_vec_neon;
 #endif
 
 /* exp(x), the scalar of the vector code above: what every table computes. */

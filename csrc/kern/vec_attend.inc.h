@@ -17,6 +17,9 @@ INLINE strip load_any(const void *row, size_t i, bool half) {
 #elif VEC_BYTES == 32 && defined(VEC_F16C)
   EACH_REG s.v[r_] =
       (vf)_mm256_cvtph_ps(_mm_loadu_si128((const void *)(p + 8 * r_)));
+#elif VEC_BYTES == 16 && defined(VEC_F16C)
+  EACH_REG s.v[r_] =
+      (vf)vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + 4 * r_)));
 #else
   float buf[STRIP];
   for (int k = 0; k < STRIP; k++)
@@ -240,7 +243,10 @@ static void f32_of_f16(const uint16_t *x, float *y, size_t n) {
  * which it keeps a NaN. */
 static void f16_of_f32(const float *x, uint16_t *y, size_t n) {
   size_t i = 0;
-#ifdef VEC_F16C
+#if VEC_BYTES == 16 && defined(VEC_F16C)
+  for (; i + 4 <= n; i += 4)
+    vst1_u16(y + i, vreinterpret_u16_f16(vcvt_f16_f32(vld1q_f32(x + i))));
+#elif defined(VEC_F16C)
   for (; i + 8 <= n; i += 8)
     _mm_storeu_si128(
         (void *)(y + i),

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/arith.h"
+#include "base/cpu.h"
 #include "base/limits.h"
 #include "base/mem.h"
 

@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "base/cpu.h"
 #include "base/pool.h"
 
 /* What one row's softmax needs: log softmax(i) = logit[i] - max - log_sum. */

@@ -15,7 +15,7 @@ int llama_vocab_get_attr(void *, int32_t);
 ]]
 
 local seed = tonumber(os.getenv "WANE_SEED") or os.time()
-local N_TEXTS = tonumber(os.getenv "WANE_TEXTS") or 200
+local N_TEXTS = tonumber(os.getenv "WANE_TEXTS") or 50
 local ids_buf, text_buf = ffi.new("int32_t[?]", 100000), ffi.new("char[?]", 1000000)
 
 --- Both vocabularies of one file, and what to do with them.

@@ -38,6 +38,15 @@ function Reader:need(key, want)
   return value, elem
 end
 
+--- Length of an array, which is not made into a table; nil when it is absent.
+function Reader:length(key)
+  local i = self.g:find_kv(key)
+  if not i then return nil end
+  local _, kind, _, n = self.g:key(i)
+  if kind == "array" then return tonumber(n) end
+  fail("EFORMAT", "key %s is %s, want array", key, kind)
+end
+
 local function in_range(key, value, min, max)
   if value >= min and value <= max then return value end
   local code = value > max and "ELIMIT" or "EFORMAT"
@@ -162,9 +171,9 @@ end
 --- Number of tokens: of the vocabulary when the file has one, else the key,
 --- else the rows of the embedding.
 local function read_vocab(r)
-  local list = r:get("tokenizer.ggml.tokens", "array")
-  if list then return in_range("tokenizer.ggml.tokens", #list, 1, limits.MAX_VOCAB) end
-  local n = r:get(r.prefix .. "vocab_size", "u32")
+  local n = r:length "tokenizer.ggml.tokens"
+  if n then return in_range("tokenizer.ggml.tokens", n, 1, limits.MAX_VOCAB) end
+  n = r:get(r.prefix .. "vocab_size", "u32")
   if n then return in_range(r.prefix .. "vocab_size", n, 1, limits.MAX_VOCAB) end
   local t = r.g:find_tensor "token_embd.weight"
   if not t then fail("EFORMAT", "tensor token_embd.weight is missing") end

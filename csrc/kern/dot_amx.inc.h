@@ -1,0 +1,62 @@
+/* dot_amx.inc.h - template: sums of products by AMX tiles, for q8.inc.h.
+ *
+ * Groups of TILED columns take the products of all sub-blocks of a chunk from
+ * the tile unit; they are exact integers, so what q8.inc.h makes of them has
+ * the same bits as in any other tier. Columns that do not fill a group are
+ * multiplied as in the AVX-512 tier. */
+
+#define TILED TILE_SIDE
+
+/* The sums of one chunk, sub-block after sub-block. */
+typedef int32_t tile_sums[CHUNK / 16][TILED][R];
+
+/* Sub-block s: A into tile 4, both halves of the panel into 5 and 6; sums in
+ * tiles lo and hi, which alternate so that a product need not wait for the
+ * store before. */
+#define SUB_BLOCK(lo, hi, s)                                \
+  do {                                                      \
+    tile_zero(lo);                                          \
+    tile_zero(hi);                                          \
+    tile_load(4, q + (s)*sub, stride);                      \
+    tile_load(5, p->u[(s)*sub / 4][0], sizeof p->u[0]);     \
+    tile_load(6, p->u[(s)*sub / 4][LANES], sizeof p->u[0]); \
+    tile_dot(lo, 4, 5);                                     \
+    tile_dot(hi, 4, 6);                                     \
+    tile_store(lo, sums[s][0], sizeof sums[0][0]);          \
+    tile_store(hi, sums[s][0] + LANES, sizeof sums[0][0]);  \
+  } while (0)
+
+/* n values of TILED columns at q, `stride` bytes apart, times the panel. */
+INLINE void tile_products(const qpanel *p, const uint8_t *q, size_t stride,
+                          size_t n, size_t sub, tile_sums sums) {
+  size_t s = 0;
+  for (; s + 2 <= n / sub; s += 2) {
+    SUB_BLOCK(0, 1, s);
+    SUB_BLOCK(2, 3, s + 1);
+  }
+  if (s < n / sub) SUB_BLOCK(0, 1, s);
+}
+#undef SUB_BLOCK
+
+/* Groups of TILED columns of a MULTIPLY (q8.inc.h), 4 at a time through the
+ * float part. */
+#define MULTIPLY_TILES(core, sub, offset, min, run)                          \
+  for (; n_cols >= TILED; n_cols -= TILED) {                                 \
+    _Alignas(64) tile_sums sums;                                             \
+    tile_products(panel, x.q, x.stride, n, sub, sums);                       \
+    for (size_t j = 0; j < TILED; j += 4, acc += 4, x = columns_after(x, 4)) \
+      core(panel, n, x, 4, acc, first, sub, offset, min, run, sums[0][j]);   \
+  }
+
+static size_t sub_of(int type);
+
+/* wn_mm (kern.h): the walk, with the tile registers ready when there are
+ * columns for them. */
+static void run_tiles(const wn_mm_job *job) {
+  size_t sub = sub_of(job->type);
+  bool tiled = sub > 0 && job->c1 - job->c0 >= TILED;
+  if (tiled) tiles_begin(sub);
+  run(job);
+  if (tiled) tiles_end();
+}
+#define RUN run_tiles
