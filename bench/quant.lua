@@ -4,11 +4,12 @@
 ---     make bench-quant ARGS="--types q4_K,q6_K --isa avx2,avx512 --markdown"
 ---
 --- Each figure is the median of several runs, in million weights for each
---- second of processor time; x says how many times llama.cpp's. All take turns (llama.cpp, then wane on
---- each instruction set, then the same on several threads), so that a change
---- of clock or a busy neighbour meets everyone. For `--threads n`, n copies of
---- this process encode at once; the last column is what they gain. `--short`
---- takes fewer, shorter runs on AVX-512 alone (or the best there is).
+--- second of processor time; x says how many times llama.cpp's. All take turns
+--- (llama.cpp, then wane on each instruction set), so that a change of clock or
+--- a busy neighbour meets everyone. The last columns say what `--threads n`
+--- gain by the clock on the wall, in the same call; for this a core per thread
+--- must be idle. `--short` takes fewer, shorter runs on AVX-512 alone (or the
+--- best there is).
 local ffi = require "ffi"
 local core = require "wane.core"
 local peer = require "spec.support.peer"
@@ -18,11 +19,6 @@ local rows = require "spec.support.rows"
 ffi.cdef [[
 typedef struct { long s, ns; } bench_time;
 int clock_gettime(int, bench_time *);
-int fork(void);
-int waitpid(int, int *, int);
-typedef struct { long user_s, user_us, system_s, system_us, other[14]; } bench_usage;
-int getrusage(int, bench_usage *);
-void _exit(int);
 ]]
 
 local USAGE = [[
@@ -76,46 +72,24 @@ local RUNS, THREADS = number(o, "runs", o.short and 3 or 5), number(o, "threads"
 local SLICE = o.short and 0.01 or 0.02 -- seconds of one run
 local wanted, isas = names(o.types), names(o.isa)
 
---- Seconds of a processor that this process has had: neighbours who take
---- turns with it do not count.
+--- Seconds of a clock: of the processor time of this process (neighbours who
+--- take turns with it do not count), or of the clock on the wall.
+local PROCESS, WALL = 2, 1
 local stamp = ffi.new "bench_time"
-local function now()
-  ffi.C.clock_gettime(2, stamp)
+local function now(clock)
+  ffi.C.clock_gettime(clock or PROCESS, stamp)
   return tonumber(stamp.s) + tonumber(stamp.ns) * 1e-9
 end
 
---- The same of all children that have ended.
-local usage_of = ffi.new "bench_usage"
-local function now_of_children()
-  ffi.C.getrusage(-1, usage_of)
-  return tonumber(usage_of.user_s + usage_of.system_s) + tonumber(usage_of.user_us + usage_of.system_us) * 1e-6
-end
-
---- Seconds that each of `n` processes takes, all at once, for `times` calls
---- of f: their mean.
-local function timed(f, times, n)
+--- Seconds for `times` calls of f.
+local function timed(f, times, clock)
   collectgarbage "stop"
-  local start, children, others = now(), {}, now_of_children()
-  for i = 2, n do
-    local pid = ffi.C.fork()
-    assert(pid >= 0, "cannot fork")
-    if pid == 0 then
-      for _ = 1, times do
-        f()
-      end
-      ffi.C._exit(0)
-    end
-    children[i] = pid
-  end
+  local start = now(clock)
   for _ = 1, times do
     f()
   end
-  for i = 2, n do
-    ffi.C.waitpid(children[i], nil, 0)
-  end
-  local seconds = (now() - start + now_of_children() - others) / n
+  local seconds = now(clock) - start
   collectgarbage "restart"
-  collectgarbage()
   return seconds
 end
 
@@ -146,6 +120,8 @@ end
 if not kind then usage("unknown kind " .. o.kind) end
 local src, buffer = both(kind, 1, N_ROWS)
 local weights, weights_buffer = both(rows.importances[2], 2, 1)
+-- The same rows again and again: enough for threads to share.
+local long_buffer = core.quant.buffer(16 * N_ROWS, N_COLS, buffer:bytes():rep(16))
 
 --- The tiers to measure: those asked for and there, the best first.
 local function tiers()
@@ -185,31 +161,50 @@ local function parties(t, weighed)
     core.set_isa(isa)
     same = same and assert(core.quant.encode(t.id, buffer, importance)):bytes() == want
     local function ours() assert(core.quant.encode(t.id, buffer, importance)):close() end
-    list[#list + 1] = { key = isa, isa = isa, f = ours, times = calls_for(SLICE, ours), values = N_ROWS * N_COLS }
+    local function many(n) assert(core.quant.encode(t.id, long_buffer, importance, nil, n)):close() end
+    list[#list + 1] = {
+      key = isa, isa = isa, f = ours, many = many, times = calls_for(SLICE, ours), values = N_ROWS * N_COLS,
+    }
   end
   return list, same
 end
 
---- Median rates by party and number of threads: rates[key][n].
+--- Median rates by party.
 local function rates_of(list)
   local seconds, rates = {}, {}
   for _, p in ipairs(list) do
-    seconds[p.key], rates[p.key] = { {}, [THREADS] = {} }, {}
+    seconds[p.key] = {}
   end
   for i = 1, RUNS do
-    for n = 1, THREADS, math.max(THREADS - 1, 1) do
-      for _, p in ipairs(list) do
-        if p.isa then core.set_isa(p.isa) end
-        seconds[p.key][n][i] = timed(p.f, p.times, n)
-      end
+    for _, p in ipairs(list) do
+      if p.isa then core.set_isa(p.isa) end
+      seconds[p.key][i] = timed(p.f, p.times)
     end
   end
   for _, p in ipairs(list) do
-    for n = 1, THREADS, math.max(THREADS - 1, 1) do
-      rates[p.key][n] = n * p.times * p.values * 1e-6 / median(seconds[p.key][n])
-    end
+    rates[p.key] = p.times * p.values * 1e-6 / median(seconds[p.key])
   end
   return rates
+end
+
+--- What threads gain: the shortest of many short runs with one thread over the
+--- shortest with several. A neighbour who takes a core for a while spoils some
+--- of them, not all; and runs of a kind follow each other, so that a thread that
+--- was woken on its waker's core has time to find another. An encoding that
+--- stays open keeps the pool.
+local function gain_of(p)
+  core.set_isa(p.isa)
+  local pool = assert(core.quant.encode("q8_0", buffer, nil, nil, THREADS))
+  local best = {}
+  local times = math.max(1, math.floor(0.2 * SLICE * 1e6 * p.rate / (16 * p.values)))
+  for i, n in ipairs { 1, THREADS } do
+    best[i] = math.huge
+    for _ = 1, 7 * RUNS do
+      best[i] = math.min(best[i], timed(function() p.many(n) end, times, WALL))
+    end
+  end
+  pool:close()
+  return best[1] / best[2]
 end
 
 --- Measures one type: a row of the table, and whether the bytes are equal.
@@ -217,30 +212,30 @@ local function measure(t, weighed)
   local list, same = parties(t, weighed)
   local rates = rates_of(list)
   local row = { type = t.name, weighed = weighed and "yes" or "", bytes = same and "equal" or "DIFFERENT" }
-  for n = 1, THREADS, math.max(THREADS - 1, 1) do
-    row["peer" .. n] = rates.peer[n]
-    for _, isa in ipairs(TIERS) do
-      row[isa .. n] = rates[isa][n]
-      row[isa .. n .. "x"] = rates[isa][n] / rates.peer[n]
+  row.peer = rates.peer
+  for _, p in ipairs(list) do
+    if p.isa then
+      row[p.isa], row[p.isa .. "x"] = rates[p.isa], rates[p.isa] / rates.peer
+      p.rate = rates[p.isa]
+      if THREADS > 1 then row[p.isa .. "gain"] = gain_of(p) end
     end
   end
-  if THREADS > 1 then row.gain = rates[TIERS[1]][THREADS] / rates[TIERS[1]][1] end
+  collectgarbage()
   return row, same
 end
 
---- The columns: one thread, then several.
+--- The columns: rates, then what threads gain.
 local function columns()
   local list = { { key = "type", title = "type" }, { key = "weighed", title = "importance", align = "left" } }
   local function add(key, title, format) list[#list + 1] = { key = key, title = title, format = format } end
-  for n = 1, THREADS, math.max(THREADS - 1, 1) do
-    local times = n > 1 and (" (%d threads)"):format(n) or ""
-    add("peer" .. n, "llama.cpp" .. times, "%.1f")
-    for _, isa in ipairs(TIERS) do
-      if n == 1 then add(isa .. n, isa, "%.1f") end
-      add(isa .. n .. "x", (n == 1 and "x" or isa .. " x"), "%.1f")
-    end
+  add("peer", "llama.cpp", "%.1f")
+  for _, isa in ipairs(TIERS) do
+    add(isa, isa, "%.1f")
+    add(isa .. "x", "x", "%.1f")
   end
-  if THREADS > 1 then add("gain", ("%d : 1"):format(THREADS), "%.2f") end
+  for _, isa in ipairs(THREADS > 1 and TIERS or {}) do
+    add(isa .. "gain", ("%s, %d threads : 1"):format(isa, THREADS), "%.2f")
+  end
   add("bytes", "bytes")
   return list
 end

@@ -11,6 +11,7 @@
   X(WN_MAX_HEADER_BYTES, 1073741824, "bytes of a file before its tensor data") \
   X(WN_MAX_KEY_BYTES, 65535, "bytes of a metadata key")                        \
   X(WN_MAX_NAME_BYTES, 255, "bytes of a tensor name")                          \
+  X(WN_MAX_OUT_NAME_BYTES, 63, "bytes of a written name: llama.cpp's limit")   \
   X(WN_MAX_STRING_BYTES, 67108864, "bytes of a metadata string")               \
   X(WN_MAX_ARRAY, 67108864, "elements of a metadata array")                    \
   X(WN_MAX_NESTING, 4, "depth of nested metadata arrays")                      \

@@ -44,6 +44,7 @@ static struct {
   _Alignas(64) atomic_uint epoch;
   _Alignas(64) atomic_int working; /* workers not yet done with this run */
   atomic_int sleepers;
+  atomic_int cpu; /* where the caller was when the run began */
   atomic_bool stop;
 } pool = {.run_lock = PTHREAD_MUTEX_INITIALIZER,
           .lock = PTHREAD_MUTEX_INITIALIZER,
@@ -89,6 +90,35 @@ static void next_epoch(void) {
   pthread_mutex_unlock(&pool.lock);
 }
 
+/* The core of this thread, or -1. */
+static int current_cpu(void) {
+#if defined(__linux__)
+  return sched_getcpu();
+#else
+  return -1;
+#endif
+}
+
+/* Leaves the caller's core, if this thread was woken there: where no core is
+ * idle the system does that, and the two would take turns until it looks at
+ * their places again, long after a short run. Its choice of another core
+ * stays free, and so does this one's later. */
+static void leave_core(int cpu) {
+#if defined(__linux__)
+  cpu_set_t all, others;
+  if (cpu < 0 || current_cpu() != cpu ||
+      sched_getaffinity(0, sizeof all, &all) != 0)
+    return;
+  others = all;
+  CPU_CLR((size_t)cpu, &others);
+  if (CPU_COUNT(&others) == 0) return;
+  if (sched_setaffinity(0, sizeof others, &others) == 0)
+    sched_setaffinity(0, sizeof all, &all);
+#else
+  (void)cpu;
+#endif
+}
+
 typedef struct start {
   int member;
   unsigned epoch;
@@ -103,8 +133,10 @@ static void *worker(void *arg) {
     await_epoch(seen);
     seen = atomic_load(&pool.epoch);
     if (atomic_load(&pool.stop)) return NULL;
-    if (s->member < pool.team.n_members)
+    if (s->member < pool.team.n_members) {
+      leave_core(atomic_load_explicit(&pool.cpu, memory_order_relaxed));
       pool.task(pool.arg, &pool.team, s->member, pool.team.n_members);
+    }
     atomic_fetch_sub_explicit(&pool.working, 1, memory_order_release);
   }
 }
@@ -177,6 +209,7 @@ int wn_pool_run(int n_threads, wn_task task, void *arg) {
   atomic_store(&pool.team.arrived, 0);
   atomic_store(&pool.team.next, 0);
   atomic_store(&pool.working, pool.n_started);
+  atomic_store(&pool.cpu, current_cpu());
   next_epoch();
   task(arg, &pool.team, 0, n);
   for (int i = 0; atomic_load_explicit(&pool.working, memory_order_acquire);)

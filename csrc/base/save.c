@@ -223,8 +223,8 @@ int wn_save_open(const char *path, const wn_save_opts *o, wn_save **out,
   if ((rc = reserve(s, o->bytes, e)) != WN_OK) goto fail;
   *out = s;
   return WN_OK;
-fail:
-  wn_save_abort(s, o->resume);
+fail: /* nothing of this run is there to go on from */
+  wn_save_abort(s, o->resume && s->had > 0);
   return rc;
 }
 

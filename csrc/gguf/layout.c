@@ -148,6 +148,12 @@ static int copy_tensors(wn_layout *l, const wn_tensor *tensors, size_t n,
   for (size_t i = 0; i < n && rc == WN_OK; i++) {
     const wn_str *s = &tensors[i].name;
     rc = wn_name_check(s->p, s->n, WN_MAX_NAME_BYTES, "tensor name", e);
+    if (rc == WN_OK && s->n > (size_t)WN_MAX_OUT_NAME_BYTES)
+      rc = wn_fail(e, WN_ELIMIT,
+                   "tensor name '%s' has %zu bytes, but llama.cpp reads at "
+                   "most %lld: rename it",
+                   wn_printable(text, sizeof text, s->p, s->n), s->n,
+                   (long long)WN_MAX_OUT_NAME_BYTES);
     names += s->n;
   }
   if (rc != WN_OK) goto done;

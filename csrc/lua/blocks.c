@@ -6,12 +6,14 @@
 
 #include "base/arith.h"
 #include "base/mem.h"
+#include "base/pool.h"
 #include "quant/explain.h"
 #include "quant/quant.h"
 
 void wn_blocks_unref(void *obj) {
   wn_blocks *q = obj;
   if (atomic_fetch_sub(&q->refs, 1) != 1) return;
+  if (q->pooled) wn_pool_leave();
   wn_free(q->data);
   wn_free(q);
 }

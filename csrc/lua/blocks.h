@@ -3,6 +3,7 @@
 #define WN_LUA_BLOCKS_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "lua/buffer.h"
@@ -15,6 +16,7 @@ typedef struct wn_blocks {
   size_t rows, cols;
   size_t row_bytes, bytes; /* bytes = rows * row_bytes */
   unsigned char *data;
+  bool pooled; /* holds a reference on the pool of threads */
 } wn_blocks;
 
 extern const wn_class_def wn_blocks_class;

@@ -1,9 +1,12 @@
-/* quant.c - core.quant: formats, encoding, reading. Encoding and decoding run
- * in the calling thread; wane.quantize has its own, threaded path. */
+/* quant.c - core.quant: formats, encoding, reading. Decoding runs in the
+ * calling thread, and so does encoding unless more threads are asked for. */
+#include <stdio.h>
 #include <string.h>
 
+#include "base/arith.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/pool.h"
 #include "lua/blocks.h"
 #include "lua/buffer.h"
 #include "lua/gguf.h"
@@ -88,14 +91,18 @@ static int clean_copy(lua_State *L) {
   return 0;
 }
 
-/* core.quant.encode(type, buffer [, importance [, nonfinite]]) -> blocks;
- * nonfinite: "error" (default), or "zero": such values count as 0 */
+/* core.quant.encode(type, buffer [, importance [, nonfinite [, threads]]])
+ * -> blocks; nonfinite: "error" (default), or "zero": such values count as 0.
+ * With threads > 1 the blocks keep the pool alive. */
 static int quant_encode(lua_State *L) {
   static const char *const policies[] = {"error", "zero", NULL};
   wn_err e;
   int type = check_type(L, 1);
   wn_buffer *b = wn_buffer_check(L, 2);
   int policy = luaL_checkoption(L, 4, "error", policies);
+  int threads = 1;
+  if (!lua_isnoneornil(L, 5))
+    threads = (int)wn_check_int(L, 5, 1, WN_MAX_THREADS);
   lua_settop(L, 3);
   wn_settle_importance(L, 3, b->cols);
   if (policy == 1 && clean_copy(L) != 0) return 3;
@@ -105,8 +112,10 @@ static int quant_encode(lua_State *L) {
   wn_blocks *q = wn_blocks_new(type, b->rows, b->cols, &e);
   if (q == NULL) return wn_push_error(L, &e);
   h->obj = q;
-  int rc =
-      wn_encode_rows(type, b->data, q->data, q->rows, q->cols, importance, &e);
+  q->pooled = threads > 1;
+  if (q->pooled) wn_pool_enter();
+  int rc = wn_encode_rows(type, b->data, q->data, q->rows, q->cols, importance,
+                          threads, &e);
   if (rc == WN_OK) return 1;
   h->obj = NULL;
   wn_blocks_unref(q);
@@ -121,13 +130,21 @@ static int quant_blocks(lua_State *L) {
   const char *bytes = luaL_checklstring(L, 2, &n);
   size_t rows = (size_t)wn_check_int(L, 3, 0, WN_MAX_ELEMENTS);
   size_t cols = (size_t)wn_check_int(L, 4, 1, WN_MAX_ELEMENTS);
+  uint64_t row_bytes, want;
+  if (wn_row_bytes(type, cols, &row_bytes, &e) != WN_OK)
+    return wn_push_error(L, &e);
+  if (!wn_mul(rows, row_bytes, &want)) want = UINT64_MAX;
+  if (want != n) { /* before any memory is taken */
+    char message[80];
+    snprintf(message, sizeof message,
+             "the string has %zu bytes, want %llu (%zu rows of %llu)", n,
+             (unsigned long long)want, rows, (unsigned long long)row_bytes);
+    return luaL_error(L, "wane: %s", message);
+  }
   wn_handle *h = wn_handle_new(L, &wn_blocks_class);
   wn_blocks *q = wn_blocks_new(type, rows, cols, &e);
   if (q == NULL) return wn_push_error(L, &e);
   h->obj = q;
-  if (q->bytes != n)
-    return luaL_error(L, "wane: the string has %d bytes, want %d", (int)n,
-                      (int)q->bytes);
   memcpy(q->data, bytes, n);
   return 1;
 }

@@ -236,24 +236,27 @@ static float refit_super(const wn_iq1_super *s, const float *x,
   return sum_qq > 0 ? sum_qx / sum_qq : otherwise;
 }
 
-void wn_iq1_pack_m(const wn_iq1_super *s, const float *x, const float *weight,
-                   wn_block_iq1_m *b) {
+float wn_iq1_scales_m(const wn_iq1_super *s, int level[16]) {
   float max = max_scale(s, 16), d = max / 15, id = 1 / d;
+  for (int ib = 0; ib < 16; ib++)
+    level[ib] = max == 0 ? 0 : scale_level(id, s->scale[ib]);
+  return max == 0 ? 0 : d;
+}
+
+void wn_iq1_pack_m(const wn_iq1_super *s, const int level[16], float scale,
+                   wn_block_iq1_m *b) {
   uint16_t scales[4] = {0};
-  int level[16];
   memset(b, 0, sizeof *b);
   for (int k = 0; k < 32; k++) {
     b->qs[k] = (uint8_t)s->index[k];
     b->qh[k / 2] |= (uint8_t)(s->index[k] >> 8 << 4 * (k % 2));
   }
-  if (max == 0) return;
+  if (max_scale(s, 16) == 0) return;
   for (int ib = 0; ib < 16; ib++) {
-    level[ib] = scale_level(id, s->scale[ib]);
     scales[ib / 4] |= (uint16_t)(level[ib] << 3 * (ib % 4));
     b->qh[ib] |= (uint8_t)((s->minus[ib] & 1) << 3 | (s->minus[ib] & 2) << 6);
   }
-  d = refit_super(s, x, weight, level, d);
-  unsigned half = wn_f16_of_f32(d * 1.1125f); /* found to help */
+  unsigned half = wn_f16_of_f32(scale * 1.1125f); /* found to help */
   for (int k = 0; k < 4; k++)
     scales[k] |= (uint16_t)((half >> 4 * k & 15) << 12);
   memcpy(b->scales, scales, sizeof scales);
@@ -287,7 +290,10 @@ static void encode_iq1_m(const float *src, void *dst, size_t n,
     for (int ib = 0; ib < 16; ib++)
       search(grid, src + i + 16 * ib, weight + 16 * ib, 16, WN_IQ1_M_EPSILON,
              ib, &s);
-    wn_iq1_pack_m(&s, src + i, weight, b);
+    int level[16];
+    float scale = wn_iq1_scales_m(&s, level);
+    scale = refit_super(&s, src + i, weight, level, scale);
+    wn_iq1_pack_m(&s, level, scale, b);
   }
 }
 

@@ -48,8 +48,12 @@ void wn_iq1_settle(const wn_iq_grid *grid, const float *x, const float *weight,
                    wn_iq1_nearest_fn nearest, int ib, wn_iq1_super *s);
 
 void wn_iq1_pack_s(const wn_iq1_super *s, wn_block_iq1_s *b);
-/* x, weight: the 256 values; iq1_m fits the scale of the super-block last. */
-void wn_iq1_pack_m(const wn_iq1_super *s, const float *x, const float *weight,
+/* iq1_m in two steps, as it fits the scale of the super-block last. The levels
+ * of the 16 sub-blocks' scales; returns the scale that they stand for, 0 for a
+ * super-block of zeros. */
+float wn_iq1_scales_m(const wn_iq1_super *s, int level[16]);
+/* The bytes, given these levels and the fitted scale. */
+void wn_iq1_pack_m(const wn_iq1_super *s, const int level[16], float scale,
                    wn_block_iq1_m *b);
 
 /* Weights of the 256 values of a super-block; importance may be NULL. */

@@ -469,6 +469,64 @@ WN_VEC void search_iq1(int n, const wn_iq_grid *grid, const float *x,
 /* Super-blocks that go through search_iq1 together. */
 enum { IQ1_SUPERS = 2 };
 
+static void pack_s(const wn_iq1_super *s, const float *x, const float *weight,
+                   int n, wn_block_iq1_s *b) {
+  (void)x;
+  (void)weight;
+  for (int j = 0; j < n; j++)
+    wn_iq1_pack_s(&s[j], &b[j]);
+}
+
+/* The products that the fit of an iq1_m super-block sums up. A level stands for
+ * (l - 1 + delta) * (2 level of the scale + 1), which is exact. */
+WN_VEC void fit_products_m(const wn_iq1_super *s, const int *scale_level,
+                           const float *x, const float *weight, float *qx,
+                           float *qq) {
+  const wn_iq_grid *grid = wn_iq_grid_of(WN_TYPE_IQ1_M);
+  uint8_t level[WN_QK];
+  float delta[WN_QK / 8];
+  for (int k = 0; k < WN_QK / 8; k++) {
+    unpack_levels(8, grid->keys[s->index[k]], level + 8 * k);
+    delta[k] = wn_iq1_levels[s->minus[k / 2] >> k % 2 & 1][1] - 1;
+  }
+  for (int i = 0; i < WN_QK; i += LANES) {
+    const float *d = delta + i / 16 * 2;
+    vf odd = vf_set((float)(2 * scale_level[i / 16] + 1));
+    vf l = vi_to_float(vi_load_bytes(level + i)), w = vf_load(weight + i);
+    vf q =
+        vf_mul(vf_add(l, vf_halves(d, d + 1, i / LANES % (16 / LANES))), odd);
+    vf wq = vf_mul(w, q);
+    vf_store(qx + i, vf_mul(wq, vf_load(x + i)));
+    vf_store(qq + i, vf_mul(wq, q));
+  }
+}
+
+/* Fits and packs n super-blocks. Each sum is one chain of additions, in order;
+ * those of two super-blocks overlap. */
+static void pack_m(const wn_iq1_super *s, const float *x, const float *weight,
+                   int n, wn_block_iq1_m *b) {
+  _Alignas(64) float qx[IQ1_SUPERS][WN_QK], qq[IQ1_SUPERS][WN_QK];
+  float scale[IQ1_SUPERS], sum_qx[IQ1_SUPERS] = {0}, sum_qq[IQ1_SUPERS] = {0};
+  int level[IQ1_SUPERS][16];
+  for (int j = 0; j < IQ1_SUPERS; j++) {
+    int from = j < n ? j : 0;
+    scale[j] = wn_iq1_scales_m(&s[from], level[j]);
+    fit_products_m(&s[from], level[j], x + WN_QK * from, weight + WN_QK * from,
+                   qx[j], qq[j]);
+  }
+  for (int i = 0; i < WN_QK; i++) {
+    WN_UNROLL
+    for (int j = 0; j < IQ1_SUPERS; j++) {
+      sum_qx[j] += qx[j][i];
+      sum_qq[j] += qq[j][i];
+    }
+  }
+  for (int j = 0; j < n; j++) {
+    if (sum_qq[j] > 0) scale[j] = sum_qx[j] / sum_qq[j];
+    wn_iq1_pack_m(&s[j], level[j], scale[j], &b[j]);
+  }
+}
+
 #define ENCODER(ID, name, n, PACK)                                      \
   static void encode_##name(const float *src, void *dst, size_t len,    \
                             const float *importance) {                  \
@@ -488,12 +546,13 @@ enum { IQ1_SUPERS = 2 };
                   sums[turn + (size_t)j], weight + WN_QK * j);          \
       }                                                                 \
       search_iq1(n, grid, src + i, weight, supers, s);                  \
-      for (int j = 0; j < supers; j++, b++, i += WN_QK)                 \
-        PACK;                                                           \
+      PACK(s, src + i, weight, supers, b);                              \
+      b += supers;                                                      \
+      i += (size_t)(WN_QK * supers);                                    \
     }                                                                   \
   }
-ENCODER(IQ1_S, iq1_s, 32, wn_iq1_pack_s(&s[j], b))
-ENCODER(IQ1_M, iq1_m, 16, wn_iq1_pack_m(&s[j], src + i, weight + WN_QK * j, b))
+ENCODER(IQ1_S, iq1_s, 32, pack_s)
+ENCODER(IQ1_M, iq1_m, 16, pack_m)
 #undef ENCODER
 
 WN_TARGET_END

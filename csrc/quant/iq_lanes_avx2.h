@@ -79,6 +79,33 @@ WN_VEC vf vf_least8(vf a) {
   return _mm256_min_ps(a, _mm256_permute_ps(a, 0xb1));
 }
 
+/* Halves of 16 lanes, here a register each: number v. */
+WN_VEC vi vi_load_halves(const uint16_t *lo, const uint16_t *hi, int v) {
+  return vi_load_u16(v == 0 ? lo : hi);
+}
+WN_VEC vf vf_halves(const float *lo, const float *hi, int v) {
+  return _mm256_broadcast_ss(v == 0 ? lo : hi);
+}
+/* The least of 16 numbers, in each lane of a[0] and a[1]. */
+WN_VEC void vf_least16(vf *a) {
+  a[0] = a[1] = vf_least8(_mm256_min_ps(a[0], a[1]));
+}
+/* p[a] .. p[e] = key, of 32 numbers. */
+WN_VEC void v32_fill_u16(uint16_t *p, int a, int e, uint16_t key) {
+  const __m256i count = _mm256_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11,
+                                          12, 13, 14, 15);
+  const __m256i keys = _mm256_set1_epi16((short)key);
+  WN_UNROLL
+  for (int i = 0; i < 32; i += 16) {
+    __m256i *at = (__m256i *)(p + i);
+    __m256i past = _mm256_cmpgt_epi16(count, _mm256_set1_epi16((short)(e - i)));
+    __m256i from = _mm256_cmpgt_epi16(count, _mm256_set1_epi16((short)(a - 1 - i)));
+    from = _mm256_andnot_si256(past, from);
+    __m256i old = _mm256_loadu_si256(at);
+    _mm256_storeu_si256(at, _mm256_blendv_epi8(old, keys, from));
+  }
+}
+
 /* Numbers of the set bits of `bits` (of LANES), plus `base`; returns their
  * count. p has room for LANES. */
 WN_VEC int v16_list_bits(uint16_t *p, unsigned bits, unsigned base) {

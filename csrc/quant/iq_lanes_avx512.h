@@ -84,6 +84,31 @@ WN_VEC vf vf_least8(vf a) {
   return _mm512_min_ps(a, _mm512_permute_ps(a, 0xb1));
 }
 
+/* Halves of 8 lanes, of different origin each; number v of the LANES / 8 ... */
+/* The 16-bit numbers at lo[0 .. 7], then those at hi[0 .. 7]. */
+WN_VEC vi vi_load_halves(const uint16_t *lo, const uint16_t *hi, int v) {
+  (void)v;
+  __m128i a = _mm_loadu_si128((const __m128i *)lo);
+  return _mm512_cvtepu16_epi32(_mm256_inserti128_si256(
+      _mm256_castsi128_si256(a), _mm_loadu_si128((const __m128i *)hi), 1));
+}
+/* *lo in the lower half, *hi in the upper. */
+WN_VEC vf vf_halves(const float *lo, const float *hi, int v) {
+  (void)v;
+  return _mm512_mask_broadcastss_ps(_mm512_set1_ps(*lo), 0xff00,
+                                    _mm_load_ss(hi));
+}
+/* The least of 16 numbers in each lane. */
+WN_VEC void vf_least16(vf *a) {
+  *a = _mm512_min_ps(*a, _mm512_shuffle_f32x4(*a, *a, 0x4e));
+  *a = vf_least8(*a);
+}
+/* p[a] .. p[e] = key, of 32 numbers. */
+WN_VEC void v32_fill_u16(uint16_t *p, int a, int e, uint16_t key) {
+  __mmask32 these = (2u << e) - (1u << a);
+  _mm512_mask_storeu_epi16(p, these, _mm512_set1_epi16((short)key));
+}
+
 /* Numbers of the set bits of `bits` (of LANES), plus `base`; returns their
  * count. p has room for LANES. */
 WN_VEC int v16_list_bits(uint16_t *p, unsigned bits, unsigned base) {

@@ -8,7 +8,7 @@
  *   2. round every value at all scales, a try per lane, which gives the keys
  *      of every group;
  *   3. where a key is no grid point, find the nearest neighbour, many
- *      neighbours at once (iq_near.inc.h);
+ *      neighbours at once (iq_runs.inc.h);
  *   4. sum up all tries, a try per lane, and keep one (iq_tries.inc.h);
  *   5. round again with the scale found.
  *
@@ -23,8 +23,14 @@ typedef struct shape {
   int sub, n_groups, max_q, tries;
 } shape;
 
-enum { MAX_SUBS = 16, MAX_GROUPS = 64 };
+enum { MAX_SUBS = 16, MAX_GROUPS = 64, MAX_RUNS = MAX_GROUPS * MAX_TRIES };
+enum { SOME_RUNS = 256 }; /* that are searched together */
 #define ALL_LANES ((1u << LANES) - 1)
+
+/* Tries of one group with one key: places in work.key, and the neighbours. */
+typedef struct run {
+  uint16_t first, last, core, n_core;
+} run;
 
 /* A super-block while it is searched. Groups are counted through it. */
 typedef struct work {
@@ -36,17 +42,19 @@ typedef struct work {
   _Alignas(64) float id[MAX_SUBS][MAX_TRIES];    /* the tries, ascending */
   _Alignas(64) float scale[MAX_SUBS][MAX_TRIES]; /* 1 / id */
   _Alignas(64) float qx[MAX_SUBS][MAX_TRIES], qq[MAX_SUBS][MAX_TRIES];
-  float margin[MAX_GROUPS][2]; /* factors of 1 / s and s, see lowest_line */
-  /* Per group: the keys as rounded; whether a value lies at the edge of its
-   * rounding interval in some try; bits of the tries whose key is off the
-   * grid, and the keys of the nearest points of these. */
+  float margin[MAX_GROUPS][2]; /* factors of 1 / s and s, see iq_runs.inc.h */
+  /* Per group: the keys as rounded; bits of the tries with a value at the
+   * edge of its rounding interval, and of those whose point is not known with
+   * a margin; the keys of the points: as rounded, or of the nearest. */
   _Alignas(64) uint16_t key[MAX_GROUPS][MAX_TRIES];
-  bool edge[MAX_GROUPS];
-  uint32_t off[MAX_GROUPS];
-  _Alignas(64) uint32_t point[MAX_GROUPS][MAX_TRIES];
-  /* First and last tries of runs off the grid; tries to search one by one. */
-  uint32_t first[MAX_GROUPS], last[MAX_GROUPS], alone[MAX_GROUPS];
-  uint32_t sure[MAX_GROUPS]; /* tries whose points are so with a margin */
+  uint32_t edge[MAX_GROUPS], alone[MAX_GROUPS];
+  _Alignas(64) uint16_t point[MAX_GROUPS][MAX_TRIES];
+  /* Runs of tries of a group with the same key: places in the arrays above
+   * of the first and the last; then those off the grid, by kind. */
+  int n_runs, n_small, n_wide, n_huge, n_mixed;
+  uint16_t first[MAX_RUNS + LANES], last[MAX_RUNS + LANES];
+  run small[SOME_RUNS + 1], wide[SOME_RUNS + 1], huge[SOME_RUNS + 1];
+  run mixed[SOME_RUNS + 1];
 } work;
 
 /* --- 1. weigh ------------------------------------------------------------ */
@@ -161,101 +169,66 @@ WN_VEC void begin_sub(const shape sh, const wn_iq_rule *rule, const float *top,
 
 /* Keys of a group at LANES inverse scales.
  *
- * A level is taken from the low bits of v + 1.5 * 2^23. max_q is at most 8 and
- * that number's bits end in zeros, so they can be taken off after packing.
- * *off becomes the largest distance of a value from its level, up to 0.5.
- * Halving is exact, so its product may fuse with the addition. */
+ * A level is taken from the low bits of v + 1.5 * 2^23, where v has the range
+ * of levels: these are below 8 and that number's bits end in zeros, so they can
+ * be taken off after packing. *off becomes the largest distance of a v from its
+ * level, up to 0.5: beyond the last level there is no edge. Halving is exact,
+ * so its product may fuse with the addition. */
 WN_VEC vi round_group(const shape sh, const float *size, vf id, vf *off) {
-  const int bias = 0x4b400000;
+  const vf half = vf_set(.5f), bias = vf_set(12582912.f);
   unsigned excess = 0;
   vi key = vi_set(0);
   *off = vf_set(0);
   WN_UNROLL
   for (int i = 0; i < sh.dims; i++) {
     vf t = vf_sub(vf_mul(id, vf_set(size[i])), vf_set(1));
-    vf r = vf_fma(t, vf_set(.5f), vf_set(12582912.f));
-    vf level = vf_sub(r, vf_set(12582912.f));
-    *off = vf_max_abs(*off, vf_fms(t, vf_set(.5f), level));
-    vi l = vi_max(vf_bits(r), vi_set(bias));
-    l = vi_min(l, vi_set(bias + sh.max_q - 1));
-    key = vi_add(key, vi_left(l, sh.bits * i));
-    excess += (unsigned)bias << sh.bits * i;
+    t = vf_min(vf_max(t, vf_set(0)), vf_set((float)(2 * sh.max_q - 2)));
+    vf r = vf_fma(t, half, bias);
+    *off = vf_max_abs(*off, vf_fms(t, half, vf_sub(r, bias)));
+    key = vi_add(key, vi_left(vf_bits(r), sh.bits * i));
+    excess += 0x4b400000u << sh.bits * i;
   }
   return vi_sub(key, vi_set((int)excess));
 }
 
-/* Rounds group g: sets its keys and what they say. Tries in idle lanes repeat
+/* Rounds group g: sets its keys, edges and runs. Tries in idle lanes repeat
  * the last one. */
 WN_VEC void round_tries(const shape sh, work *w, int g) {
   const int n = 2 * sh.tries + 1, n_vectors = (n + LANES - 1) / LANES;
   const float *ids = w->id[g / sh.n_groups];
-  uint32_t starts = 0, edge = 0, off = 0, large = 0;
+  uint32_t starts = 0, edge = 0;
+  vi before = vi_set(-1);
   WN_UNROLL
   for (int v = 0; v < n_vectors; v++) {
     vf rest, id = vf_load(ids + LANES * v);
     vi key = round_group(sh, w->size + sh.dims * g, id, &rest);
     vi_store_u16(w->key[g] + LANES * v, key);
-    /* Core and n_core of the cell; n_core is the upper half. */
-    vi cell = vi_gather8(&w->grid->cells[0].core, key, n - LANES * v);
-    uint32_t same = vm_bits(vi_eq(key, vi_follow(vi_set(-1), key)));
+    vi_store_u16(w->point[g] + LANES * v, key);
+    uint32_t same = vm_bits(vi_eq(key, vi_follow(before, key)));
     starts |= (same ^ ALL_LANES) << LANES * v;
     edge |= vm_bits(vf_lt(vf_set(0.49999f), rest)) << LANES * v;
-    off |= vm_bits(vi_gt(cell, vi_set(0xffff))) << LANES * v;
-    large |= vm_bits(vi_gt(cell, vi_set(0x10ffff))) << LANES * v;
+    before = key;
   }
-  off &= (2u << (n - 1)) - 1;
-  large &= off;
   bool tiny = !(w->margin[g][0] > 1e-24f); /* sums may have lost bits */
-  uint32_t alone = tiny || edge != 0 ? off : large, runs = off & ~alone;
+  if (tiny) edge = ~0u;
+  w->edge[g] = edge;
+  w->alone[g] = 0;
+  /* A try at an edge is a run of its own. */
+  starts = (starts | edge | edge << 1) & ((2u << (n - 1)) - 1);
   uint32_t ends = starts >> 1 | 1u << (n - 1);
-  w->off[g] = off;
-  w->edge[g] = edge != 0;
-  w->alone[g] = alone;
-  w->first[g] = starts & runs;
-  w->last[g] = ends & runs;
+  int i = w->n_runs, j = i;
+  WN_UNROLL
+  for (int v = 0; v < n_vectors; v++) {
+    unsigned at = (unsigned)(MAX_TRIES * g + LANES * v);
+    i += v16_list_bits(w->first + i, starts >> LANES * v & ALL_LANES, at);
+    j += v16_list_bits(w->last + j, ends >> LANES * v & ALL_LANES, at);
+  }
+  w->n_runs = i;
 }
 
 /* --- 3. find neighbours -------------------------------------------------- */
 
-/* Finds the points of tries a .. e of group g, a run within a vector. Returns
- * the bits of tries where that is not sure. */
-WN_VEC uint32_t search_run(const shape sh, work *w, int g, int a, int e) {
-  const int ib = g / sh.n_groups, v = a & -LANES;
-  wn_iq_cell cell = w->grid->cells[w->key[g][a]];
-  const uint16_t *near = w->grid->near + 16 * cell.core;
-  lines l;
-  make_lines(sh.dims, sh.bits, near, cell.n_core, w->size + sh.dims * g,
-             w->root + sh.dims * g, &l);
-  vf scale = vf_load(w->scale[ib] + v), id = vf_load(w->id[ib] + v);
-  vf margin = vf_mul(scale, vf_set(w->margin[g][1]));
-  margin = vf_fma(id, vf_set(w->margin[g][0]), margin);
-  vm sure;
-  vi key = lowest_line(&l, near, cell.n_core, scale, margin, &sure);
-  uint32_t mine = (2u << (e - v)) - (1u << (a - v));
-  uint32_t *out = w->point[g] + v;
-  vi_store(out, vi_pick(vm_of_bits(mine), key, vi_load(out)));
-  return (mine & ~vm_bits(sure)) << v;
-}
-
-/* Sets w->point where w->off says so; other points are garbage. */
-WN_VEC void find_points(const shape sh, work *w, int g) {
-  uint32_t first = w->first[g], last = w->last[g], alone = w->alone[g];
-  while (first != 0) {
-    alone |= search_run(sh, w, g, __builtin_ctz(first), __builtin_ctz(last));
-    first &= first - 1;
-    last &= last - 1;
-  }
-  w->sure[g] = w->off[g] & ~alone;
-  while (alone != 0) {
-    int t = __builtin_ctz(alone);
-    alone &= alone - 1;
-    wn_iq_cell cell = w->grid->cells[w->key[g][t]];
-    if (!w->edge[g]) cell = (wn_iq_cell){cell.core, cell.n_core, 0, 0};
-    w->point[g][t] =
-        near_point(sh.dims, sh.bits, w->grid, cell, w->size + sh.dims * g,
-                   w->root + sh.dims * g, w->scale[g / sh.n_groups][t]);
-  }
-}
+#include "quant/iq_runs.inc.h"
 
 /* --- 4. sum up ----------------------------------------------------------- */
 
@@ -267,9 +240,7 @@ WN_VEC void sum_tries(const shape sh, work *w, int ib) {
     qx[v] = qq[v] = vf_set(0);
   for (int g = sh.n_groups * ib; g < sh.n_groups * (ib + 1); g++)
     for (int v = 0; v < n_vectors; v++) {
-      vm off = vm_of_bits(w->off[g] >> LANES * v & ALL_LANES);
-      vi key = vi_pick(off, vi_load(w->point[g] + LANES * v),
-                       vi_load_u16(w->key[g] + LANES * v));
+      vi key = vi_load_u16(w->point[g] + LANES * v);
       WN_UNROLL
       for (int i = 0; i < sh.dims; i++) {
         vf q = look_term(sh.dims, odd, key);
@@ -324,10 +295,8 @@ WN_VEC unsigned take_try(const shape sh, const wn_iq_rule *rule, const work *w,
   unsigned off = kept >= 0 || rule->starts_good ? 0 : all;
   for (int k = 0; k < sh.n_groups && kept >= 0; k++) {
     int g = sh.n_groups * ib + k;
-    unsigned is_off = w->off[g] >> kept & 1;
-    uint16_t point = (uint16_t)w->point[g][kept];
-    s->key[g] = is_off ? point : w->key[g][kept];
-    off |= is_off << k;
+    s->key[g] = w->point[g][kept];
+    off |= (unsigned)(w->point[g][kept] != w->key[g][kept]) << k;
   }
   s->scale[ib] = kept < 0 ? w->start[ib] : scale;
   if (!(s->scale[ib] > 0)) return 0;
@@ -349,13 +318,12 @@ WN_VEC int try_below(const shape sh, const wn_iq_rule *rule, const work *w,
 /* Whether tries t and t + 1 of group g tell the point of a key between them.
  * They do when they have that key and the same point with a margin: between
  * two scales, the difference of two lines is nowhere less than at both ends
- * (see lowest_line; scales a step apart change the margin by a few percent of
+ * (see iq_runs.inc.h; scales a step apart change the margin by a few percent of
  * the factor two that it has in hand), and a value that keeps its level at
  * both ends is not at the edge of it between them. */
 WN_VEC bool tries_tell(const work *w, int g, int t, uint16_t key) {
-  uint32_t sure = w->sure[g] >> t;
   return (w->key[g][t] == key) & (w->key[g][t + 1] == key) &
-         (w->point[g][t] == w->point[g][t + 1]) & sure & sure >> 1;
+         (w->point[g][t] == w->point[g][t + 1]) & ((w->alone[g] >> t & 3) == 0);
 }
 
 /* Rounds the groups whose bits are set at the scale of the sub-block. */
@@ -382,7 +350,7 @@ WN_VEC void round_again(const shape sh, const wn_iq_rule *rule, const work *w,
     uint16_t key = pack_levels(sh.dims, level + sh.dims * k), point;
     wn_iq_cell cell = w->grid->cells[key];
     bool told = tries_tell(w, g, t, key) & (below >= 0);
-    point = told ? (uint16_t)w->point[g][t] : key;
+    point = told ? w->point[g][t] : key;
     if (!(told | (cell.n == 0))) {
       bool edge = (edges >> sh.dims * k & ((1u << sh.dims) - 1)) != 0;
       if (!edge) cell = (wn_iq_cell){cell.core, cell.n_core, 0, 0};
@@ -447,7 +415,7 @@ WN_VEC void search_super(const shape sh, const wn_iq_rule *rule,
                          const float *importance, float variance, work *w,
                          wn_iq_super *s) {
   unsigned again[MAX_SUBS];
-  w->n_live = 0;
+  w->n_live = w->n_runs = 0;
   for (int ib = 0; ib < WN_QK / sh.sub; ib++) {
     int at = sh.sub * ib;
     begin_sub(sh, rule, top, x + at, importance ? importance + at : NULL,
@@ -456,9 +424,7 @@ WN_VEC void search_super(const shape sh, const wn_iq_rule *rule,
   for (int i = 0; i < w->n_live; i++)
     for (int k = 0; k < sh.n_groups; k++)
       round_tries(sh, w, sh.n_groups * w->live[i] + k);
-  for (int i = 0; i < w->n_live; i++)
-    for (int k = 0; k < sh.n_groups; k++)
-      find_points(sh, w, sh.n_groups * w->live[i] + k);
+  find_points(sh, w);
   for (int i = 0; i < w->n_live; i++)
     sum_tries(sh, w, w->live[i]);
   for (int from = 0; from < w->n_live; from += LANES) {

@@ -1,10 +1,12 @@
 /* quant.c - see quant.h: the table of formats and the checks around them. */
 #include "quant/quant.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/half.h"
 #include "base/mem.h"
+#include "base/pool.h"
 #include "quant/family.h"
 #include "quant/fast.h"
 
@@ -124,6 +126,8 @@ static int check_encode(const wn_format *f, const wn_type_info *t,
 enum { BATCH = 16, SUPER = 256 };
 /* Values of one call of wn_encode_rows, at most: 128 KiB. */
 enum { PIECE = 32768 };
+/* Values that a thread draws, about. */
+enum { SHARE = 8192 };
 
 size_t wn_rows_together(int type, size_t n_cols, bool weighted,
                         size_t max_values) {
@@ -145,30 +149,57 @@ void wn_repeat(const float *v, size_t n, size_t times, float *dst) {
     memcpy(dst + i * n, v, n * sizeof *v);
 }
 
-/* Where the rows of one call come from and go to. */
+/* Where the rows of one call come from and go to. Threads draw pieces of
+ * piece_rows rows; each call of the encoder takes `together` of them. */
 typedef struct rows {
   const wn_type_info *type;
-  const float *src;
+  wn_encode_fn encode;
+  const float *src, *importance; /* repeated for `together` rows */
   char *dst;
-  size_t n_rows, n_cols;
+  size_t n_rows, n_cols, together, piece_rows;
   uint64_t row_bytes;
+  atomic_bool failed;
 } rows;
 
-/* Encodes `together` rows at a time; importance is repeated for as many. */
-static int encode_together(const rows *w, wn_encode_fn encode, size_t together,
-                           const float *importance, wn_err *e) {
-  for (size_t r = 0; r < w->n_rows; r += together) {
-    size_t left = w->n_rows - r, n = left < together ? left : together;
+/* Encodes the rows first .. first + n - 1, unless one cannot be. */
+static int encode_piece(const rows *w, size_t first, size_t n, wn_err *e) {
+  for (size_t r = first; r < first + n; r += w->together) {
+    size_t left = first + n - r, some = left < w->together ? left : w->together;
     const float *x = w->src + r * w->n_cols;
-    int rc = check_rows(w->type, x, n, w->n_cols, r, e);
+    int rc = check_rows(w->type, x, some, w->n_cols, r, e);
     if (rc != WN_OK) return rc;
-    encode(x, w->dst + r * w->row_bytes, n * w->n_cols, importance);
+    w->encode(x, w->dst + r * w->row_bytes, some * w->n_cols, w->importance);
   }
   return WN_OK;
 }
 
+static void encode_pieces(void *arg, wn_team *team, int member, int n_members) {
+  rows *w = arg;
+  (void)member;
+  (void)n_members;
+  while (!atomic_load_explicit(&w->failed, memory_order_relaxed)) {
+    size_t first = (size_t)wn_team_next(team) * w->piece_rows;
+    if (first >= w->n_rows) return;
+    size_t left = w->n_rows - first;
+    if (left > w->piece_rows) left = w->piece_rows;
+    if (encode_piece(w, first, left, NULL) != WN_OK)
+      atomic_store(&w->failed, true);
+  }
+}
+
+/* Encodes all rows. After a failure the first bad row is looked for again, as
+ * threads meet rows in any order. */
+static int encode_all(rows *w, int n_threads, wn_err *e) {
+  if (n_threads <= 1 || w->n_rows <= w->piece_rows)
+    return encode_piece(w, 0, w->n_rows, e);
+  wn_pool_run(n_threads, encode_pieces, w);
+  if (!atomic_load(&w->failed)) return WN_OK;
+  return check_rows(w->type, w->src, w->n_rows, w->n_cols, 0, e);
+}
+
 int wn_encode_rows(int type, const float *src, void *dst, size_t n_rows,
-                   size_t n_cols, const float *importance, wn_err *e) {
+                   size_t n_cols, const float *importance, int n_threads,
+                   wn_err *e) {
   rows w = {.src = src, .dst = dst, .n_rows = n_rows, .n_cols = n_cols};
   int rc = wn_row_bytes(type, n_cols, &w.row_bytes, e);
   if (rc != WN_OK) return rc;
@@ -176,20 +207,24 @@ int wn_encode_rows(int type, const float *src, void *dst, size_t n_rows,
   w.type = wn_type(type);
   rc = check_encode(f, w.type, importance, n_cols, e);
   if (rc != WN_OK) return rc;
-  wn_encode_fn encode = wn_encode_best(type, wn_cpu_get()->isa);
+  w.encode = wn_encode_best(type, wn_cpu_get()->isa);
   if (!f->uses_importance) importance = NULL;
-  size_t together = wn_rows_together(type, n_cols, importance != NULL, PIECE);
-  if (together > n_rows) together = n_rows > 0 ? n_rows : 1;
+  w.together = wn_rows_together(type, n_cols, importance != NULL, PIECE);
+  if (w.together > n_rows) w.together = n_rows > 0 ? n_rows : 1;
   float *repeated = NULL;
-  if (importance != NULL && together > 1) {
-    repeated = wn_calloc(WN_MEM_QUANT, together * n_cols, sizeof *repeated);
-    if (repeated != NULL)
-      wn_repeat(importance, n_cols, together, repeated);
-    else
-      together = 1; /* slower, but no reason to fail */
+  w.importance = importance;
+  if (importance != NULL && w.together > 1) {
+    repeated = wn_calloc(WN_MEM_QUANT, w.together * n_cols, sizeof *repeated);
+    if (repeated != NULL) {
+      wn_repeat(importance, n_cols, w.together, repeated);
+      w.importance = repeated;
+    } else {
+      w.together = 1; /* slower, but no reason to fail */
+    }
   }
-  rc = encode_together(&w, encode, together,
-                       repeated != NULL ? repeated : importance, e);
+  size_t calls = n_cols > 0 ? SHARE / n_cols / w.together : 1;
+  w.piece_rows = w.together * (calls > 0 ? calls : 1);
+  rc = encode_all(&w, n_threads, e);
   wn_free(repeated);
   return rc;
 }

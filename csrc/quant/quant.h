@@ -63,9 +63,11 @@ uint32_t wn_peak_bits(const float *x, size_t n);
  *   WN_EDATA   "row r, column c is nan": every type refuses NaN; f32, f16 and
  *              bf16 hold infinities, block types refuse them
  * Finite values never fail: a scale beyond binary16 becomes infinite, as in
- * the reference. After a failure dst holds no meaningful bytes. */
+ * the reference. After a failure dst holds no meaningful bytes. Threads of the
+ * pool (which the caller keeps alive) change neither bytes nor messages. */
 int wn_encode_rows(int type, const float *src, void *dst, size_t n_rows,
-                   size_t n_cols, const float *importance, wn_err *e);
+                   size_t n_cols, const float *importance, int n_threads,
+                   wn_err *e);
 /* Decodes n_rows rows. Any bytes are valid. WN_EFORMAT, WN_EUNSUP as above. */
 int wn_decode_rows(int type, const void *src, float *dst, size_t n_rows,
                    size_t n_cols, wn_err *e);

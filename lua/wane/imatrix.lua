@@ -166,6 +166,18 @@ function Imatrix:stats(name)
   return core.imatrix.stats(values)
 end
 
+--- The first of `parts` that no name contains, or nil.
+---@param parts string[]
+---@return string?
+function Imatrix:unmatched(parts)
+  for _, part in ipairs(parts) do
+    local found = false
+    for _, name in ipairs(self.order) do found = found or name:find(part, 1, true) ~= nil end
+    if not found then return part end
+  end
+  return nil
+end
+
 --- Keeps only entries whose name contains one of `include`, or none of
 -- `exclude` (plain text, as llama-quantize's --include-weights).
 ---@return wane.Imatrix a new matrix that shares the data

@@ -100,7 +100,7 @@ local function wrap(handle, source)
   return setmetatable({ _q = handle, _source = source }, Blocks)
 end
 
-local known_options = { importance = true, nonfinite = true }
+local known_options = { importance = true, nonfinite = true, threads = true }
 
 local function check_options(opts, what)
   if opts == nil then return {} end
@@ -115,11 +115,12 @@ end
 --- of each column (a buffer or list of weights >= 0); some need it. A value
 --- that is NaN or infinite is an error that names its row and column, or
 --- counts as zero with nonfinite = "zero" (f32, f16 and bf16 hold infinities).
+--- More threads change the time alone (formats defined in Lua use one).
 ---
----   local q = assert(quant.encode("q4_K", w, { importance = imp }))
+---   local q = assert(quant.encode("q4_K", w, { importance = imp, threads = 4 }))
 ---@param format string|wane.CustomFormat
 ---@param w userdata a float32 buffer
----@param opts? { importance?: userdata|number[], nonfinite?: "error"|"zero" }
+---@param opts? { importance?: userdata|number[], nonfinite?: "error"|"zero", threads?: integer }
 ---@return wane.Blocks|wane.Coded|nil
 ---@return string? message
 ---@return string? code
@@ -127,7 +128,7 @@ function M.encode(format, w, opts)
   opts = check_options(opts, "quant.encode")
   local own = custom.find(format)
   if own then return own:encode(w, opts) end
-  local q, msg, code = core.quant.encode(format, w, opts.importance, opts.nonfinite)
+  local q, msg, code = core.quant.encode(format, w, opts.importance, opts.nonfinite, opts.threads)
   if not q then return nil, msg, code end
   return wrap(q, w)
 end

@@ -32,15 +32,21 @@ Recipe.__index = function(_, key)
 end
 Recipe.__metatable = "wane.recipe"
 
--- Where in the user's program a rule was written: the nearest Lua line above
--- (a tail call leaves no line of its own).
+-- The recipe file that is being read, if any.
+local reading
+
+-- Where in the user's program a rule was written: the nearest Lua line above.
+-- A tail call leaves no line of its own: in a recipe file the file's name must
+-- do then.
 local function caller(level)
-  for l = level + 1, level + 8 do
+  for l = level + 1, level + 12 do
     local info = debug and debug.getinfo(l, "Sl")
-    if not info then return "?" end
-    if info.currentline > 0 then return ("%s:%d"):format(info.short_src, info.currentline) end
+    if not info then break end
+    if info.currentline > 0 and (not reading or info.source == "=" .. reading) then
+      return ("%s:%d"):format(info.short_src, info.currentline)
+    end
   end
-  return "?"
+  return reading or "?"
 end
 
 local function check_type(to)
@@ -191,7 +197,12 @@ end
 ---@return wane.Recipe?
 ---@return string? message
 ---@return string? code
-function M.load(path) return require("wane.recipe.sandbox").load(path, M) end
+function M.load(path)
+  reading = path
+  local r, msg, code = require("wane.recipe.sandbox").load(path, M)
+  reading = nil
+  return r, msg, code
+end
 
 --- The mix of least loss under a budget; see wane.search.solve.
 function M.solve(o) return require("wane.search").solve(o) end

@@ -116,7 +116,12 @@ end
 
 local function open_imatrix(o, state)
   local im = o.imatrix
-  if im == nil then return true end
+  if im == nil then
+    if o.include or o.exclude then
+      error("wane: quantize: include and exclude choose tensors of an imatrix: give one", 4)
+    end
+    return true
+  end
   local msg, code
   if type(im) == "string" then
     im, msg, code = imatrix.open(im)
@@ -131,7 +136,14 @@ local function open_imatrix(o, state)
     return nil, ("%s: none of its %d entries is a tensor of %s: it was made for another model"):format(
       im.path or "imatrix", #im:names(), state.g:info().path), "EFORMAT"
   end
-  if o.include or o.exclude then im = im:filter(o.include, o.exclude) end
+  if o.include or o.exclude then
+    local idle = im:unmatched(o.include or o.exclude)
+    if idle then
+      return nil, ("%s: '%s' matches no tensor of the imatrix"):format(o.include and "include" or "exclude", idle),
+        "EFORMAT"
+    end
+    im = im:filter(o.include, o.exclude)
+  end
   local digest, unused = im:check()
   if not digest then return nil, unused, "EFORMAT" end
   state.imatrix, state.imatrix_digest, state.unused_experts = im, digest, unused

@@ -322,8 +322,21 @@ Planner.__index = Planner
 
 function Planner:warn(fmt, ...) self.warnings[#self.warnings + 1] = fmt:format(...) end
 
+-- An imatrix that knows none of the model's tensors is not of this model. (What
+-- cannot list its names is not asked.)
+local function check_overlap(self)
+  local im = self.imatrix
+  local first = im and im.names and im:names()[1]
+  if not first then return end
+  for _, t in ipairs(self.model.tensors) do
+    if self.imatrix:width(t.source_name) then return end
+  end
+  fail("EFORMAT", "the imatrix names no tensor of this model (its first is '%s'): it was made for another", first)
+end
+
 local function run(self)
   local mix = self.recipe._base.mix
+  check_overlap(self)
   if mix and not mix.base then
     fail("EUNSUP", "%s: invalid output file type %d: %s", mix.name, mix.id, mix.note)
   end

@@ -116,9 +116,11 @@ function M.run(source, name, recipe)
   jit_off(f, true)
   local ok, result = guarded(f)
   if not ok then return nil, tostring(result), "EFORMAT" end
+  if type(result) == "function" then return recipe.new(wrap(result)) end
   local found, r = pcall(inner, result)
   if not found then
-    return nil, name .. ": the file returns no recipe (want: return recipe \"Q4_K_M\")", "EFORMAT"
+    return nil, name .. ": the file returns no recipe (want: return recipe \"Q4_K_M\", or a function of the tensor)",
+      "EFORMAT"
   end
   return r
 end

@@ -2,6 +2,7 @@
 -- the canonical spelling is ggml's ("q4_K", "iq2_xxs", "f16").
 local core = require "wane.core"
 local custom = require "wane.quant.custom"
+require "wane.quant.make" -- defines the presets, nf4 and others
 
 local M = {}
 
