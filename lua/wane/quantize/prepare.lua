@@ -105,15 +105,6 @@ local function open_source(o, state)
   return true
 end
 
--- Does any entry of an importance matrix belong to a tensor of the file?
-local function belongs(im, g)
-  local names = im:names()
-  for _, name in ipairs(names) do
-    if g:find_tensor(name) then return true end
-  end
-  return #names == 0
-end
-
 local function open_imatrix(o, state)
   local im = o.imatrix
   if im == nil then
@@ -131,10 +122,6 @@ local function open_imatrix(o, state)
     im = imatrix.new(im)
   elseif not imatrix.is(im) then
     error("wane: quantize: option 'imatrix' wants a file, a matrix or values by tensor name", 4)
-  end
-  if not belongs(im, state.g) then
-    return nil, ("%s: none of its %d entries is a tensor of %s: it was made for another model"):format(
-      im.path or "imatrix", #im:names(), state.g:info().path), "EFORMAT"
   end
   if o.include or o.exclude then
     local idle = im:unmatched(o.include or o.exclude)

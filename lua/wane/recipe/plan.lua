@@ -331,7 +331,7 @@ local function check_overlap(self)
   for _, t in ipairs(self.model.tensors) do
     if self.imatrix:width(t.source_name) then return end
   end
-  fail("EFORMAT", "the imatrix names no tensor of this model (its first is '%s'): it was made for another", first)
+  fail("EFORMAT", "the imatrix names no tensor of this model (its first is '%s'): it was made for another model", first)
 end
 
 local function run(self)
