@@ -12,8 +12,8 @@
 --- from a process of its own (bench/engine_run.lua) in which both sides take
 --- turns: medians of --runs runs, or with --best the fastest of them, which is
 --- the better estimate on a machine that is not idle. The limits, bandwidth
---- with 1 and 8 streams a thread and the arithmetic peak of the units that a
---- tier has, are measured in the same run (core.probe).
+--- with 1, 4 and 8 streams a thread (core.kern.read) and the arithmetic peak of
+--- the units that a tier has (core.probe), are measured in the same run.
 local core = require "wane.core"
 local peer = require "spec.support.peer"
 local synthetic = require "bench.synthetic"
@@ -99,15 +99,16 @@ local function read_all(command)
   return (text:gsub("%s+$", ""))
 end
 
---- Bytes a second: [threads][streams].
+--- Bytes a second: [threads][streams], from memory of our own.
 local function bandwidths()
-  local buffer = core.quant.buffer(1, 2 ^ 26) -- 256 MiB
-  for i = 1, #buffer, 1024 do buffer[i] = 1 end -- memory of our own, not the zero page
-  local t = {}
+  local tier, t = core.kern.tiers(), {}
+  tier = tier[#tier]
   for _, n in ipairs(threads) do
-    t[n] = {}
-    for _, streams in ipairs { 1, 4, 8 } do t[n][streams] = core.probe.read(buffer, tonumber(n), streams) end
-    t[n].best = math.max(t[n][4], t[n][8])
+    t[n] = { best = 0 }
+    for _, streams in ipairs { 1, 4, 8 } do
+      t[n][streams] = assert(core.kern.read(tier, 2 ^ 28, streams, tonumber(n)))
+      t[n].best = math.max(t[n].best, t[n][streams])
+    end
   end
   return t
 end
