@@ -3,6 +3,9 @@
 local core = require "wane.core"
 local rows = require "spec.support.rows"
 local support = require "spec.support"
+local tiers = require "spec.support.tiers"
+
+local fast_tiers, encode, decode, float_bytes = tiers.fast, tiers.encode, tiers.decode, tiers.float_bytes
 
 -- name, values of a block, needs importance, relative error on Gaussian values
 -- with importance 1 (what they reach, rounded up)
@@ -18,8 +21,6 @@ local TYPES = {
   { "iq4_nl", 32, false, 0.096 },
 }
 local seed = tonumber(os.getenv "WANE_SEED") or 20240501
-local best = core.cpu().best
-
 -- Beside the common kinds: what the short cuts of the fast encoders look at.
 local KINDS = {
   -- numbers that overflow or lose bits when squared
@@ -35,35 +36,6 @@ local KINDS = {
 }
 for _, kind in ipairs(rows.kinds) do KINDS[#KINDS + 1] = kind end
 
---- The fast tiers of this machine.
-local function fast_tiers()
-  local list = {}
-  for _, isa in ipairs { "avx2", "avx512" } do
-    if core.set_isa(isa) then list[#list + 1] = isa end
-  end
-  core.set_isa(best)
-  return list
-end
-
-local function encode(isa, type_name, values, importance)
-  assert.is_true(core.set_isa(isa))
-  return assert(core.quant.encode(type_name, values, importance)):bytes()
-end
-
-local function decode(isa, type_name, bytes, n_rows, n_cols)
-  assert.is_true(core.set_isa(isa))
-  return core.quant.blocks(type_name, bytes, n_rows, n_cols):decode()
-end
-
---- Bytes of decoded floats, with every NaN written alike.
-local function float_bytes(b)
-  local out = {}
-  for i = 1, #b do
-    out[i] = b[i] ~= b[i] and "nan" or ("%a"):format(b[i])
-  end
-  return table.concat(out, " ")
-end
-
 local function ones(n)
   local t = {}
   for i = 1, n do t[i] = 1 end
@@ -72,7 +44,7 @@ end
 
 describe("i-quants (seed " .. seed .. ")", function()
   support.check_leaks()
-  after_each(function() core.set_isa(best) end)
+  after_each(function() core.set_isa(tiers.best) end)
 
   for _, t in ipairs(TYPES) do
     local name, block, needs = t[1], t[2], t[3]
@@ -154,7 +126,7 @@ describe("i-quants (seed " .. seed .. ")", function()
     -- of those after it move up by one sub-block, and the last ones are 0
     local list = rows.make(rows.kinds[1], seed, 1, 256)
     for i = 33, 64 do list[i] = 0 end
-    local bytes = encode(best, "iq3_s", core.quant.buffer(1, 256, list))
+    local bytes = encode(tiers.best, "iq3_s", core.quant.buffer(1, 256, list))
     assert.equal(110, #bytes)
     assert.equal(("\0"):rep(8), bytes:sub(3 + 56, 2 + 64)) -- qs of sub-block 8
     assert.equal(("\0"):rep(4), bytes:sub(3 + 72 + 28, 2 + 72 + 32)) -- its signs

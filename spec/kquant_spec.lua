@@ -3,47 +3,18 @@
 local core = require "wane.core"
 local rows = require "spec.support.rows"
 local support = require "spec.support"
+local tiers = require "spec.support.tiers"
+
+local fast_tiers, encode, decode, float_bytes = tiers.fast, tiers.encode, tiers.decode, tiers.float_bytes
 
 local TYPES = { "q2_K", "q3_K", "q4_K", "q5_K", "q6_K", "q8_K" }
 -- one super-block, a part of a batch, more than a batch (and a rest)
 local SHAPES = { { 3, 256 }, { 2, 768 }, { 1, 256 * 37 } }
 local seed = tonumber(os.getenv "WANE_SEED") or 20240501
 
-local best = core.cpu().best
-
---- The fast tiers of this machine.
-local function fast_tiers()
-  local list = {}
-  for _, isa in ipairs { "avx2", "avx512" } do
-    if core.set_isa(isa) then list[#list + 1] = isa end
-  end
-  core.set_isa(best)
-  return list
-end
-
---- bytes of `values` under tier `isa`
-local function encode(isa, type_name, values, importance)
-  assert.is_true(core.set_isa(isa))
-  return assert(core.quant.encode(type_name, values, importance)):bytes()
-end
-
-local function decode(isa, type_name, bytes, n_rows, n_cols)
-  assert.is_true(core.set_isa(isa))
-  return core.quant.blocks(type_name, bytes, n_rows, n_cols):decode()
-end
-
---- Bytes of decoded floats, with every NaN written alike.
-local function float_bytes(b)
-  local out = {}
-  for i = 1, #b do
-    out[i] = b[i] ~= b[i] and "nan" or ("%a"):format(b[i])
-  end
-  return table.concat(out, " ")
-end
-
 describe("k formats (seed " .. seed .. ")", function()
   support.check_leaks()
-  after_each(function() core.set_isa(best) end)
+  after_each(function() core.set_isa(tiers.best) end)
 
   for _, name in ipairs(TYPES) do
     it(name .. ": fast encoders equal the reference", function()

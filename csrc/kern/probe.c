@@ -2,10 +2,7 @@
  *
  * Arithmetic: loops over ten or more independent accumulators, enough to hide
  * the latency of every unit, with operands that stay in registers. The loops
- * end in a sum that is stored, so that no compiler can drop them.
- *
- * Reading: a thread's share is cut into streams; one line of each in turn,
- * with a prefetch some lines ahead, as the kernels read rows of weights. */
+ * end in a sum that is stored, so that no compiler can drop them. */
 #include "kern/probe.h"
 
 #include <string.h>
@@ -18,7 +15,7 @@
 #include <immintrin.h>
 #endif
 
-enum { TRIES = 9, LOOPS = 1200000, ACCS = 12, LINE = 64, AHEAD = 16 };
+enum { TRIES = 9, LOOPS = 1200000, ACCS = 12 };
 
 static double now(void) {
   struct timespec t;
@@ -186,74 +183,6 @@ double wn_probe_peak(wn_probe p, int n_threads) {
     double start = now();
     int n = wn_pool_run(n_threads, run_loop, &u);
     double rate = (double)n * LOOPS * u.ops / (now() - start);
-    if (rate > best) best = rate;
-  }
-  wn_pool_leave();
-  return best;
-}
-
-/* -- reading -----------------------------------------------------------------
- */
-
-typedef struct reading {
-  const uint8_t *buf;
-  size_t bytes;
-  int n_streams;
-} reading;
-
-typedef uint64_t words __attribute__((vector_size(16)));
-
-/* Reads `lines` lines of each of n streams, `apart` bytes from one to the
- * next. n is a constant where this is inlined. */
-static inline __attribute__((always_inline)) uint64_t read_streams(
-    const uint8_t *p, size_t lines, size_t apart, int n) {
-  words sum[4] = {{0}};
-  for (size_t l = 0; l < lines; l++, p += LINE)
-    for (int s = 0; s < n; s++) {
-      const uint8_t *q = p + (size_t)s * apart;
-      words w[4];
-      __builtin_prefetch(q + AHEAD * LINE);
-      memcpy(w, q, LINE);
-      for (int i = 0; i < 4; i++)
-        sum[i] ^= w[i];
-    }
-  words all = sum[0] ^ sum[1] ^ sum[2] ^ sum[3];
-  return all[0] ^ all[1];
-}
-
-static void read_share(void *arg, wn_team *team, int member, int n_members) {
-  const reading *r = arg;
-  size_t n = (size_t)r->n_streams;
-  size_t lines = r->bytes / (size_t)n_members / n / LINE;
-  const uint8_t *p = r->buf + (size_t)member * n * lines * LINE;
-  uint64_t sum = 0;
-  wn_team_barrier(team, member);
-  switch (r->n_streams) {
-    case 1:
-      sum = read_streams(p, lines, lines * LINE, 1);
-      break;
-    case 2:
-      sum = read_streams(p, lines, lines * LINE, 2);
-      break;
-    case 4:
-      sum = read_streams(p, lines, lines * LINE, 4);
-      break;
-    default:
-      sum = read_streams(p, lines, lines * LINE, r->n_streams);
-      break;
-  }
-  sink = (float)(sum & 1);
-}
-
-double wn_probe_read(const uint8_t *buf, size_t bytes, int n_threads,
-                     int n_streams) {
-  reading r = {buf, bytes, n_streams < 1 ? 1 : n_streams > 8 ? 8 : n_streams};
-  double best = 0;
-  wn_pool_enter();
-  for (int i = 0; i < TRIES; i++) {
-    double start = now();
-    wn_pool_run(n_threads, read_share, &r);
-    double rate = (double)bytes / (now() - start);
     if (rate > best) best = rate;
   }
   wn_pool_leave();

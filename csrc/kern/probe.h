@@ -1,6 +1,6 @@
-/* probe.h - what this machine can do at most: reading memory, multiplying in
- * registers. Benches print their figures as shares of these limits, measured
- * in the same run.
+/* probe.h - what this machine can do at most, multiplying in registers.
+ * Benches print their figures as shares of these limits, measured in the same
+ * run. (timing.h measures reading.)
  *
  * Each probe runs on n threads of the pool and returns the rate of all of
  * them together; the best of several short runs, since a neighbour can only
@@ -37,11 +37,5 @@ bool wn_probe_offered(wn_probe p);
 
 /* Operations a second; 0 when it is not offered. */
 double wn_probe_peak(wn_probe p, int n_threads);
-
-/* Bytes a second read from `buf` (64-byte aligned, much larger than the
- * caches), each thread reading its share as n_streams (1 to 8) streams side
- * by side. */
-double wn_probe_read(const uint8_t *buf, size_t bytes, int n_threads,
-                     int n_streams);
 
 #endif

@@ -15,9 +15,6 @@
 #define R (2 * LANES)
 #define CHUNK 256
 #define FAR 512
-#ifndef FAR
-#define FAR 512
-#endif
 #define TILE_COLS 512
 #define CHUNK_BYTES 1024 /* the widest type: 256 floats */
 

@@ -1,12 +1,10 @@
 /* probe.c - core.probe: the limits of the machine (kern/probe.h), for benches.
  *
  * core.probe.units() -> list of the names of what this machine offers
- * core.probe.peak(unit, threads) -> operations a second
- * core.probe.read(buffer, threads, streams) -> bytes a second read from it */
+ * core.probe.peak(unit, threads) -> operations a second */
 #include "kern/probe.h"
 
 #include "base/pool.h"
-#include "lua/buffer.h"
 #include "lua/lib.h"
 
 static int probe_units(lua_State *L) {
@@ -32,21 +30,9 @@ static int probe_peak(lua_State *L) {
   return 1;
 }
 
-static int probe_read(lua_State *L) {
-  const wn_buffer *b = wn_buffer_check(L, 1);
-  int n_threads = (int)wn_check_int(L, 2, 1, WN_MAX_THREADS);
-  int n_streams = (int)wn_check_int(L, 3, 1, 8);
-  size_t bytes = b->rows * b->cols * sizeof *b->data;
-  lua_pushnumber(
-      L, wn_probe_read((const uint8_t *)b->data, bytes, n_threads, n_streams));
-  return 1;
-}
-
 int wn_open_probe(lua_State *L) {
-  static const luaL_Reg funcs[] = {{"units", probe_units},
-                                   {"peak", probe_peak},
-                                   {"read", probe_read},
-                                   {NULL, NULL}};
+  static const luaL_Reg funcs[] = {
+      {"units", probe_units}, {"peak", probe_peak}, {NULL, NULL}};
   lua_newtable(L);
   wn_setfuncs(L, funcs);
   return 1;
