@@ -409,6 +409,8 @@ static float exp_sum(float *in, size_t n, float top) {
   return total(sum);
 }
 
+#include "kern/vec_pick.inc.h"
+
 const wn_vec VEC_TABLE = {
     .norm_rms = norm_rms,
     .norm_layer = norm_layer,
@@ -425,6 +427,8 @@ const wn_vec VEC_TABLE = {
     .scores_f16 = scores_f16,
     .max = max,
     .exp_sum = exp_sum,
+    .peaks = peaks,
+    .exp_total = exp_total,
     .weigh = weigh,
     .weigh_f16 = weigh_f16,
     .f32_of_f16 = f32_of_f16,
