@@ -10,9 +10,9 @@
 
 #include "kern/vec.h"
 
-/* a comes before b */
+/* a comes before b. Nobody can foretell it, so it is better not to branch. */
 static bool better(wn_cand a, wn_cand b) {
-  return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
+  return (a.logit > b.logit) | ((a.logit == b.logit) & (a.id < b.id));
 }
 
 /* ---- heaps */
@@ -22,7 +22,7 @@ static void sift_best(wn_cand *h, uint32_t n, uint32_t i) {
   for (;;) {
     uint32_t child = 2 * i + 1;
     if (child >= n) break;
-    if (child + 1 < n && better(h[child + 1], h[child])) child++;
+    if (child + 1 < n) child += better(h[child + 1], h[child]);
     if (!better(h[child], x)) break;
     h[i] = h[child];
     i = child;
@@ -49,7 +49,7 @@ static void sift_worst(wn_cand *h, uint32_t n, uint32_t i) {
   for (;;) {
     uint32_t child = 2 * i + 1;
     if (child >= n) break;
-    if (child + 1 < n && better(h[child], h[child + 1])) child++;
+    if (child + 1 < n) child += better(h[child], h[child + 1]);
     if (!better(x, h[child])) break;
     h[i] = h[child];
     i = child;
