@@ -11,7 +11,11 @@
  * exists (unless `overwrite`), one that is not a regular file, one that
  * somebody else is writing (WN_EBUSY names the process), and one for which
  * the disk has no room (the space is reserved at once where the file system
- * can). The mode of a replaced file is kept. */
+ * can). The mode of a replaced file is kept.
+ *
+ * Up to 2 MiB are held back so that the file is written in whole, aligned
+ * pieces of that size: a failure to write may show at a later call, at the
+ * latest when the file is sealed. */
 #ifndef WN_BASE_SAVE_H
 #define WN_BASE_SAVE_H
 
