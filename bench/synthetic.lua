@@ -26,6 +26,8 @@ local POOL = 2 ^ 20
 ---@field heads integer
 ---@field kv integer
 ---@field vocab integer
+---@field experts integer?  in each layer, in place of one feed-forward part
+---@field used integer?     experts that a token uses
 
 --- Sizes by name: number of weights.
 ---@type table<string, bench.Shape>
@@ -64,7 +66,7 @@ end
 
 local function metadata(s)
   local tokens, scores, kinds = vocabulary(s.vocab)
-  return {
+  local meta = {
     { "general.architecture", "string", "llama" },
     { "general.name", "string", "wane bench" },
     { "llama.block_count", "u32", s.layers },
@@ -84,6 +86,11 @@ local function metadata(s)
     { "tokenizer.ggml.bos_token_id", "u32", 1 },
     { "tokenizer.ggml.eos_token_id", "u32", 2 },
   }
+  if s.experts then
+    meta[#meta + 1] = { "llama.expert_count", "u32", s.experts }
+    meta[#meta + 1] = { "llama.expert_used_count", "u32", s.used }
+  end
+  return meta
 end
 
 --- Tensors { name, shape } of such a model.
@@ -100,9 +107,11 @@ local function shapes(s)
     add(b .. "attn_v", s.width, kv)
     add(b .. "attn_output", s.width, s.width)
     add(b .. "ffn_norm", s.width)
-    add(b .. "ffn_gate", s.width, s.ff)
-    add(b .. "ffn_up", s.width, s.ff)
-    add(b .. "ffn_down", s.ff, s.width)
+    if s.experts then add(b .. "ffn_gate_inp", s.width, s.experts) end
+    local exps = s.experts and "_exps" or ""
+    add(b .. "ffn_gate" .. exps, s.width, s.ff, s.experts)
+    add(b .. "ffn_up" .. exps, s.width, s.ff, s.experts)
+    add(b .. "ffn_down" .. exps, s.ff, s.width, s.experts)
   end
   add("output_norm", s.width)
   add("output", s.width, s.vocab)
@@ -163,13 +172,14 @@ local function filler(pool, n_pool, n_rows, seed)
   end
 end
 
---- What a token reads: bytes and weights of all matrices but the embedding.
-local function matrices(list)
+--- What a token reads: bytes and weights of all matrices but the embedding,
+--- and of the experts it uses.
+local function matrices(list, s)
   local bytes, weights = 0, 0
   for _, t in ipairs(list) do
     if t.shape[2] and t.name ~= "token_embd.weight" then
       local facts = types.find(t.type)
-      local n = t.shape[1] * t.shape[2]
+      local n = t.shape[1] * t.shape[2] * (t.shape[3] and s.used or 1)
       bytes, weights = bytes + n / facts.block * facts.bytes, weights + n
     end
   end
@@ -180,7 +190,7 @@ end
 local function fill(list)
   local pools = {}
   for i, t in ipairs(list) do
-    local width, rows = t.shape[1], t.shape[2]
+    local width, rows = t.shape[1], t.shape[2] and t.shape[2] * (t.shape[3] or 1)
     if rows then
       local key = t.type .. width
       pools[key] = pools[key] or { make_pool(t.type, width) }
@@ -191,16 +201,16 @@ local function fill(list)
   end
 end
 
---- Writes a model of a size of M.shapes with the types that `name` chooses,
---- unless the file is there already. Returns the bytes of the matrices that
---- a token reads, and their number of weights.
+--- Writes a model of a size of M.shapes, or of a shape of its own, with the
+--- types that `name` chooses, unless the file is there already. Returns the
+--- bytes of the matrices that a token reads, and their number of weights.
 ---@param path string
----@param size string
+---@param size string|bench.Shape
 ---@param name string
 ---@return number bytes
 ---@return number weights
 function M.write(path, size, name)
-  local s = assert(M.shapes[size], "no such size")
+  local s = type(size) == "table" and size or assert(M.shapes[size], "no such size")
   local list = shapes(s)
   local chosen = choose_types(s, list, name)
   for _, t in ipairs(list) do t.type = chosen[t.name] end
@@ -211,7 +221,7 @@ function M.write(path, size, name)
     fill(list)
     assert(gguf.write { path = path, meta = metadata(s), tensors = list })
   end
-  return matrices(list)
+  return matrices(list, s)
 end
 
 return M

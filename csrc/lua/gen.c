@@ -267,10 +267,8 @@ static int gen_ids(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg gen_methods[] = {{"step", gen_step},
-                                       {"stats", gen_stats},
-                                       {"ids", gen_ids},
-                                       {NULL, NULL}};
+static const luaL_Reg gen_methods[] = {
+    {"step", gen_step}, {"stats", gen_stats}, {"ids", gen_ids}, {NULL, NULL}};
 
 static const wn_class_def gen_class = {"wane.generator", gen_methods, NULL,
                                        gen_unref};
