@@ -152,7 +152,7 @@ local function show_perplexity(list)
   row({ "perplexity", "threads", "t/s", "steps alone", "prompt", "of steps", "of prompt" }, widths)
   for _, f in ipairs { list[1], list[#list] } do
     for _, n in ipairs(threads) do
-      local r = child.run("luajit bench/overhead_run.lua", { mode = "perplexity", path = f.path, threads = n, runs = o.runs })
+      local r = child.run("luajit bench/overhead_run.lua", { mode = "perplexity", path = f.path, threads = n, runs = 7 })
       row({ f.name, n, ("%.0f"):format(r.perplexity), ("%.0f"):format(r.steps), ("%.0f"):format(r.prompt),
         percent(r.perplexity, r.steps), percent(r.perplexity, r.prompt) }, widths)
     end
