@@ -370,6 +370,7 @@ static void norm_layer(const float *in, const float *w, const float *b,
 }
 
 #include "kern/vec_attend.inc.h"
+#include "kern/vec_pick.inc.h"
 #include "kern/vec_rope.inc.h"
 
 static float max(const float *x, size_t n) {
@@ -409,8 +410,6 @@ static float exp_sum(float *in, size_t n, float top) {
   return total(sum);
 }
 
-#include "kern/vec_pick.inc.h"
-
 const wn_vec VEC_TABLE = {
     .norm_rms = norm_rms,
     .norm_layer = norm_layer,
@@ -427,12 +426,12 @@ const wn_vec VEC_TABLE = {
     .scores_f16 = scores_f16,
     .max = max,
     .exp_sum = exp_sum,
-    .peaks = peaks,
-    .exp_total = exp_total,
     .weigh = weigh,
     .weigh_f16 = weigh_f16,
     .f32_of_f16 = f32_of_f16,
     .f16_of_f32 = f16_of_f32,
+    .peaks = peaks,
+    .exp_total = exp_total,
 };
 
 #if defined(__GNUC__) && !defined(__clang__)
