@@ -2,9 +2,7 @@
  *
  * Arithmetic: loops over ten or more independent accumulators, enough to hide
  * the latency of every unit, with operands that stay in registers. The loops
- * end in a sum that is stored, so that no compiler can drop them.
- *
- * Meeting: barriers one after the other inside one run, and empty runs. */
+ * end in a sum that is stored, so that no compiler can drop them. */
 #include "kern/probe.h"
 
 #include <stdlib.h>
@@ -191,7 +189,7 @@ double wn_probe_peak(wn_probe p, int n_threads) {
   return best;
 }
 
-/* -- meeting --------------------------------------------------------------- */
+/* -- meeting: barriers one after the other inside one run, and empty runs -- */
 
 static void meet(void *arg, wn_team *team, int member, int n_members) {
   (void)arg, (void)n_members;
