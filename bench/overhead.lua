@@ -4,7 +4,7 @@
 ---
 ---     make bench-overhead ARGS="--types TQ2_0,Q8_0 --threads 1,2 --runs 3"
 ---
---- About a minute. Barriers are counted in the programs themselves; a barrier
+--- Half a minute. Barriers are counted in the programs themselves; a barrier
 --- and an empty run are timed alone (core.probe); every model is measured in
 --- processes of its own, wane and the peer taking turns (bench/engine_run.lua,
 --- bench/overhead_run.lua). Figures are medians.
