@@ -5,7 +5,7 @@
  * end in a sum that is stored, so that no compiler can drop them. */
 #include "kern/probe.h"
 
-#include <string.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "base/cpu.h"
@@ -15,7 +15,7 @@
 #include <immintrin.h>
 #endif
 
-enum { TRIES = 9, LOOPS = 1200000, ACCS = 12 };
+enum { TRIES = 9, LOOPS = 1200000, ACCS = 12, BARRIERS = 20000, RUNS = 101 };
 
 static double now(void) {
   struct timespec t;
@@ -187,4 +187,51 @@ double wn_probe_peak(wn_probe p, int n_threads) {
   }
   wn_pool_leave();
   return best;
+}
+
+/* -- meeting: barriers one after the other inside one run, and empty runs -- */
+
+static void meet(void *arg, wn_team *team, int member, int n_members) {
+  (void)arg, (void)n_members;
+  for (int i = 0; i < BARRIERS; i++)
+    wn_team_barrier(team, member);
+}
+
+double wn_probe_barrier(int n_threads) {
+  double best = 1e9;
+  wn_pool_enter();
+  for (int i = 0; i < TRIES; i++) {
+    double start = now();
+    wn_pool_run(n_threads, meet, NULL);
+    double seconds = (now() - start) / BARRIERS;
+    if (seconds < best) best = seconds;
+  }
+  wn_pool_leave();
+  return best;
+}
+
+static void nothing(void *arg, wn_team *team, int member, int n_members) {
+  (void)arg, (void)team, (void)member, (void)n_members;
+}
+
+static int by_size(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+double wn_probe_run(int n_threads, double idle) {
+  struct timespec pause = {(time_t)idle, 0};
+  pause.tv_nsec = (long)((idle - (double)pause.tv_sec) * 1e9);
+  double seconds[RUNS];
+  wn_pool_enter();
+  wn_pool_run(n_threads, nothing, NULL); /* starts the threads */
+  for (int i = 0; i < RUNS; i++) {
+    if (idle > 0) nanosleep(&pause, NULL);
+    double start = now();
+    wn_pool_run(n_threads, nothing, NULL);
+    seconds[i] = now() - start;
+  }
+  wn_pool_leave();
+  qsort(seconds, RUNS, sizeof *seconds, by_size);
+  return seconds[RUNS / 2];
 }

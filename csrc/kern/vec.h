@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum { WN_PEAK_GROUP = 256, WN_PEAK_LANES = 16 };
+
 /* Activations. id, name in programs. swiglu_oai exists only with a gate. */
 #define WN_ACTS(X)            \
   X(SILU, "silu")             \
@@ -71,6 +73,11 @@ typedef struct wn_vec {
                     size_t width, float keep, float *acc);
   void (*f32_of_f16)(const uint16_t *x, float *y, size_t n);
   void (*f16_of_f32)(const float *x, uint16_t *y, size_t n);
+  /* y[16 g + i] = the greatest of x[256 g + 16 j + i] for j = 0..15, for n
+   * values in groups of 256: -inf where there are none, NaN where one is */
+  void (*peaks)(const float *x, size_t n, float *y);
+  /* the sum of exp(x - max), without changing x */
+  float (*exp_total)(const float *x, size_t n, float max);
 } wn_vec;
 
 /* The table of the tier in force (base/cpu.h). */

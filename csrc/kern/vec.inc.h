@@ -370,6 +370,7 @@ static void norm_layer(const float *in, const float *w, const float *b,
 }
 
 #include "kern/vec_attend.inc.h"
+#include "kern/vec_pick.inc.h"
 #include "kern/vec_rope.inc.h"
 
 static float max(const float *x, size_t n) {
@@ -429,6 +430,8 @@ const wn_vec VEC_TABLE = {
     .weigh_f16 = weigh_f16,
     .f32_of_f16 = f32_of_f16,
     .f16_of_f32 = f16_of_f32,
+    .peaks = peaks,
+    .exp_total = exp_total,
 };
 
 #if defined(__GNUC__) && !defined(__clang__)
