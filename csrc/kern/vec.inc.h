@@ -67,6 +67,31 @@ INLINE vf all(float x) {
   return v;
 }
 
+/* a * b + c in one rounding; where the target lacks the instruction the C
+ * library does it, slowly. */
+#if VEC_BYTES == 64
+INLINE vf fused(vf a, vf b, vf c) {
+  return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
+#elif VEC_BYTES == 32
+INLINE vf fused(vf a, vf b, vf c) {
+  return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
+#elif defined(__ARM_NEON)
+INLINE vf fused(vf a, vf b, vf c) {
+  return (vf)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+}
+#else
+INLINE vf fused(vf a, vf b, vf c) {
+  for (int k = 0; k < PER_REG; k++)
+    c[k] = fmaf(a[k], b[k], c[k]);
+  return c;
+}
+#endif
+INLINE float fused1(float a, float b, float c) {
+  return fmaf(a, b, c);
+}
+
 /* m ? a : b, for masks made by comparisons. */
 INLINE vf pick(vi m, vf a, vf b) {
   return (vf)(((vi)a & m) | ((vi)b & ~m));
@@ -119,13 +144,30 @@ INLINE float total(strip s) {
   return b[0];
 }
 
+/* p * 2^n for a whole n, -126 <= n <= 128; `shifted` is n + 1.5 * 2^23. One
+ * rounding at most, when the result is below the smallest normal number. */
+INLINE vf times_power(vf p, vf n, vf shifted) {
+#if VEC_BYTES == 64
+  (void)shifted;
+  return (vf)_mm512_scalef_ps((__m512)p, (__m512)n);
+#else
+  (void)n;
+  vu bits = (vu)shifted; /* the low 22 bits: n in two's complement */
+  vi whole = (vi)(bits << 10) >> 10;
+  vi half = whole >> 1;
+  vf lo = (vf)(vu)((half + 127) << 23);
+  vf hi = (vf)(vu)((whole - half + 127) << 23);
+  return p * lo * hi;
+#endif
+}
+
 /* exp, within 1.5 units in the last place: x = n ln 2 + r, a polynomial in r
- * (Cephes' expf), times 2^n in two factors, so that results down to the
- * smallest normal number are exact scalings; below -87.3 zero, above 88.7
- * infinity. The sum with 1.5 * 2^23 rounds to an integer. */
-INLINE vf exp_reg(vf x) {
+ * (Cephes' expf), times 2^n: results down to the smallest normal number are
+ * exact scalings; below -87.3 zero, above 88.7 infinity. The sum with 1.5 *
+ * 2^23 rounds to an integer. `low`: x is not above 0. */
+INLINE vf exp_any(vf x, bool low) {
   const vf magic = all(12582912.0f);
-  vf t = at_least(at_most(x, all(89.0f)), all(-89.0f));
+  vf t = at_least(low ? x : at_most(x, all(89.0f)), all(-89.0f));
   vf shifted = t * all(1.44269504f) + magic;
   vf n = shifted - magic;
   vf r = t - n * all(0.693359375f);
@@ -137,14 +179,17 @@ INLINE vf exp_reg(vf x) {
   p = p * r + all(1.6666665459e-1f);
   p = p * r + all(5.0000001201e-1f);
   p = p * (r * r) + r + all(1.0f);
-  vu bits = (vu)shifted; /* the low 22 bits: n in two's complement */
-  vi whole = (vi)(bits << 10) >> 10;
-  vi half = whole >> 1;
-  vf lo = (vf)(vu)((half + 127) << 23);
-  vf hi = (vf)(vu)((whole - half + 127) << 23);
-  vf y = p * lo * hi;
+  vf y = times_power(p, n, shifted);
   y = less(x, all(-87.33655f), all(0.0f), y);
-  return less(all(88.72284f), x, all(INFINITY), y);
+  return low ? y : less(all(88.72284f), x, all(INFINITY), y);
+}
+
+INLINE vf exp_reg(vf x) {
+  return exp_any(x, false);
+}
+
+INLINE vf exp_low(vf x) {
+  return exp_any(x, true);
 }
 
 INLINE vf sigmoid_reg(vf x) {
@@ -392,23 +437,6 @@ static float max(const float *x, size_t n) {
   return m;
 }
 
-static float exp_sum(float *in, size_t n, float top) {
-  strip sum = {{{0}}};
-  size_t i = 0;
-  for (; i + STRIP <= n; i += STRIP) {
-    strip a = load(in + i);
-    EACH_REG sum.v[r_] += a.v[r_] = exp_reg(a.v[r_] - all(top));
-    store(in + i, a);
-  }
-  if (i == n) return total(sum);
-  strip a = load_n(in + i, n - i);
-  EACH_REG a.v[r_] = exp_reg(a.v[r_] - all(top));
-  store_n(in + i, a, n - i);
-  a = load_n(in + i, n - i); /* the others zero again */
-  EACH_REG sum.v[r_] += a.v[r_];
-  return total(sum);
-}
-
 const wn_vec VEC_TABLE = {
     .norm_rms = norm_rms,
     .norm_layer = norm_layer,
@@ -421,12 +449,12 @@ const wn_vec VEC_TABLE = {
     .glu = glu,
     .rope_normal = rope_normal,
     .rope_neox = rope_neox,
-    .scores = scores,
-    .scores_f16 = scores_f16,
     .max = max,
-    .exp_sum = exp_sum,
-    .weigh = weigh,
-    .weigh_f16 = weigh_f16,
+    .panel = panel,
+    .panel_f16 = panel_f16,
+    .product = product,
+    .product_f16 = product_f16,
+    .soften = soften,
     .f32_of_f16 = f32_of_f16,
     .f16_of_f32 = f16_of_f32,
 };

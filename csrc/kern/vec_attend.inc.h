@@ -1,11 +1,24 @@
-/* vec_attend.inc.h - the pieces of attention, part of vec.inc.h: products of a
- * query with many keys, weighted sums of values, conversions.
+/* vec_attend.inc.h - the pieces of attention, part of vec.inc.h: products of
+ * queries with keys and of weights with values, the softmax between them,
+ * conversions.
  *
- * A product is 16 lane totals added up in the fixed tree of total(). A group
- * of keys goes down that tree together: each step halves the registers, and
- * every sum pairs the same lanes as total() does, so the bits are the same.
- * Keys and values may be float32 or halves (`half`, a constant where these
- * functions are inlined); halves convert exactly. */
+ * Both products are one: rows times a matrix, y[r][c] = sum over i of
+ * a[r][i] b[i][c], where b holds keys turned into columns (`panel`), or
+ * values as they lie. A tile of rows and columns stays in registers over all
+ * i. Every element is one chain of fused multiply-adds in the order of i, so
+ * its bits depend neither on the tile nor on the width of the registers.
+ * Values may be float32 or halves (`half`, a constant where these functions
+ * are inlined); halves convert exactly. */
+
+/* Rows of a tile, and strips of columns: as many as the registers hold. */
+#define TILE_ROWS 6
+#if VEC_BYTES == 64
+#define TILE_STRIPS 4
+#else
+#define TILE_STRIPS 1
+#endif
+
+/* -- loading -------------------------------------------------------------- */
 
 /* 16 values at place i of a row of floats or halves. */
 INLINE strip load_any(const void *row, size_t i, bool half) {
@@ -29,206 +42,15 @@ INLINE strip load_any(const void *row, size_t i, bool half) {
   return s;
 }
 
-/* One value; the last n of a row, the others zero. */
+/* One value. */
 INLINE float value_at(const void *row, size_t i, bool half) {
   return half ? wn_f32_of_f16(((const uint16_t *)row)[i])
               : ((const float *)row)[i];
 }
 
-INLINE strip load_any_n(const void *row, size_t i, size_t n, bool half) {
-  float buf[STRIP] = {0};
-  for (size_t k = 0; k < n; k++)
-    buf[k] = value_at(row, i + k, half);
-  return load(buf);
-}
-
 /* Row j of rows that lie ld values apart. */
 INLINE const void *row_at(const void *rows, size_t j, size_t ld, bool half) {
   return (const uint8_t *)rows + j * ld * (half ? 2 : 4);
-}
-
-#if VEC_BYTES == 64
-#define GROUP 16 /* keys that are multiplied together */
-
-INLINE __m512 fold8(__m512 a, __m512 b) { /* lanes i and i + 8 */
-  return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44),
-                       _mm512_shuffle_f32x4(a, b, 0xee));
-}
-INLINE __m512 fold4(__m512 a, __m512 b) {
-  return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88),
-                       _mm512_shuffle_f32x4(a, b, 0xdd));
-}
-INLINE __m512 fold2(__m512 a, __m512 b) {
-  __m512d x = _mm512_castps_pd(a), y = _mm512_castps_pd(b);
-  return _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(x, y)),
-                       _mm512_castpd_ps(_mm512_unpackhi_pd(x, y)));
-}
-INLINE __m512 fold1(__m512 a, __m512 b) {
-  return _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x88),
-                       _mm512_shuffle_ps(a, b, 0xdd));
-}
-
-/* t[j] = total(acc[j]). After the folds lane 4 i + j holds key 4 j + i. */
-INLINE void totals(const strip *acc, float *t) {
-  __m512 v[16];
-  WN_UNROLL
-  for (int j = 0; j < 8; j++)
-    v[j] = fold8((__m512)acc[2 * j].v[0], (__m512)acc[2 * j + 1].v[0]);
-  WN_UNROLL
-  for (int j = 0; j < 4; j++)
-    v[j] = fold4(v[2 * j], v[2 * j + 1]);
-  WN_UNROLL
-  for (int j = 0; j < 2; j++)
-    v[j] = fold2(v[2 * j], v[2 * j + 1]);
-  const __m512i order =
-      _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
-  _mm512_storeu_ps(t, _mm512_permutexvar_ps(order, fold1(v[0], v[1])));
-}
-
-#elif VEC_BYTES == 32
-#define GROUP 4
-
-INLINE __m256 fold4(__m256 a, __m256 b) { /* lanes i and i + 4 */
-  return _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20),
-                       _mm256_permute2f128_ps(a, b, 0x31));
-}
-
-/* t[j] = total(acc[j]). */
-INLINE void totals(const strip *acc, float *t) {
-  __m256 v[4];
-  for (int j = 0; j < 4; j++)
-    v[j] = (__m256)(acc[j].v[0] + acc[j].v[1]);
-  __m256d x = _mm256_castps_pd(fold4(v[0], v[1]));
-  __m256d y = _mm256_castps_pd(fold4(v[2], v[3]));
-  __m256 w = _mm256_add_ps(_mm256_castpd_ps(_mm256_unpacklo_pd(x, y)),
-                           _mm256_castpd_ps(_mm256_unpackhi_pd(x, y)));
-  w = _mm256_add_ps(_mm256_shuffle_ps(w, w, 0x88),
-                    _mm256_shuffle_ps(w, w, 0xdd));
-  /* now 0 2 . . | 1 3 . . */
-  _mm_storeu_ps(t, _mm_unpacklo_ps(_mm256_castps256_ps128(w),
-                                   _mm256_extractf128_ps(w, 1)));
-}
-
-#else
-#define GROUP 1
-
-INLINE void totals(const strip *acc, float *t) {
-  t[0] = total(acc[0]);
-}
-#endif
-
-/* Products of q with GROUP keys that lie ld apart; of a short group the last
- * key is repeated. width: a multiple of STRIP. */
-INLINE void group_scores(const float *q, const void *k, size_t ld, size_t n,
-                         size_t width, float *t, bool half, bool whole) {
-  strip acc[GROUP];
-  WN_UNROLL
-  for (size_t j = 0; j < GROUP; j++)
-    EACH_REG acc[j].v[r_] = all(0);
-  for (size_t i = 0; i < width; i += STRIP) {
-    strip u = load(q + i);
-    WN_UNROLL
-    for (size_t j = 0; j < GROUP; j++) {
-      size_t row = whole || j < n ? j : n - 1;
-      strip w = load_any(row_at(k, row, ld, half), i, half);
-      EACH_REG acc[j].v[r_] += u.v[r_] * w.v[r_];
-    }
-  }
-  totals(acc, t);
-}
-
-/* One key of any width. */
-INLINE float dot_any(const float *q, const void *k, size_t width, bool half) {
-  strip acc = {{{0}}};
-  size_t i = 0;
-  for (; i + STRIP <= width; i += STRIP) {
-    strip u = load(q + i), w = load_any(k, i, half);
-    EACH_REG acc.v[r_] += u.v[r_] * w.v[r_];
-  }
-  if (i < width) {
-    strip u = load_n(q + i, width - i);
-    strip w = load_any_n(k, i, width - i, half);
-    EACH_REG acc.v[r_] += u.v[r_] * w.v[r_];
-  }
-  return total(acc);
-}
-
-INLINE void scores_any(const float *q, const void *k, size_t ld, size_t n,
-                       size_t width, float factor, float *s, bool half) {
-  float t[GROUP];
-  size_t j = 0;
-  if (width % STRIP != 0) {
-    for (; j < n; j++)
-      s[j] = factor * dot_any(q, row_at(k, j, ld, half), width, half);
-    return;
-  }
-  for (; j + GROUP <= n; j += GROUP) {
-    group_scores(q, row_at(k, j, ld, half), ld, GROUP, width, t, half, true);
-    for (size_t g = 0; g < GROUP; g++)
-      s[j + g] = factor * t[g];
-  }
-  if (j == n) return;
-  group_scores(q, row_at(k, j, ld, half), ld, n - j, width, t, half, false);
-  for (size_t g = 0; j + g < n; g++)
-    s[j + g] = factor * t[g];
-}
-
-static void scores(const float *q, const float *k, size_t ldk, size_t n,
-                   size_t width, float factor, float *s) {
-  scores_any(q, k, ldk, n, width, factor, s, false);
-}
-
-static void scores_f16(const float *q, const uint16_t *k, size_t ldk, size_t n,
-                       size_t width, float factor, float *s) {
-  scores_any(q, k, ldk, n, width, factor, s, true);
-}
-
-/* `strips` strips of the sum from column i on, side by side: the chains of
- * additions hide each other. */
-INLINE void weigh_strips(const float *p, const void *v, size_t ld, size_t n,
-                         size_t i, float keep, float *acc, bool half,
-                         size_t strips) {
-  strip a[4];
-  for (size_t c = 0; c < strips; c++) {
-    a[c] = load(acc + i + STRIP * c);
-    EACH_REG a[c].v[r_] *= all(keep);
-  }
-  for (size_t j = 0; j < n; j++) {
-    const void *row = row_at(v, j, ld, half);
-    vf weight = all(p[j]);
-    WN_UNROLL
-    for (size_t c = 0; c < strips; c++) {
-      strip b = load_any(row, i + STRIP * c, half);
-      EACH_REG a[c].v[r_] += weight * b.v[r_];
-    }
-  }
-  for (size_t c = 0; c < strips; c++)
-    store(acc + i + STRIP * c, a[c]);
-}
-
-INLINE void weigh_any(const float *p, const void *v, size_t ld, size_t n,
-                      size_t width, float keep, float *acc, bool half) {
-  size_t i = 0;
-  for (; i + 4 * STRIP <= width; i += 4 * STRIP)
-    weigh_strips(p, v, ld, n, i, keep, acc, half, 4);
-  for (; i + STRIP <= width; i += STRIP)
-    weigh_strips(p, v, ld, n, i, keep, acc, half, 1);
-  for (; i < width; i++) {
-    float a = acc[i] * keep;
-    for (size_t j = 0; j < n; j++)
-      a += p[j] * value_at(row_at(v, j, ld, half), i, half);
-    acc[i] = a;
-  }
-}
-
-static void weigh(const float *p, const float *v, size_t ldv, size_t n,
-                  size_t width, float keep, float *acc) {
-  weigh_any(p, v, ldv, n, width, keep, acc, false);
-}
-
-static void weigh_f16(const float *p, const uint16_t *v, size_t ldv, size_t n,
-                      size_t width, float keep, float *acc) {
-  weigh_any(p, v, ldv, n, width, keep, acc, true);
 }
 
 static void f32_of_f16(const uint16_t *x, float *y, size_t n) {
@@ -256,4 +78,294 @@ static void f16_of_f32(const float *x, uint16_t *y, size_t n) {
     y[i] = wn_f16_of_f32(x[i]);
 }
 
-#undef GROUP
+/* -- keys to columns ------------------------------------------------------ */
+
+#define PANEL WN_PANEL
+
+/* t: 16 keys, 16 values of each; to `to`: value d of all at d * PANEL. */
+#if VEC_BYTES == 64
+INLINE void turn(const strip *t, float *to) {
+  __m512 a[16], b[16];
+  WN_UNROLL
+  for (int i = 0; i < 16; i += 2) { /* pairs */
+    a[i] = _mm512_unpacklo_ps((__m512)t[i].v[0], (__m512)t[i + 1].v[0]);
+    a[i + 1] = _mm512_unpackhi_ps((__m512)t[i].v[0], (__m512)t[i + 1].v[0]);
+  }
+#define JOIN(x, y, which) \
+  _mm512_castpd_ps(       \
+      _mm512_unpack##which##_pd(_mm512_castps_pd(x), _mm512_castps_pd(y)))
+  WN_UNROLL
+  for (int i = 0; i < 16; i += 4) { /* fours: b[4 g + j] columns j + 4 n */
+    b[i] = JOIN(a[i], a[i + 2], lo);
+    b[i + 1] = JOIN(a[i], a[i + 2], hi);
+    b[i + 2] = JOIN(a[i + 1], a[i + 3], lo);
+    b[i + 3] = JOIN(a[i + 1], a[i + 3], hi);
+  }
+#undef JOIN
+  WN_UNROLL
+  for (int j = 0; j < 4; j++) { /* 128-bit quarters */
+    __m512 p = _mm512_shuffle_f32x4(b[j], b[4 + j], 0x88);
+    __m512 q = _mm512_shuffle_f32x4(b[j], b[4 + j], 0xdd);
+    __m512 r = _mm512_shuffle_f32x4(b[8 + j], b[12 + j], 0x88);
+    __m512 s = _mm512_shuffle_f32x4(b[8 + j], b[12 + j], 0xdd);
+    _mm512_storeu_ps(to + j * PANEL, _mm512_shuffle_f32x4(p, r, 0x88));
+    _mm512_storeu_ps(to + (4 + j) * PANEL, _mm512_shuffle_f32x4(q, s, 0x88));
+    _mm512_storeu_ps(to + (8 + j) * PANEL, _mm512_shuffle_f32x4(p, r, 0xdd));
+    _mm512_storeu_ps(to + (12 + j) * PANEL, _mm512_shuffle_f32x4(q, s, 0xdd));
+  }
+}
+#elif VEC_BYTES == 32
+INLINE void turn(const strip *t, float *to) {
+  WN_UNROLL
+  for (int quarter = 0; quarter < 4; quarter++) { /* 8 keys, 8 values */
+    const strip *s = t + quarter / 2 * 8;
+    float *at = to + quarter / 2 * 8 + quarter % 2 * 8 * PANEL;
+    __m256 a[8], b[8];
+#define AT(i) ((__m256)s[i].v[quarter % 2])
+    WN_UNROLL
+    for (int i = 0; i < 8; i += 2) {
+      a[i] = _mm256_unpacklo_ps(AT(i), AT(i + 1));
+      a[i + 1] = _mm256_unpackhi_ps(AT(i), AT(i + 1));
+    }
+#undef AT
+    WN_UNROLL
+    for (int i = 0; i < 8; i += 4) {
+      b[i] = _mm256_shuffle_ps(a[i], a[i + 2], 0x44);
+      b[i + 1] = _mm256_shuffle_ps(a[i], a[i + 2], 0xee);
+      b[i + 2] = _mm256_shuffle_ps(a[i + 1], a[i + 3], 0x44);
+      b[i + 3] = _mm256_shuffle_ps(a[i + 1], a[i + 3], 0xee);
+    }
+    WN_UNROLL
+    for (int j = 0; j < 4; j++) {
+      _mm256_storeu_ps(at + j * PANEL,
+                       _mm256_permute2f128_ps(b[j], b[4 + j], 0x20));
+      _mm256_storeu_ps(at + (4 + j) * PANEL,
+                       _mm256_permute2f128_ps(b[j], b[4 + j], 0x31));
+    }
+  }
+}
+#else
+INLINE void turn(const strip *t, float *to) {
+  for (int j = 0; j < STRIP; j++) {
+    float row[STRIP];
+    store(row, t[j]);
+    for (int d = 0; d < STRIP; d++)
+      to[d * PANEL + j] = row[d];
+  }
+}
+#endif
+
+INLINE void panel_any(const void *k, size_t ld, size_t n, size_t width,
+                      float *to, bool half) {
+  for (size_t j = 0; j < n; j += STRIP) {
+    size_t i = 0;
+    for (; i + STRIP <= width; i += STRIP) {
+      strip t[STRIP];
+      WN_UNROLL
+      for (size_t g = 0; g < STRIP; g++) {
+        strip none = {{{0}}};
+        t[g] = j + g < n ? load_any(row_at(k, j + g, ld, half), i, half) : none;
+      }
+      turn(t, to + i * PANEL + j);
+    }
+    for (; i < width; i++)
+      for (size_t g = 0; g < STRIP; g++)
+        to[i * PANEL + j + g] =
+            j + g < n ? value_at(row_at(k, j + g, ld, half), i, half) : 0;
+  }
+}
+
+static void panel(const float *k, size_t ld, size_t n, size_t width,
+                  float *to) {
+  panel_any(k, ld, n, width, to, false);
+}
+
+static void panel_f16(const uint16_t *k, size_t ld, size_t n, size_t width,
+                      float *to) {
+  panel_any(k, ld, n, width, to, true);
+}
+
+/* -- products ------------------------------------------------------------- */
+
+/* What a product is made of; see vec.h. */
+typedef struct factors {
+  const float *a, *keep;
+  const void *b;
+  size_t lda, ldb, depth, ldy;
+  float *y;
+} factors;
+
+/* `rows` rows, `strips` strips from column c on: constants, at most a tile. */
+INLINE void product_tile(const factors *f, size_t c, size_t rows, size_t strips,
+                         bool half) {
+  strip acc[TILE_ROWS][TILE_STRIPS];
+  const float *a = f->a;
+  const uint8_t *b = (const uint8_t *)f->b + c * (half ? 2 : 4);
+  size_t step = f->ldb * (half ? 2 : 4), depth = f->depth, lda = f->lda;
+  WN_UNROLL
+  for (size_t r = 0; r < rows; r++)
+    WN_UNROLL
+  for (size_t s = 0; s < strips; s++) {
+    strip t = {{{0}}};
+    if (f->keep != NULL) t = load(f->y + r * f->ldy + c + s * STRIP);
+    EACH_REG acc[r][s].v[r_] =
+        f->keep != NULL ? t.v[r_] * all(f->keep[r]) : t.v[r_];
+  }
+  for (size_t i = 0; i < depth; i++, b += step) {
+    strip w[TILE_STRIPS];
+    WN_UNROLL
+    for (size_t s = 0; s < strips; s++)
+      w[s] = load_any(b, s * STRIP, half);
+    WN_UNROLL
+    for (size_t r = 0; r < rows; r++) {
+      vf u = all(a[r * lda + i]);
+      WN_UNROLL
+      for (size_t s = 0; s < strips; s++)
+        EACH_REG acc[r][s].v[r_] = fused(u, w[s].v[r_], acc[r][s].v[r_]);
+    }
+  }
+  WN_UNROLL
+  for (size_t r = 0; r < rows; r++)
+    WN_UNROLL
+  for (size_t s = 0; s < strips; s++)
+    store(f->y + r * f->ldy + c + s * STRIP, acc[r][s]);
+}
+
+/* The columns from c on that fill no strip. */
+INLINE void product_rest(const factors *f, size_t c, size_t n_cols, size_t rows,
+                         bool half) {
+  for (size_t r = 0; r < rows; r++)
+    for (size_t j = c; j < n_cols; j++) {
+      float *y = f->y + r * f->ldy + j;
+      float t = f->keep != NULL ? *y * f->keep[r] : 0;
+      for (size_t i = 0; i < f->depth; i++)
+        t = fused1(f->a[r * f->lda + i],
+                   value_at(row_at(f->b, i, f->ldb, half), j, half), t);
+      *y = t;
+    }
+}
+
+/* Not inlined: one body for each number of rows. */
+#define PRODUCT_ROWS(name, rows, half)                                  \
+  static void name(const factors *f, size_t n_cols) {                   \
+    size_t c = 0;                                                       \
+    for (; c + TILE_STRIPS * STRIP <= n_cols; c += TILE_STRIPS * STRIP) \
+      product_tile(f, c, rows, TILE_STRIPS, half);                      \
+    for (; TILE_STRIPS > 1 && c + STRIP <= n_cols; c += STRIP)          \
+      product_tile(f, c, rows, 1, half);                                \
+    if (c < n_cols) product_rest(f, c, n_cols, rows, half);             \
+  }
+PRODUCT_ROWS(product_1, 1, false)
+PRODUCT_ROWS(product_2, 2, false)
+PRODUCT_ROWS(product_3, 3, false)
+PRODUCT_ROWS(product_4, 4, false)
+PRODUCT_ROWS(product_5, 5, false)
+PRODUCT_ROWS(product_6, 6, false)
+PRODUCT_ROWS(product_1h, 1, true)
+PRODUCT_ROWS(product_2h, 2, true)
+PRODUCT_ROWS(product_3h, 3, true)
+PRODUCT_ROWS(product_4h, 4, true)
+PRODUCT_ROWS(product_5h, 5, true)
+PRODUCT_ROWS(product_6h, 6, true)
+#undef PRODUCT_ROWS
+
+typedef void (*product_fn)(const factors *f, size_t n_cols);
+
+/* n rows in tiles of nearly the same size. */
+INLINE void product_rows(factors f, size_t n, size_t n_cols,
+                         const product_fn *fns) {
+  for (size_t tiles = (n + TILE_ROWS - 1) / TILE_ROWS; tiles > 0; tiles--) {
+    size_t rows = (n + tiles - 1) / tiles;
+    fns[rows - 1](&f, n_cols);
+    f.a += rows * f.lda;
+    f.y += rows * f.ldy;
+    if (f.keep != NULL) f.keep += rows;
+    n -= rows;
+  }
+}
+
+static void product(const float *a, size_t lda, size_t n, const float *b,
+                    size_t ldb, size_t depth, size_t n_cols, const float *keep,
+                    float *y, size_t ldy) {
+  static const product_fn fns[] = {product_1, product_2, product_3,
+                                   product_4, product_5, product_6};
+  factors f = {a, keep, b, lda, ldb, depth, ldy, y};
+  product_rows(f, n, n_cols, fns);
+}
+
+static void product_f16(const float *a, size_t lda, size_t n, const uint16_t *b,
+                        size_t ldb, size_t depth, size_t n_cols,
+                        const float *keep, float *y, size_t ldy) {
+  static const product_fn fns[] = {product_1h, product_2h, product_3h,
+                                   product_4h, product_5h, product_6h};
+  factors f = {a, keep, b, lda, ldb, depth, ldy, y};
+  product_rows(f, n, n_cols, fns);
+}
+
+/* -- softmax -------------------------------------------------------------- */
+
+/* Lanes whose number, counted from `at`, is outside of lo <= j < hi become
+ * `none`. */
+INLINE strip inside(strip x, size_t at, size_t lo, size_t hi, float none) {
+  static const int32_t count[STRIP] = {0, 1, 2,  3,  4,  5,  6,  7,
+                                       8, 9, 10, 11, 12, 13, 14, 15};
+  if (lo <= at && at + STRIP <= hi) return x;
+  strip number;
+  memcpy(&number, count, sizeof number);
+  EACH_REG {
+    vi n = (vi)number.v[r_] + (int32_t)at;
+    x.v[r_] = pick((n >= (int32_t)lo) & (n < (int32_t)hi), x.v[r_], all(none));
+  }
+  return x;
+}
+
+/* The greatest of 16 lanes that are not NaN. */
+INLINE float greatest(strip x) {
+#if VEC_BYTES == 64
+  return _mm512_reduce_max_ps((__m512)x.v[0]);
+#else
+  float b[STRIP], m;
+  store(b, x);
+  m = b[0];
+  for (int k = 1; k < STRIP; k++)
+    m = b[k] > m ? b[k] : m;
+  return m;
+#endif
+}
+
+/* A scaling factor between maxima; exp(0) is exactly 1. */
+INLINE float rescale(float from, float to) {
+  if (from == -INFINITY) return 0;
+  return from == to ? 1.0f : exp_reg(all(from - to))[0];
+}
+
+static float soften(float *s, size_t lo, size_t hi, float factor, float cap,
+                    float *run) {
+  size_t first = lo / STRIP * STRIP;
+  const float inverse = 1.0f / cap;
+  strip most;
+  EACH_REG most.v[r_] = all(run[0]);
+  for (size_t i = first; i < hi; i += STRIP) {
+    strip x = load(s + i);
+    EACH_REG x.v[r_] *= all(factor);
+    if (cap > 0) EACH_REG x.v[r_] = all(cap) * tanh_reg(x.v[r_] * all(inverse));
+    x = inside(x, i, lo, hi, -INFINITY);
+    EACH_REG most.v[r_] = less(most.v[r_], x.v[r_], x.v[r_], most.v[r_]);
+    store(s + i, x);
+  }
+  float top = greatest(most), keep = rescale(run[0], top);
+  strip sum = load(run + STRIP);
+  EACH_REG sum.v[r_] *= all(keep);
+  for (size_t i = first; i < hi; i += STRIP) {
+    strip x = load(s + i);
+    EACH_REG sum.v[r_] += x.v[r_] = exp_low(x.v[r_] - all(top));
+    store(s + i, x);
+  }
+  run[0] = top;
+  store(run + STRIP, sum);
+  return keep;
+}
+
+#undef TILE_ROWS
+#undef TILE_STRIPS
+#undef PANEL
