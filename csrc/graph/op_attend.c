@@ -31,7 +31,7 @@ typedef struct att {
   uint32_t wk, wv;
   size_t state; /* floats of a state */
   /* this member's scratch */
-  float *panel, *values, *queries, *scores, *keep, *states;
+  float *panel, *rows, *queries, *scores, *keep, *states;
 } att;
 
 /* A running softmax as wn_vec.soften keeps it, then the weighted values. */
@@ -45,21 +45,37 @@ static size_t state_floats(size_t wv) {
   return WEIGHTED + whole_lanes(wv);
 }
 
-/* Rows that make `want` queries, at least one. */
-static uint32_t rows_for(uint32_t want, uint32_t group) {
-  return want > group ? want / group : 1;
+/* Rows that go through a block together, and most rows of a tile: at least
+ * one. */
+static uint32_t step_rows(uint32_t group) {
+  return group < WN_ATTEND_STEP ? WN_ATTEND_STEP / group : 1;
+}
+static uint32_t most_rows(uint32_t group) {
+  uint32_t step = step_rows(group);
+  uint32_t steps = WN_ATTEND_TILE / (step * group);
+  return steps > 0 ? steps * step : step;
+}
+
+/* Floats of each part of a member's scratch. */
+typedef struct scratch {
+  size_t panel, rows, queries, scores, keep, states;
+} scratch;
+
+static scratch scratch_of(const wn_slot *s, uint32_t group) {
+  size_t tile = (size_t)most_rows(group) * group;
+  size_t step = (size_t)step_rows(group) * group;
+  size_t width = s->width_k > s->width_v ? s->width_k : s->width_v;
+  return (scratch){.panel = WN_PANEL * (size_t)s->width_k,
+                   .rows = WN_PANEL * width,
+                   .queries = whole_lanes(tile * s->width_k),
+                   .scores = WN_PANEL * step,
+                   .keep = whole_lanes(step),
+                   .states = 2 * tile * state_floats(s->width_v)};
 }
 
 size_t wn_attend_floats(const wn_prog *p, const wn_op *op) {
-  const wn_slot *s = &p->slots[op->i[0]];
-  size_t group = op->i[1] / op->i[2];
-  size_t tile = rows_for(WN_ATTEND_TILE, (uint32_t)group) * group;
-  size_t step = rows_for(WN_ATTEND_STEP, (uint32_t)group) * group;
-  return WN_PANEL * (size_t)s->width_k + /* panel */
-         WN_PANEL *
-             whole_lanes(s->width_k > s->width_v ? s->width_k : s->width_v) +
-         whole_lanes(tile * s->width_k) + WN_PANEL * step + whole_lanes(step) +
-         2 * tile * state_floats(s->width_v);
+  scratch n = scratch_of(&p->slots[op->i[0]], op->i[1] / op->i[2]);
+  return n.panel + n.rows + n.queries + n.scores + n.keep + n.states;
 }
 
 size_t wn_attend_partial(const wn_prog *p, const wn_op *op) {
@@ -73,14 +89,13 @@ static att att_of(wn_member *m) {
   a.wk = s->width_k;
   a.wv = s->width_v;
   a.state = state_floats(a.wv);
-  size_t tile = (size_t)rows_for(WN_ATTEND_TILE, a.group) * a.group;
-  size_t step = (size_t)rows_for(WN_ATTEND_STEP, a.group) * a.group;
+  scratch n = scratch_of(s, a.group);
   a.panel = wn_floats(m->mem, m->f->plan->attend_own);
-  a.values = a.panel + WN_PANEL * (size_t)a.wk;
-  a.queries = a.values + WN_PANEL * whole_lanes(a.wk > a.wv ? a.wk : a.wv);
-  a.scores = a.queries + whole_lanes(tile * a.wk);
-  a.keep = a.scores + WN_PANEL * step;
-  a.states = a.keep + whole_lanes(step);
+  a.rows = a.panel + n.panel;
+  a.queries = a.rows + n.rows;
+  a.scores = a.queries + n.queries;
+  a.keep = a.scores + n.scores;
+  a.states = a.keep + n.keep;
   return a;
 }
 
@@ -160,8 +175,8 @@ static void load_keys(const att *a, const uint8_t *k, size_t n) {
   }
   const float *rows = (const float *)(const void *)k;
   if (t->type != WN_TYPE_F32) {
-    t->decode(k, a->values, n * a->wk);
-    rows = a->values;
+    t->decode(k, a->rows, n * a->wk);
+    rows = a->rows;
   }
   v->panel(rows, a->wk, n, a->wk, a->panel);
 }
@@ -174,13 +189,13 @@ static void load_values(const att *a, const uint8_t *v, uint32_t users,
   b->v = (const float *)(const void *)v;
   b->v16 = NULL;
   if (t->type == WN_TYPE_F32) return;
-  b->v = a->values;
+  b->v = a->rows;
   if (t->type != WN_TYPE_F16)
-    t->decode(v, a->values, (size_t)b->n * a->wv);
+    t->decode(v, a->rows, (size_t)b->n * a->wv);
   else if (users <= WN_ATTEND_DIRECT)
     b->v16 = (const uint16_t *)(const void *)v;
   else
-    a->m->f->vec->f32_of_f16((const uint16_t *)(const void *)v, a->values,
+    a->m->f->vec->f32_of_f16((const uint16_t *)(const void *)v, a->rows,
                              (size_t)b->n * a->wv);
 }
 
@@ -208,26 +223,26 @@ static void open_tile(const att *a, tile *t) {
   }
 }
 
-/* Rows k0 <= k < k1 of a tile in a block: the keys lo[k] <= j < hi[k], not
- * none, counted from the block's first. */
-typedef struct step {
+/* Rows k0 <= k < k1 of a tile in a block, and which of its keys they see: at
+ * least one. */
+typedef struct pass {
   uint32_t k0, k1;
-  uint32_t lo[WN_ATTEND_STEP], hi[WN_ATTEND_STEP];
-} step;
+  wn_range seen[WN_ATTEND_STEP];
+} pass;
 
 /* The next rows from k0 on that see some of the block. */
-static step next_step(const att *a, const tile *t, const block *b,
+static pass next_pass(const att *a, const tile *t, const block *b,
                       uint32_t k0) {
-  step s = {.k0 = k0};
-  uint32_t most = rows_for(WN_ATTEND_STEP, a->group), n_rows = t->r1 - t->r0;
+  pass s;
+  s.k0 = k0;
+  uint32_t most = step_rows(a->group), n_rows = t->r1 - t->r0;
   for (s.k1 = s.k0; s.k1 < n_rows && s.k1 - s.k0 < most; s.k1++) {
     uint32_t lo = t->lo[s.k1], hi = t->hi[s.k1], at = s.k1 - s.k0;
     lo = lo > b->p0 ? lo - b->p0 : 0;
     hi = hi > b->p0 ? hi - b->p0 : 0;
     if (hi > b->n) hi = b->n;
     if (lo < hi) {
-      s.lo[at] = lo;
-      s.hi[at] = hi;
+      s.seen[at] = (wn_range){lo, hi};
     } else if (at == 0)
       s.k0++; /* and k1 with it */
     else
@@ -256,42 +271,40 @@ static void weigh(const att *a, const block *b, uint32_t q0, uint32_t n,
 
 /* Keys that all rows of a step see are weighed together; those before and
  * behind, row by row: the order of keys is the same for everyone. */
-static void weigh_step(const att *a, const block *b, const step *s, float *st) {
+static void weigh_pass(const att *a, const block *b, const pass *s, float *st) {
   uint32_t n = s->k1 - s->k0, lo = 0, hi = UINT32_MAX, g = a->group;
   size_t row = g * a->state;
   for (uint32_t k = 0; k < n; k++) {
-    if (s->lo[k] > lo) lo = s->lo[k];
-    if (s->hi[k] < hi) hi = s->hi[k];
+    if (s->seen[k].lo > lo) lo = s->seen[k].lo;
+    if (s->seen[k].hi < hi) hi = s->seen[k].hi;
   }
   if (hi < lo) hi = lo; /* nothing in common */
   for (uint32_t k = 0; k < n; k++) {
-    uint32_t end = s->hi[k] < lo ? s->hi[k] : lo;
-    weigh(a, b, k * g, g, s->lo[k], end, st + k * row);
+    uint32_t end = s->seen[k].hi < lo ? s->seen[k].hi : lo;
+    weigh(a, b, k * g, g, s->seen[k].lo, end, st + k * row);
   }
   weigh(a, b, 0, n * g, lo, hi, st);
   for (uint32_t k = 0; k < n; k++) {
-    uint32_t start = s->lo[k] > hi ? s->lo[k] : hi;
-    weigh(a, b, k * g, g, start, s->hi[k], st + k * row);
+    uint32_t start = s->seen[k].lo > hi ? s->seen[k].lo : hi;
+    weigh(a, b, k * g, g, start, s->seen[k].hi, st + k * row);
   }
 }
 
 /* Rows k0 <= k < k1 of a tile through a block; st: the state of the tile's
  * first query. */
-static void attend_step(const att *a, const block *b, const step *s,
+static void attend_pass(const att *a, const block *b, const pass *s,
                         float *st) {
   const wn_vec *v = a->m->f->vec;
   uint32_t n = s->k1 - s->k0, hi = 0;
   for (uint32_t k = 0; k < n; k++)
-    if (s->hi[k] > hi) hi = s->hi[k];
+    if (s->seen[k].hi > hi) hi = s->seen[k].hi;
   st += (size_t)s->k0 * a->group * a->state;
   v->product(a->queries + (size_t)s->k0 * a->group * a->wk, a->wk, n * a->group,
              a->panel, WN_PANEL, a->wk, whole_lanes(hi), NULL, a->scores,
              WN_PANEL);
-  for (uint32_t i = 0; i < n * a->group; i++)
-    a->keep[i] = v->soften(a->scores + (size_t)i * WN_PANEL,
-                           s->lo[i / a->group], s->hi[i / a->group],
-                           a->op->f[0], a->op->f[1], st + i * a->state);
-  weigh_step(a, b, s, st);
+  v->soften(a->scores, n * a->group, s->seen, a->group, a->op->f[0],
+            a->op->f[1], st, a->state, a->keep);
+  weigh_pass(a, b, s, st);
 }
 
 /* The positions from <= p < to of a tile, all of one part, into cleared
@@ -306,9 +319,9 @@ static void attend_part(const att *a, const tile *t, uint32_t from, uint32_t to,
     block b = {.p0 = p, .n = to - p < WN_PANEL ? to - p : WN_PANEL};
     load_keys(a, keys + p * c->k_pos, b.n);
     load_values(a, values + p * c->v_pos, (t->r1 - t->r0) * a->group, &b);
-    for (step s = next_step(a, t, &b, 0); s.k0 < s.k1;
-         s = next_step(a, t, &b, s.k1))
-      attend_step(a, &b, &s, states);
+    for (pass s = next_pass(a, t, &b, 0); s.k0 < s.k1;
+         s = next_pass(a, t, &b, s.k1))
+      attend_pass(a, &b, &s, states);
   }
 }
 
@@ -348,14 +361,13 @@ static tile tile_before(const att *a, uint32_t r1, uint32_t most) {
   return t;
 }
 
-/* Rows of a tile: many, but enough tiles for everyone. */
+/* Rows of a tile: many, but enough tiles for everyone; whole steps. */
 static uint32_t tile_rows(const att *a) {
-  uint32_t most = rows_for(WN_ATTEND_TILE, a->group);
-  uint64_t units = 4 * (uint64_t)a->m->n;
-  uint64_t fair = ((uint64_t)a->m->n_rows * a->op->i[2] + units - 1) / units;
-  uint32_t least = rows_for(WN_ATTEND_STEP, a->group);
-  if (fair < least) fair = least;
-  return fair < most ? (uint32_t)fair : most;
+  uint32_t most = most_rows(a->group), step = step_rows(a->group);
+  uint64_t rows =
+      (uint64_t)a->m->n_rows * a->op->i[2] / (4u * (uint32_t)a->m->n);
+  if (rows >= most) return most;
+  return rows > step ? (uint32_t)rows / step * step : step;
 }
 
 /* From the last rows, which see the most, to the first. */

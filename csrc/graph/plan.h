@@ -14,7 +14,7 @@ enum {
   WN_NARROW_ROWS = 4,    /* most rows of a narrow stage */
   WN_STAGE_PACKS = 12,   /* kinds of packed input of a stage: its parts */
   WN_ATTEND_PART = 1024, /* keys after which partial results are merged */
-  WN_ATTEND_TILE = 128,  /* queries that share a block of keys */
+  WN_ATTEND_TILE = 144,  /* queries that share a block of keys */
   WN_ATTEND_STEP = 24,   /* queries that go through a block together */
   WN_ATTEND_DIRECT = 6   /* queries that read halves where they are */
 };

@@ -36,6 +36,11 @@ typedef enum wn_act {
 
 enum { WN_PANEL = 64 }; /* keys of a panel */
 
+/* The keys lo <= j < hi of a panel. */
+typedef struct wn_range {
+  uint32_t lo, hi;
+} wn_range;
+
 typedef struct wn_vec {
   /* y = x / sqrt(mean(x^2) + eps) * w + b; w, b may be NULL (1 and 0) */
   void (*norm_rms)(const float *x, const float *w, const float *b, float *y,
@@ -75,13 +80,14 @@ typedef struct wn_vec {
   void (*product_f16)(const float *a, size_t lda, size_t n, const uint16_t *b,
                       size_t ldb, size_t depth, size_t n_cols,
                       const float *keep, float *y, size_t ldy);
-  /* A step of an online softmax over the scores lo <= j < hi of s: with x[j] =
-   * scale * s[j], bent by softcap where cap > 0, and m the greatest so far,
-   * s[j] = exp(x[j] - m). run[0] is m, run[16..31] sums of exp over the lanes
-   * j mod 16. Returns what everything so far was multiplied by. All 16 of the
-   * first and last sixteen must be readable; those outside become 0. */
-  float (*soften)(float *s, size_t lo, size_t hi, float scale, float cap,
-                  float *run);
+  /* A step of an online softmax for n queries. Query i has WN_PANEL scores at
+   * s + i WN_PANEL and sees those of the range seen[i / group], which is not
+   * empty: with x[j] = scale * s[j], bent by softcap where cap > 0, and m the
+   * greatest so far, s[j] = exp(x[j] - m); the others become 0. Its running
+   * state is at run + i ld: m, and from place 16 on sums over the lanes j mod
+   * 16. keep[i]: what all its sums so far are multiplied by. */
+  void (*soften)(float *s, size_t n, const wn_range *seen, size_t group,
+                 float scale, float cap, float *run, size_t ld, float *keep);
   void (*f32_of_f16)(const uint16_t *x, float *y, size_t n);
   void (*f16_of_f32)(const float *x, uint16_t *y, size_t n);
 } wn_vec;

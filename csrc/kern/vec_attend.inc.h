@@ -42,6 +42,12 @@ INLINE strip load_any(const void *row, size_t i, bool half) {
   return s;
 }
 
+/* Halves are read where they lie in the cache, block after block: asks for the
+ * 16 values at place i of the row that the next block has here. */
+INLINE void fetch_next(const void *row, size_t i, size_t ld, bool half) {
+  if (half) __builtin_prefetch((const uint16_t *)row + WN_PANEL * ld + i);
+}
+
 /* One value. */
 INLINE float value_at(const void *row, size_t i, bool half) {
   return half ? wn_f32_of_f16(((const uint16_t *)row)[i])
@@ -164,7 +170,9 @@ INLINE void panel_any(const void *k, size_t ld, size_t n, size_t width,
       WN_UNROLL
       for (size_t g = 0; g < STRIP; g++) {
         strip none = {{{0}}};
-        t[g] = j + g < n ? load_any(row_at(k, j + g, ld, half), i, half) : none;
+        const void *row = row_at(k, j + g, ld, half);
+        t[g] = j + g < n ? load_any(row, i, half) : none;
+        if (i % 32 == 0) fetch_next(row, i, ld, half);
       }
       turn(t, to + i * PANEL + j);
     }
@@ -216,6 +224,9 @@ INLINE void product_tile(const factors *f, size_t c, size_t rows, size_t strips,
     WN_UNROLL
     for (size_t s = 0; s < strips; s++)
       w[s] = load_any(b, s * STRIP, half);
+    WN_UNROLL
+    for (size_t s = 0; s < strips; s += 2)
+      fetch_next(b, s * STRIP, f->ldb, half);
     WN_UNROLL
     for (size_t r = 0; r < rows; r++) {
       vf u = all(a[r * lda + i]);
@@ -304,22 +315,32 @@ static void product_f16(const float *a, size_t lda, size_t n, const uint16_t *b,
 
 /* -- softmax -------------------------------------------------------------- */
 
-/* Lanes whose number, counted from `at`, is outside of lo <= j < hi become
- * `none`. */
-INLINE strip inside(strip x, size_t at, size_t lo, size_t hi, float none) {
+/* Lanes j of strip number i outside of lo <= 16 i + j < hi become -inf. */
+INLINE strip inside(strip x, size_t i, size_t lo, size_t hi) {
   static const int32_t count[STRIP] = {0, 1, 2,  3,  4,  5,  6,  7,
                                        8, 9, 10, 11, 12, 13, 14, 15};
-  if (lo <= at && at + STRIP <= hi) return x;
   strip number;
   memcpy(&number, count, sizeof number);
   EACH_REG {
-    vi n = (vi)number.v[r_] + (int32_t)at;
-    x.v[r_] = pick((n >= (int32_t)lo) & (n < (int32_t)hi), x.v[r_], all(none));
+    vi n = (vi)number.v[r_] + (int32_t)(i * STRIP);
+    vi in = (n >= (int32_t)lo) & (n < (int32_t)hi);
+    x.v[r_] = pick(in, x.v[r_], all(-INFINITY));
   }
   return x;
 }
 
-/* The greatest of 16 lanes that are not NaN. */
+/* The greater; `low` when x is NaN. */
+INLINE vf higher(vf x, vf low) {
+#if VEC_BYTES == 64
+  return (vf)_mm512_max_ps((__m512)x, (__m512)low);
+#elif VEC_BYTES == 32
+  return (vf)_mm256_max_ps((__m256)x, (__m256)low);
+#else
+  return pick(x > low, x, low);
+#endif
+}
+
+/* The greatest of 16 lanes, none of them NaN. */
 INLINE float greatest(strip x) {
 #if VEC_BYTES == 64
   return _mm512_reduce_max_ps((__m512)x.v[0]);
@@ -333,37 +354,76 @@ INLINE float greatest(strip x) {
 #endif
 }
 
-/* A scaling factor between maxima; exp(0) is exactly 1. */
-INLINE float rescale(float from, float to) {
-  if (from == -INFINITY) return 0;
-  return from == to ? 1.0f : exp_reg(all(from - to))[0];
+/* Scores of one query: scaled, bent, those outside -inf. Returns the greatest
+ * of them and `top`. */
+INLINE float prepare(float *s, size_t lo, size_t hi, float factor, float cap,
+                     float top) {
+  strip most;
+  EACH_REG most.v[r_] = all(top);
+  if (cap > 0) {
+    scale(factor, s, s, WN_PANEL);
+    softcap(cap, s, s, WN_PANEL);
+    factor = 1;
+  }
+  bool whole = lo == 0 && hi == WN_PANEL;
+  WN_UNROLL
+  for (size_t i = 0; i < WN_PANEL / STRIP; i++) {
+    strip x = load(s + i * STRIP);
+    EACH_REG x.v[r_] *= all(factor);
+    if (!whole) x = inside(x, i, lo, hi);
+    EACH_REG most.v[r_] = higher(x.v[r_], most.v[r_]);
+    store(s + i * STRIP, x);
+  }
+  return greatest(most);
 }
 
-static float soften(float *s, size_t lo, size_t hi, float factor, float cap,
-                    float *run) {
-  size_t first = lo / STRIP * STRIP;
-  const float inverse = 1.0f / cap;
-  strip most;
-  EACH_REG most.v[r_] = all(run[0]);
-  for (size_t i = first; i < hi; i += STRIP) {
-    strip x = load(s + i);
-    EACH_REG x.v[r_] *= all(factor);
-    if (cap > 0) EACH_REG x.v[r_] = all(cap) * tanh_reg(x.v[r_] * all(inverse));
-    x = inside(x, i, lo, hi, -INFINITY);
-    EACH_REG most.v[r_] = less(most.v[r_], x.v[r_], x.v[r_], most.v[r_]);
-    store(s + i, x);
+/* What the states of up to 16 queries are multiplied by when their maxima
+ * rise; exp(0) is exactly 1. */
+INLINE void rescale(const float *from, const float *to, float *keep) {
+  strip a = load(from), b = load(to);
+  EACH_REG {
+    vf k = exp_low(a.v[r_] - b.v[r_]);
+    k = pick(a.v[r_] == b.v[r_], all(1.0f), k);
+    a.v[r_] = pick(a.v[r_] == all(-INFINITY), all(0.0f), k);
   }
-  float top = greatest(most), keep = rescale(run[0], top);
-  strip sum = load(run + STRIP);
+  store(keep, a);
+}
+
+/* Scores of one query to exponentials; their sums. */
+INLINE void expand(float *s, float top, float keep, float *sums) {
+  strip sum = load(sums);
   EACH_REG sum.v[r_] *= all(keep);
-  for (size_t i = first; i < hi; i += STRIP) {
-    strip x = load(s + i);
+  WN_UNROLL
+  for (size_t i = 0; i < WN_PANEL / STRIP; i++) {
+    strip x = load(s + i * STRIP);
     EACH_REG sum.v[r_] += x.v[r_] = exp_low(x.v[r_] - all(top));
-    store(s + i, x);
+    store(s + i * STRIP, x);
   }
-  run[0] = top;
-  store(run + STRIP, sum);
-  return keep;
+  store(sums, sum);
+}
+
+/* All queries go through one stage after another, some at a time: within a
+ * query every stage waits for the one before. */
+static void soften(float *s, size_t n, const wn_range *seen, size_t group,
+                   float factor, float cap, float *run, size_t ld,
+                   float *keep) {
+  for (size_t i = 0; i < n; i += STRIP) {
+    size_t some = n - i < STRIP ? n - i : STRIP;
+    float from[STRIP] = {0}, to[STRIP] = {0}, kept[STRIP];
+    for (size_t k = 0; k < some; k++) {
+      const wn_range *r = &seen[(i + k) / group];
+      from[k] = run[(i + k) * ld];
+      to[k] =
+          prepare(s + (i + k) * WN_PANEL, r->lo, r->hi, factor, cap, from[k]);
+    }
+    rescale(from, to, kept);
+    for (size_t k = 0; k < some; k++) {
+      float *st = run + (i + k) * ld;
+      expand(s + (i + k) * WN_PANEL, to[k], kept[k], st + STRIP);
+      st[0] = to[k];
+      keep[i + k] = kept[k];
+    }
+  }
 }
 
 #undef TILE_ROWS
