@@ -162,41 +162,60 @@ static void finish(const att *a, uint32_t r, uint32_t head, const float *st) {
 /* Keys (in att.panel) and values of the n positions from p0 on. */
 typedef struct block {
   uint32_t p0, n;
-  const float *v;
-  const uint16_t *v16; /* halves in the cache; NULL: float32 in v */
+  wn_row_kind kind; /* of the values: rows v_row bytes apart */
+  const uint8_t *v;
+  size_t v_row;
 } block;
 
-static void load_keys(const att *a, const uint8_t *k, size_t n) {
-  const wn_vec *v = a->m->f->vec;
-  const wn_cache_type *t = &a->m->f->type_k;
-  if (t->type == WN_TYPE_F16) {
-    v->panel_f16((const uint16_t *)(const void *)k, a->wk, n, a->wk, a->panel);
-    return;
+/* How attention reads rows of a type, or WN_ROW_KINDS: not as they lie. */
+static wn_row_kind kind_of(int type) {
+  switch (type) {
+    case WN_TYPE_F32:
+      return WN_ROW_F32;
+    case WN_TYPE_F16:
+      return WN_ROW_F16;
+    case WN_TYPE_BF16:
+      return WN_ROW_BF16;
+    case WN_TYPE_Q8_0:
+      return WN_ROW_Q8_0;
+    case WN_TYPE_Q4_0:
+      return WN_ROW_Q4_0;
+    default:
+      return WN_ROW_KINDS;
   }
-  const float *rows = (const float *)(const void *)k;
-  if (t->type != WN_TYPE_F32) {
-    t->decode(k, a->rows, n * a->wk);
-    rows = a->rows;
-  }
-  v->panel(rows, a->wk, n, a->wk, a->panel);
 }
 
-/* Values for `users` queries: as they lie, or expanded. Halves for no more
- * queries than are multiplied at once are converted on the way. */
-static void load_values(const att *a, const uint8_t *v, uint32_t users,
-                        block *b) {
+static void load_keys(const att *a, const uint8_t *k, size_t row, size_t n) {
+  const wn_vec *v = a->m->f->vec;
+  const wn_cache_type *t = &a->m->f->type_k;
+  wn_row_kind kind = kind_of(t->type);
+  if (kind == WN_ROW_KINDS) {
+    t->decode(k, a->rows, n * a->wk);
+    kind = WN_ROW_F32;
+    k = (const uint8_t *)a->rows;
+    row = a->wk * sizeof *a->rows;
+  }
+  v->panel(kind, k, row, n, a->wk, a->panel);
+}
+
+/* Values for `users` queries. For no more than are multiplied at once they
+ * stay where they are: each number is expanded once, on the way. */
+static void load_values(const att *a, const uint8_t *v, size_t row,
+                        uint32_t users, block *b) {
   const wn_cache_type *t = &a->m->f->type_v;
-  b->v = (const float *)(const void *)v;
-  b->v16 = NULL;
-  if (t->type == WN_TYPE_F32) return;
-  b->v = a->rows;
-  if (t->type != WN_TYPE_F16)
-    t->decode(v, a->rows, (size_t)b->n * a->wv);
-  else if (users <= WN_ATTEND_DIRECT)
-    b->v16 = (const uint16_t *)(const void *)v;
+  size_t n = (size_t)b->n * a->wv;
+  b->kind = kind_of(t->type);
+  b->v = v;
+  b->v_row = row;
+  if (b->kind == WN_ROW_F32) return;
+  if (b->kind != WN_ROW_KINDS && users <= WN_ATTEND_DIRECT) return;
+  if (b->kind == WN_ROW_F16)
+    a->m->f->vec->f32_of_f16((const uint16_t *)(const void *)v, a->rows, n);
   else
-    a->m->f->vec->f32_of_f16((const uint16_t *)(const void *)v, a->rows,
-                             (size_t)b->n * a->wv);
+    t->decode(v, a->rows, n);
+  b->kind = WN_ROW_F32;
+  b->v = (const uint8_t *)a->rows;
+  b->v_row = a->wv * sizeof *a->rows;
 }
 
 /* -- tiles ---------------------------------------------------------------- */
@@ -259,12 +278,8 @@ static void weigh(const att *a, const block *b, uint32_t q0, uint32_t n,
   const float *p = a->scores + (size_t)q0 * WN_PANEL + lo;
   float *y = st + WEIGHTED;
   if (lo >= hi) return;
-  if (b->v16 != NULL)
-    v->product_f16(p, WN_PANEL, n, b->v16 + (size_t)lo * a->wv, a->wv, hi - lo,
-                   a->wv, a->keep + q0, y, a->state);
-  else
-    v->product(p, WN_PANEL, n, b->v + (size_t)lo * a->wv, a->wv, hi - lo, a->wv,
-               a->keep + q0, y, a->state);
+  v->product(p, WN_PANEL, n, b->kind, b->v + lo * b->v_row, b->v_row, hi - lo,
+             a->wv, a->keep + q0, y, a->state);
   for (uint32_t i = 0; i < n; i++)
     a->keep[q0 + i] = 1;
 }
@@ -300,8 +315,8 @@ static void attend_pass(const att *a, const block *b, const pass *s,
     if (s->seen[k].hi > hi) hi = s->seen[k].hi;
   st += (size_t)s->k0 * a->group * a->state;
   v->product(a->queries + (size_t)s->k0 * a->group * a->wk, a->wk, n * a->group,
-             a->panel, WN_PANEL, a->wk, whole_lanes(hi), NULL, a->scores,
-             WN_PANEL);
+             WN_ROW_F32, a->panel, WN_PANEL * sizeof *a->panel, a->wk,
+             whole_lanes(hi), NULL, a->scores, WN_PANEL);
   v->soften(a->scores, n * a->group, s->seen, a->group, a->op->f[0],
             a->op->f[1], st, a->state, a->keep);
   weigh_pass(a, b, s, st);
@@ -317,8 +332,9 @@ static void attend_part(const att *a, const tile *t, uint32_t from, uint32_t to,
   const uint8_t *values = c->v + t->seq * c->v_seq + t->head * c->v_head;
   for (uint32_t p = from / WN_PANEL * WN_PANEL; p < to; p += WN_PANEL) {
     block b = {.p0 = p, .n = to - p < WN_PANEL ? to - p : WN_PANEL};
-    load_keys(a, keys + p * c->k_pos, b.n);
-    load_values(a, values + p * c->v_pos, (t->r1 - t->r0) * a->group, &b);
+    load_keys(a, keys + p * c->k_pos, c->k_pos, b.n);
+    load_values(a, values + p * c->v_pos, c->v_pos, (t->r1 - t->r0) * a->group,
+                &b);
     for (pass s = next_pass(a, t, &b, 0); s.k0 < s.k1;
          s = next_pass(a, t, &b, s.k1))
       attend_pass(a, &b, &s, states);

@@ -36,6 +36,19 @@ typedef enum wn_act {
 
 enum { WN_PANEL = 64 }; /* keys of a panel */
 
+/* Rows of keys and values that attention reads where they are. Numbers are
+ * what the decoder of the type says, bit for bit. Of block types a row has
+ * whole blocks. When they are not float32 they are taken to be in a cache:
+ * the same rows of the next WN_PANEL positions are asked for. */
+typedef enum wn_row_kind {
+  WN_ROW_F32,
+  WN_ROW_F16,
+  WN_ROW_BF16,
+  WN_ROW_Q8_0,
+  WN_ROW_Q4_0,
+  WN_ROW_KINDS
+} wn_row_kind;
+
 /* The keys lo <= j < hi of a panel. */
 typedef struct wn_range {
   uint32_t lo, hi;
@@ -64,22 +77,16 @@ typedef struct wn_vec {
   void (*rope_neox)(const float *cs, const float *x, float *y, size_t n_rot);
   float (*max)(const float *x, size_t n); /* -inf for n = 0 */
   /* Keys as columns: panel[i * WN_PANEL + j] = value i of key j, for n keys of
-   * `width` values, ldk apart. n <= WN_PANEL; columns up to the next multiple
-   * of 16 become 0. */
-  void (*panel)(const float *k, size_t ldk, size_t n, size_t width,
-                float *panel);
-  void (*panel_f16)(const uint16_t *k, size_t ldk, size_t n, size_t width,
-                    float *panel);
+   * `width` values, ldk bytes apart. n <= WN_PANEL; columns up to the next
+   * multiple of 16 become 0. */
+  void (*panel)(wn_row_kind kind, const void *k, size_t ldk, size_t n,
+                size_t width, float *panel);
   /* y[r][c] = keep[r] y[r][c] + sum of a[r][i] b[i][c] over i < depth, for n
    * rows of n_cols columns: a chain of fused multiply-adds in the order of i.
-   * keep NULL: from 0. */
-  void (*product)(const float *a, size_t lda, size_t n, const float *b,
-                  size_t ldb, size_t depth, size_t n_cols, const float *keep,
-                  float *y, size_t ldy);
-  /* The same for b in half precision: the bits as of those as float32. */
-  void (*product_f16)(const float *a, size_t lda, size_t n, const uint16_t *b,
-                      size_t ldb, size_t depth, size_t n_cols,
-                      const float *keep, float *y, size_t ldy);
+   * keep NULL: from 0. The rows of b are ldb bytes apart. */
+  void (*product)(const float *a, size_t lda, size_t n, wn_row_kind kind,
+                  const void *b, size_t ldb, size_t depth, size_t n_cols,
+                  const float *keep, float *y, size_t ldy);
   /* A step of an online softmax for n queries. Query i has WN_PANEL scores at
    * s + i WN_PANEL and sees those of the range seen[i / group], which is not
    * empty: with x[j] = scale * s[j], bent by softcap where cap > 0, and m the

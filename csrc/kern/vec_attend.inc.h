@@ -7,8 +7,10 @@
  * values as they lie. A tile of rows and columns stays in registers over all
  * i. Every element is one chain of fused multiply-adds in the order of i, so
  * its bits depend neither on the tile nor on the width of the registers.
- * Values may be float32 or halves (`half`, a constant where these functions
- * are inlined); halves convert exactly. */
+ * Keys and values are read as they lie in the cache: what a type stands for
+ * is float32, exactly as its decoder says. */
+
+#include "quant/blocks.h"
 
 /* Rows of a tile, and strips of columns: as many as the registers hold. */
 #define TILE_ROWS 6
@@ -20,49 +22,157 @@
 
 /* -- loading -------------------------------------------------------------- */
 
-/* 16 values at place i of a row of floats or halves. */
-INLINE strip load_any(const void *row, size_t i, bool half) {
-  if (!half) return load((const float *)row + i);
-  const uint16_t *p = (const uint16_t *)row + i;
+/* A row of the cache may be of any wn_row_kind; `kind` is a constant where
+ * these functions are inlined. */
+
+/* Bytes before place i, a multiple of 16, of a row; of whole blocks. */
+INLINE size_t bytes_to(size_t i, int kind) {
+  switch (kind) {
+    case WN_ROW_F32:
+      return 4 * i;
+    case WN_ROW_Q8_0:
+      return i / 32 * sizeof(wn_block_q8_0);
+    case WN_ROW_Q4_0:
+      return i / 32 * sizeof(wn_block_q4_0);
+    default:
+      return 2 * i;
+  }
+}
+
+INLINE strip load_f16(const uint8_t *p) {
   strip s;
 #if VEC_BYTES == 64 && defined(VEC_F16C)
   s.v[0] = (vf)_mm512_cvtph_ps(_mm256_loadu_si256((const void *)p));
 #elif VEC_BYTES == 32 && defined(VEC_F16C)
   EACH_REG s.v[r_] =
-      (vf)_mm256_cvtph_ps(_mm_loadu_si128((const void *)(p + 8 * r_)));
+      (vf)_mm256_cvtph_ps(_mm_loadu_si128((const void *)(p + 16 * r_)));
 #elif VEC_BYTES == 16 && defined(VEC_F16C)
-  EACH_REG s.v[r_] =
-      (vf)vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + 4 * r_)));
+  EACH_REG s.v[r_] = (vf)vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(p + 8 * r_)));
 #else
+  uint16_t h[STRIP];
   float buf[STRIP];
+  memcpy(h, p, sizeof h);
   for (int k = 0; k < STRIP; k++)
-    buf[k] = wn_f32_of_f16(p[k]);
+    buf[k] = wn_f32_of_f16(h[k]);
   s = load(buf);
 #endif
   return s;
 }
 
-/* Halves are read where they lie in the cache, block after block: asks for the
- * 16 values at place i of the row that the next block has here. */
-INLINE void fetch_next(const void *row, size_t i, size_t ld, bool half) {
-  if (half) __builtin_prefetch((const uint16_t *)row + WN_PANEL * ld + i);
+INLINE strip load_bf16(const uint8_t *p) {
+  strip s;
+#if VEC_BYTES == 64
+  __m512i w = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)p));
+  s.v[0] = (vf)_mm512_slli_epi32(w, 16);
+#elif VEC_BYTES == 32
+  EACH_REG s.v[r_] = (vf)_mm256_slli_epi32(
+      _mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)(p + 16 * r_))), 16);
+#else
+  uint16_t h[STRIP];
+  uint32_t w[STRIP];
+  memcpy(h, p, sizeof h);
+  for (int k = 0; k < STRIP; k++)
+    w[k] = (uint32_t)h[k] << 16;
+  memcpy(&s, w, sizeof s);
+#endif
+  return s;
 }
 
-/* One value. */
-INLINE float value_at(const void *row, size_t i, bool half) {
-  return half ? wn_f32_of_f16(((const uint16_t *)row)[i])
-              : ((const float *)row)[i];
+/* 16 levels: signed bytes; the low or the high halves of bytes, less 8. */
+#if VEC_BYTES == 16
+typedef struct levels {
+  int8_t q[STRIP];
+} levels;
+INLINE levels load_bytes(const int8_t *q) {
+  levels l;
+  memcpy(&l, q, sizeof l);
+  return l;
+}
+INLINE levels load_nibbles(const uint8_t *q, bool high) {
+  levels l;
+  for (int k = 0; k < STRIP; k++)
+    l.q[k] = (int8_t)((high ? q[k] >> 4 : q[k] & 15) - 8);
+  return l;
+}
+#else
+typedef __m128i levels;
+INLINE levels load_bytes(const int8_t *q) {
+  return _mm_loadu_si128((const void *)q);
+}
+INLINE levels load_nibbles(const uint8_t *q, bool high) {
+  __m128i b = _mm_loadu_si128((const void *)q);
+  b = _mm_and_si128(high ? _mm_srli_epi16(b, 4) : b, _mm_set1_epi8(15));
+  return _mm_sub_epi8(b, _mm_set1_epi8(8));
+}
+#endif
+
+/* Levels times d. */
+INLINE strip scaled(levels q, float d) {
+  strip s;
+#if VEC_BYTES == 64
+  s.v[0] = (vf)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(q));
+#elif VEC_BYTES == 32
+  s.v[0] = (vf)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(q));
+  s.v[1] =
+      (vf)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(q, q)));
+#else
+  float buf[STRIP];
+  for (int k = 0; k < STRIP; k++)
+    buf[k] = (float)q.q[k];
+  s = load(buf);
+#endif
+  EACH_REG s.v[r_] *= all(d);
+  return s;
 }
 
-/* Row j of rows that lie ld values apart. */
-INLINE const void *row_at(const void *rows, size_t j, size_t ld, bool half) {
-  return (const uint8_t *)rows + j * ld * (half ? 2 : 4);
+INLINE float scale_of(uint16_t d) {
+#if VEC_BYTES != 16
+  return _cvtsh_ss(d);
+#else
+  return wn_f32_of_f16(d);
+#endif
+}
+
+/* 16 values from place i on, a multiple of 16. */
+INLINE strip load_any(const void *row, size_t i, int kind) {
+  const uint8_t *p = (const uint8_t *)row + bytes_to(i, kind);
+  switch (kind) {
+    case WN_ROW_F16:
+      return load_f16(p);
+    case WN_ROW_BF16:
+      return load_bf16(p);
+    case WN_ROW_Q8_0: {
+      const wn_block_q8_0 *b = (const void *)p;
+      return scaled(load_bytes(b->qs + i % 32), scale_of(b->d));
+    }
+    case WN_ROW_Q4_0: {
+      const wn_block_q4_0 *b = (const void *)p;
+      return scaled(load_nibbles(b->qs, i % 32 != 0), scale_of(b->d));
+    }
+    default:
+      return load((const float *)(const void *)p);
+  }
+}
+
+/* One value of a row without blocks. */
+INLINE float value_at(const void *row, size_t i, int kind) {
+  if (kind == WN_ROW_F16) return wn_f32_of_f16(((const uint16_t *)row)[i]);
+  if (kind == WN_ROW_BF16) return wn_f32_of_bf16(((const uint16_t *)row)[i]);
+  return ((const float *)row)[i];
+}
+
+/* Asks for what the next panel has where this one has place i of a row, once
+ * for every 64 bytes. */
+INLINE void fetch_next(const void *row, size_t i, size_t ld, int kind) {
+  if (kind != WN_ROW_F32 && i % 32 == 0)
+    __builtin_prefetch((const uint8_t *)row + WN_PANEL * ld +
+                       bytes_to(i, kind));
 }
 
 static void f32_of_f16(const uint16_t *x, float *y, size_t n) {
   size_t i = 0;
   for (; i + STRIP <= n; i += STRIP)
-    store(y + i, load_any(x, i, true));
+    store(y + i, load_any(x, i, WN_ROW_F16));
   for (; i < n; i++)
     y[i] = wn_f32_of_f16(x[i]);
 }
@@ -161,36 +271,49 @@ INLINE void turn(const strip *t, float *to) {
 }
 #endif
 
-INLINE void panel_any(const void *k, size_t ld, size_t n, size_t width,
-                      float *to, bool half) {
+INLINE void panel_any(const uint8_t *k, size_t ld, size_t n, size_t width,
+                      float *to, int kind) {
   for (size_t j = 0; j < n; j += STRIP) {
     size_t i = 0;
     for (; i + STRIP <= width; i += STRIP) {
       strip t[STRIP];
       WN_UNROLL
       for (size_t g = 0; g < STRIP; g++) {
+        const uint8_t *row = k + (j + g) * ld;
         strip none = {{{0}}};
-        const void *row = row_at(k, j + g, ld, half);
-        t[g] = j + g < n ? load_any(row, i, half) : none;
-        if (i % 32 == 0) fetch_next(row, i, ld, half);
+        t[g] = j + g < n ? load_any(row, i, kind) : none;
+        fetch_next(row, i, ld, kind);
       }
       turn(t, to + i * PANEL + j);
     }
     for (; i < width; i++)
       for (size_t g = 0; g < STRIP; g++)
         to[i * PANEL + j + g] =
-            j + g < n ? value_at(row_at(k, j + g, ld, half), i, half) : 0;
+            j + g < n ? value_at(k + (j + g) * ld, i, kind) : 0;
   }
 }
 
-static void panel(const float *k, size_t ld, size_t n, size_t width,
-                  float *to) {
-  panel_any(k, ld, n, width, to, false);
-}
-
-static void panel_f16(const uint16_t *k, size_t ld, size_t n, size_t width,
-                      float *to) {
-  panel_any(k, ld, n, width, to, true);
+static void panel(wn_row_kind kind, const void *k, size_t ld, size_t n,
+                  size_t width, float *to) {
+  switch (kind) {
+    case WN_ROW_F32:
+      panel_any(k, ld, n, width, to, WN_ROW_F32);
+      break;
+    case WN_ROW_F16:
+      panel_any(k, ld, n, width, to, WN_ROW_F16);
+      break;
+    case WN_ROW_BF16:
+      panel_any(k, ld, n, width, to, WN_ROW_BF16);
+      break;
+    case WN_ROW_Q8_0:
+      panel_any(k, ld, n, width, to, WN_ROW_Q8_0);
+      break;
+    case WN_ROW_Q4_0:
+      panel_any(k, ld, n, width, to, WN_ROW_Q4_0);
+      break;
+    case WN_ROW_KINDS:
+      break;
+  }
 }
 
 /* -- products ------------------------------------------------------------- */
@@ -198,18 +321,19 @@ static void panel_f16(const uint16_t *k, size_t ld, size_t n, size_t width,
 /* What a product is made of; see vec.h. */
 typedef struct factors {
   const float *a, *keep;
-  const void *b;
+  const uint8_t *b;
   size_t lda, ldb, depth, ldy;
   float *y;
 } factors;
 
 /* `rows` rows, `strips` strips from column c on: constants, at most a tile. */
 INLINE void product_tile(const factors *f, size_t c, size_t rows, size_t strips,
-                         bool half) {
+                         int kind) {
   strip acc[TILE_ROWS][TILE_STRIPS];
   const float *a = f->a;
-  const uint8_t *b = (const uint8_t *)f->b + c * (half ? 2 : 4);
-  size_t step = f->ldb * (half ? 2 : 4), depth = f->depth, lda = f->lda;
+  const uint8_t *b = f->b + bytes_to(c - c % 32, kind);
+  size_t odd = strips > 1 ? 0 : c % 32; /* the second half of a block */
+  size_t depth = f->depth, lda = f->lda, ldb = f->ldb;
   WN_UNROLL
   for (size_t r = 0; r < rows; r++)
     WN_UNROLL
@@ -219,14 +343,13 @@ INLINE void product_tile(const factors *f, size_t c, size_t rows, size_t strips,
     EACH_REG acc[r][s].v[r_] =
         f->keep != NULL ? t.v[r_] * all(f->keep[r]) : t.v[r_];
   }
-  for (size_t i = 0; i < depth; i++, b += step) {
+  for (size_t i = 0; i < depth; i++, b += ldb) {
     strip w[TILE_STRIPS];
     WN_UNROLL
-    for (size_t s = 0; s < strips; s++)
-      w[s] = load_any(b, s * STRIP, half);
-    WN_UNROLL
-    for (size_t s = 0; s < strips; s += 2)
-      fetch_next(b, s * STRIP, f->ldb, half);
+    for (size_t s = 0; s < strips; s++) {
+      w[s] = load_any(b, odd + s * STRIP, kind);
+      fetch_next(b, odd + s * STRIP, ldb, kind);
+    }
     WN_UNROLL
     for (size_t r = 0; r < rows; r++) {
       vf u = all(a[r * lda + i]);
@@ -244,73 +367,67 @@ INLINE void product_tile(const factors *f, size_t c, size_t rows, size_t strips,
 
 /* The columns from c on that fill no strip. */
 INLINE void product_rest(const factors *f, size_t c, size_t n_cols, size_t rows,
-                         bool half) {
+                         int kind) {
   for (size_t r = 0; r < rows; r++)
     for (size_t j = c; j < n_cols; j++) {
       float *y = f->y + r * f->ldy + j;
       float t = f->keep != NULL ? *y * f->keep[r] : 0;
       for (size_t i = 0; i < f->depth; i++)
-        t = fused1(f->a[r * f->lda + i],
-                   value_at(row_at(f->b, i, f->ldb, half), j, half), t);
+        t = fused1(f->a[r * f->lda + i], value_at(f->b + i * f->ldb, j, kind),
+                   t);
       *y = t;
     }
 }
 
-/* Not inlined: one body for each number of rows. */
-#define PRODUCT_ROWS(name, rows, half)                                  \
-  static void name(const factors *f, size_t n_cols) {                   \
-    size_t c = 0;                                                       \
-    for (; c + TILE_STRIPS * STRIP <= n_cols; c += TILE_STRIPS * STRIP) \
-      product_tile(f, c, rows, TILE_STRIPS, half);                      \
-    for (; TILE_STRIPS > 1 && c + STRIP <= n_cols; c += STRIP)          \
-      product_tile(f, c, rows, 1, half);                                \
-    if (c < n_cols) product_rest(f, c, n_cols, rows, half);             \
-  }
-PRODUCT_ROWS(product_1, 1, false)
-PRODUCT_ROWS(product_2, 2, false)
-PRODUCT_ROWS(product_3, 3, false)
-PRODUCT_ROWS(product_4, 4, false)
-PRODUCT_ROWS(product_5, 5, false)
-PRODUCT_ROWS(product_6, 6, false)
-PRODUCT_ROWS(product_1h, 1, true)
-PRODUCT_ROWS(product_2h, 2, true)
-PRODUCT_ROWS(product_3h, 3, true)
-PRODUCT_ROWS(product_4h, 4, true)
-PRODUCT_ROWS(product_5h, 5, true)
-PRODUCT_ROWS(product_6h, 6, true)
-#undef PRODUCT_ROWS
-
 typedef void (*product_fn)(const factors *f, size_t n_cols);
 
-/* n rows in tiles of nearly the same size. */
-INLINE void product_rows(factors f, size_t n, size_t n_cols,
-                         const product_fn *fns) {
+/* Not inlined: one body for each number of rows of a tile. */
+#define PRODUCT_ROWS(kind, rows)                                    \
+  static void product_##kind##_##rows(const factors *f, size_t n) { \
+    size_t c = 0;                                                   \
+    for (; c + TILE_STRIPS * STRIP <= n; c += TILE_STRIPS * STRIP)  \
+      product_tile(f, c, rows, TILE_STRIPS, WN_ROW_##kind);         \
+    for (; TILE_STRIPS > 1 && c + STRIP <= n; c += STRIP)           \
+      product_tile(f, c, rows, 1, WN_ROW_##kind);                   \
+    if (c < n) product_rest(f, c, n, rows, WN_ROW_##kind);          \
+  }
+#define PRODUCT_KIND(kind)                                        \
+  PRODUCT_ROWS(kind, 1)                                           \
+  PRODUCT_ROWS(kind, 2)                                           \
+  PRODUCT_ROWS(kind, 3)                                           \
+  PRODUCT_ROWS(kind, 4)                                           \
+  PRODUCT_ROWS(kind, 5)                                           \
+  PRODUCT_ROWS(kind, 6)                                           \
+  static const product_fn products_##kind[TILE_ROWS] = {          \
+      product_##kind##_1, product_##kind##_2, product_##kind##_3, \
+      product_##kind##_4, product_##kind##_5, product_##kind##_6};
+PRODUCT_KIND(F32)
+PRODUCT_KIND(F16)
+PRODUCT_KIND(BF16)
+PRODUCT_KIND(Q8_0)
+PRODUCT_KIND(Q4_0)
+#undef PRODUCT_KIND
+#undef PRODUCT_ROWS
+
+static const product_fn *const products[WN_ROW_KINDS] = {
+    [WN_ROW_F32] = products_F32,   [WN_ROW_F16] = products_F16,
+    [WN_ROW_BF16] = products_BF16, [WN_ROW_Q8_0] = products_Q8_0,
+    [WN_ROW_Q4_0] = products_Q4_0,
+};
+
+/* The rows in tiles of nearly the same size. */
+static void product(const float *a, size_t lda, size_t n, wn_row_kind kind,
+                    const void *b, size_t ldb, size_t depth, size_t n_cols,
+                    const float *keep, float *y, size_t ldy) {
+  factors f = {a, keep, b, lda, ldb, depth, ldy, y};
   for (size_t tiles = (n + TILE_ROWS - 1) / TILE_ROWS; tiles > 0; tiles--) {
     size_t rows = (n + tiles - 1) / tiles;
-    fns[rows - 1](&f, n_cols);
-    f.a += rows * f.lda;
-    f.y += rows * f.ldy;
-    if (f.keep != NULL) f.keep += rows;
+    products[kind][rows - 1](&f, n_cols);
+    f.a += rows * lda;
+    f.y += rows * ldy;
+    if (keep != NULL) f.keep += rows;
     n -= rows;
   }
-}
-
-static void product(const float *a, size_t lda, size_t n, const float *b,
-                    size_t ldb, size_t depth, size_t n_cols, const float *keep,
-                    float *y, size_t ldy) {
-  static const product_fn fns[] = {product_1, product_2, product_3,
-                                   product_4, product_5, product_6};
-  factors f = {a, keep, b, lda, ldb, depth, ldy, y};
-  product_rows(f, n, n_cols, fns);
-}
-
-static void product_f16(const float *a, size_t lda, size_t n, const uint16_t *b,
-                        size_t ldb, size_t depth, size_t n_cols,
-                        const float *keep, float *y, size_t ldy) {
-  static const product_fn fns[] = {product_1h, product_2h, product_3h,
-                                   product_4h, product_5h, product_6h};
-  factors f = {a, keep, b, lda, ldb, depth, ldy, y};
-  product_rows(f, n, n_cols, fns);
 }
 
 /* -- softmax -------------------------------------------------------------- */
