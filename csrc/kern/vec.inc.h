@@ -25,7 +25,9 @@
 #define STRIP 16
 #define REGS (64 / VEC_BYTES)
 #define PER_REG (VEC_BYTES / 4)
-#define EACH_REG for (int r_ = 0; r_ < REGS; r_++)
+#define EACH_REG \
+  WN_UNROLL      \
+  for (int r_ = 0; r_ < REGS; r_++)
 #define INLINE static inline __attribute__((always_inline))
 
 typedef float vf __attribute__((vector_size(VEC_BYTES)));
@@ -37,14 +39,15 @@ typedef struct strip {
   vf v[REGS];
 } strip;
 
+/* Register by register: a strip that is copied whole may go through memory. */
 INLINE strip load(const float *p) {
   strip s;
-  memcpy(&s, p, sizeof s);
+  EACH_REG memcpy(&s.v[r_], p + r_ * PER_REG, sizeof s.v[r_]);
   return s;
 }
 
 INLINE void store(float *p, strip s) {
-  memcpy(p, &s, sizeof s);
+  EACH_REG memcpy(p + r_ * PER_REG, &s.v[r_], sizeof s.v[r_]);
 }
 
 /* The first n of 16, the others zero. */
