@@ -249,25 +249,22 @@ typedef struct pass {
   wn_range seen[WN_ATTEND_STEP];
 } pass;
 
-/* The next rows from k0 on that see some of the block. */
-static pass next_pass(const att *a, const tile *t, const block *b,
-                      uint32_t k0) {
-  pass s;
-  s.k0 = k0;
+/* The next rows, from k1 on, that see some of the block; false: none. */
+static bool next_pass(const att *a, const tile *t, const block *b, pass *s) {
   uint32_t most = step_rows(a->group), n_rows = t->r1 - t->r0;
-  for (s.k1 = s.k0; s.k1 < n_rows && s.k1 - s.k0 < most; s.k1++) {
-    uint32_t lo = t->lo[s.k1], hi = t->hi[s.k1], at = s.k1 - s.k0;
+  for (s->k0 = s->k1; s->k1 < n_rows && s->k1 - s->k0 < most; s->k1++) {
+    uint32_t lo = t->lo[s->k1], hi = t->hi[s->k1], at = s->k1 - s->k0;
     lo = lo > b->p0 ? lo - b->p0 : 0;
     hi = hi > b->p0 ? hi - b->p0 : 0;
     if (hi > b->n) hi = b->n;
-    if (lo < hi) {
-      s.seen[at] = (wn_range){lo, hi};
-    } else if (at == 0)
-      s.k0++; /* and k1 with it */
+    if (lo < hi)
+      s->seen[at] = (wn_range){lo, hi};
+    else if (at == 0)
+      s->k0++; /* and k1 with it */
     else
       break;
   }
-  return s;
+  return s->k0 < s->k1;
 }
 
 /* Weighted values of the keys lo <= j < hi for n queries from q0 of a step on,
@@ -335,8 +332,8 @@ static void attend_part(const att *a, const tile *t, uint32_t from, uint32_t to,
     load_keys(a, keys + p * c->k_pos, c->k_pos, b.n);
     load_values(a, values + p * c->v_pos, c->v_pos, (t->r1 - t->r0) * a->group,
                 &b);
-    for (pass s = next_pass(a, t, &b, 0); s.k0 < s.k1;
-         s = next_pass(a, t, &b, s.k1))
+    pass s;
+    for (s.k1 = 0; next_pass(a, t, &b, &s);)
       attend_pass(a, &b, &s, states);
   }
 }

@@ -80,7 +80,7 @@ INLINE vf fused(vf a, vf b, vf c) {
 INLINE vf fused(vf a, vf b, vf c) {
   return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
 }
-#elif defined(__ARM_NEON)
+#elif defined(VEC_F16C) /* NEON */
 INLINE vf fused(vf a, vf b, vf c) {
   return (vf)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
 }

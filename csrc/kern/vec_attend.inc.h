@@ -271,10 +271,108 @@ INLINE void turn(const strip *t, float *to) {
 }
 #endif
 
+#if VEC_BYTES == 64
+/* Transposes 4 x 4 dwords inside each 128 bits. */
+INLINE void turn4(__m512i t[4]) {
+  __m512i a = _mm512_unpacklo_epi32(t[0], t[1]);
+  __m512i b = _mm512_unpackhi_epi32(t[0], t[1]);
+  __m512i c = _mm512_unpacklo_epi32(t[2], t[3]);
+  __m512i d = _mm512_unpackhi_epi32(t[2], t[3]);
+  t[0] = _mm512_unpacklo_epi64(a, c);
+  t[1] = _mm512_unpackhi_epi64(a, c);
+  t[2] = _mm512_unpacklo_epi64(b, d);
+  t[3] = _mm512_unpackhi_epi64(b, d);
+}
+
+/* Four levels of each of 16 keys, times the keys' scales d, as 4 columns. */
+INLINE void put_levels(__m512i q, __m512 d, float *to) {
+#define PUT(i, x)     \
+  _mm512_storeu_ps(   \
+      to + (i)*PANEL, \
+      _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_srai_epi32(x, 24)), d))
+  PUT(0, _mm512_slli_epi32(q, 24));
+  PUT(1, _mm512_slli_epi32(q, 16));
+  PUT(2, _mm512_slli_epi32(q, 8));
+  PUT(3, q);
+#undef PUT
+}
+
+/* 16 keys, a block of 32 values of each: levels are turned as bytes, four at a
+ * time, and only then become floats. p: the first key's block. */
+INLINE void turn_block(const uint8_t *p, size_t ld, float *to, int kind) {
+  uint16_t half[16];
+  const __m512i eight = _mm512_set1_epi8(8), low = _mm512_set1_epi8(15);
+  WN_UNROLL
+  for (size_t j = 0; j < 16; j++)
+    memcpy(&half[j], p + j * ld, sizeof half[j]);
+  __m512 d = _mm512_cvtph_ps(_mm256_loadu_si256((const void *)half));
+  __m512i t[8];
+#define ROW(type, j) _mm##type((const void *)(p + 2 + (j)*ld))
+  if (kind == WN_ROW_Q4_0) {
+    WN_UNROLL
+    for (size_t j = 0; j < 4; j++) {
+      t[j] = _mm512_castsi128_si512(ROW(_loadu_si128, j));
+      t[j] = _mm512_inserti32x4(t[j], ROW(_loadu_si128, j + 4), 1);
+      t[j] = _mm512_inserti32x4(t[j], ROW(_loadu_si128, j + 8), 2);
+      t[j] = _mm512_inserti32x4(t[j], ROW(_loadu_si128, j + 12), 3);
+    }
+    turn4(t);
+    WN_UNROLL
+    for (size_t i = 0; i < 4; i++) {
+      __m512i a = _mm512_and_si512(t[i], low);
+      __m512i b = _mm512_and_si512(_mm512_srli_epi32(t[i], 4), low);
+      put_levels(_mm512_sub_epi8(a, eight), d, to + 4 * i * PANEL);
+      put_levels(_mm512_sub_epi8(b, eight), d, to + (16 + 4 * i) * PANEL);
+    }
+    return;
+  }
+  WN_UNROLL
+  for (size_t j = 0; j < 8; j++) { /* keys j and j + 4 of eight */
+    size_t r = j / 4 * 8 + j % 4;
+    t[j] = _mm512_castsi256_si512(ROW(256_loadu_si256, r));
+    t[j] = _mm512_inserti64x4(t[j], ROW(256_loadu_si256, r + 4), 1);
+  }
+#undef ROW
+  turn4(t);
+  turn4(t + 4);
+  WN_UNROLL
+  for (size_t i = 0; i < 4; i++) {
+    put_levels(_mm512_shuffle_i32x4(t[i], t[4 + i], 0x88), d,
+               to + 4 * i * PANEL);
+    put_levels(_mm512_shuffle_i32x4(t[i], t[4 + i], 0xdd), d,
+               to + (16 + 4 * i) * PANEL);
+  }
+}
+
+/* The same for whole rows of blocks. */
+INLINE void turn_blocks(const uint8_t *k, size_t ld, size_t width, float *to,
+                        int kind) {
+  for (size_t i = 0; i < width; i += 32) {
+    for (size_t j = 0; j < STRIP; j++)
+      fetch_next(k + j * ld, i, ld, kind);
+    turn_block(k + bytes_to(i, kind), ld, to + i * PANEL, kind);
+  }
+}
+#else
+INLINE void turn_blocks(const uint8_t *k, size_t ld, size_t width, float *to,
+                        int kind) {
+  (void)k, (void)ld, (void)width, (void)to, (void)kind;
+}
+#endif
+
+/* Keys are turned as levels by turn_blocks. */
+INLINE bool turns_blocks(int kind) {
+  return VEC_BYTES == 64 && (kind == WN_ROW_Q8_0 || kind == WN_ROW_Q4_0);
+}
+
 INLINE void panel_any(const uint8_t *k, size_t ld, size_t n, size_t width,
                       float *to, int kind) {
   for (size_t j = 0; j < n; j += STRIP) {
     size_t i = 0;
+    if (turns_blocks(kind) && j + STRIP <= n) {
+      turn_blocks(k + j * ld, ld, width, to + j, kind);
+      continue;
+    }
     for (; i + STRIP <= width; i += STRIP) {
       strip t[STRIP];
       WN_UNROLL
