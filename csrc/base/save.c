@@ -13,11 +13,20 @@
 #include "base/arith.h"
 #include "base/mem.h"
 
+/* Bytes of a piece that is written at once, and what its place is a multiple
+ * of: a huge page. Linux (since 6.16 on ext4) then keeps the file in huge
+ * pages, and touching a map of it, the start of every model, takes 0.02
+ * instead of 0.4 microseconds for each 4096 bytes. */
+enum { PIECE = 2 << 20 };
+
 struct wn_save {
   char *path; /* final name, symbolic links resolved */
   char *part; /* path + ".part" */
   char *dir;  /* where both are */
   int fd;
+  pid_t pid;     /* who opened it: a forked child writes nothing */
+  uint8_t *held; /* bytes off - n_held .. off - 1, not yet written */
+  size_t n_held; /* they end at or before a multiple of PIECE */
   uint64_t off, had;
   uint64_t bytes; /* final size, or 0 */
   bool overwrite, sealed, failed;
@@ -208,6 +217,7 @@ int wn_save_open(const char *path, const wn_save_opts *o, wn_save **out,
   wn_save *s = wn_calloc(WN_MEM_GGUF, 1, sizeof *s);
   if (s == NULL) return wn_fail(e, WN_ENOMEM, "out of memory");
   s->fd = -1;
+  s->pid = getpid();
   s->overwrite = o->overwrite;
   s->bytes = o->bytes;
   if ((rc = resolve(s, path, e)) != WN_OK) goto fail;
@@ -228,21 +238,62 @@ fail: /* nothing of this run is there to go on from */
   return rc;
 }
 
+/* Writes n bytes at `off`. */
+static int put(wn_save *s, const void *p, size_t n, uint64_t off, wn_err *e) {
+  if (wn_os_pwrite(s->fd, p, n, off) == 0) return WN_OK;
+  s->failed = true;
+  uint64_t needs = s->bytes > off ? s->bytes - off : n;
+  if (errno == ENOSPC || errno == EDQUOT) return no_space(s, "write", needs, e);
+  return sys_fail(s, "write", e);
+}
+
+/* Writes what is held. */
+static int put_held(wn_save *s, wn_err *e) {
+  size_t n = s->n_held;
+  s->n_held = 0;
+  return n == 0 ? WN_OK : put(s, s->held, n, s->off - n, e);
+}
+
+/* Keeps n bytes, which do not reach beyond the present piece. */
+static int hold(wn_save *s, const void *p, size_t n, wn_err *e) {
+  if (s->held == NULL) s->held = wn_alloc(WN_MEM_GGUF, PIECE);
+  if (s->held == NULL) {
+    s->failed = true;
+    return wn_fail(e, WN_ENOMEM, "out of memory");
+  }
+  memcpy(s->held + s->n_held, p, n);
+  s->n_held += n;
+  return WN_OK;
+}
+
+int wn_save_flush(wn_save *s, wn_err *e) {
+  int rc = put_held(s, e);
+  wn_free(s->held);
+  s->held = NULL;
+  return rc;
+}
+
 int wn_save_write(wn_save *s, const void *p, size_t n, wn_err *e) {
+  const uint8_t *from = p;
   if (s->failed || s->sealed)
     return wn_fail(e, WN_EARG, "%s: writing has ended", s->path);
-  if (wn_os_pwrite(s->fd, p, n, s->off) != 0) {
-    s->failed = true;
-    uint64_t needs = s->bytes > s->off ? s->bytes - s->off : n;
-    if (errno == ENOSPC || errno == EDQUOT)
-      return no_space(s, "write", needs, e);
-    return sys_fail(s, "write", e);
+  while (n > 0) {
+    size_t room = PIECE - (size_t)(s->off % PIECE);
+    size_t now = n < room ? n : room;
+    int rc = now == PIECE ? put(s, from, now, s->off, e) /* needs no copy */
+                          : hold(s, from, now, e);
+    if (rc != WN_OK) return rc;
+    s->off += now;
+    from += now;
+    n -= now;
+    if (now == room && (rc = put_held(s, e)) != WN_OK) return rc;
   }
-  s->off += n;
   return WN_OK;
 }
 
 int wn_save_read(wn_save *s, uint64_t off, void *p, size_t n, wn_err *e) {
+  int rc = wn_save_flush(s, e);
+  if (rc != WN_OK) return rc;
   int64_t got = wn_os_pread(s->fd, p, n, off);
   if (got < 0) return sys_fail(s, "read .part", e);
   if ((uint64_t)got < n)
@@ -255,8 +306,9 @@ int wn_save_seek(wn_save *s, uint64_t off, wn_err *e) {
   if (off > s->off && off > s->had)
     return wn_fail(e, WN_EARG, "%s: byte %llu was never written", s->path,
                    (unsigned long long)off);
+  int rc = wn_save_flush(s, e);
   s->off = off;
-  return WN_OK;
+  return rc;
 }
 
 uint64_t wn_save_off(const wn_save *s) {
@@ -269,6 +321,8 @@ uint64_t wn_save_had(const wn_save *s) {
 int wn_save_seal(wn_save *s, wn_err *e) {
   if (s->sealed) return WN_OK;
   if (s->failed) return wn_fail(e, WN_EARG, "%s: writing failed", s->path);
+  int rc = wn_save_flush(s, e);
+  if (rc != WN_OK) return rc;
   s->failed = true; /* until all three calls have succeeded */
   if (wn_os_ftruncate(s->fd, s->off) != 0) return sys_fail(s, "truncate", e);
   if (s->replaces && wn_os_fchmod(s->fd, s->mode) != 0)
@@ -293,6 +347,7 @@ static int sync_dir(const wn_save *s, wn_err *e) {
 
 static void release(wn_save *s) {
   if (s->fd >= 0) wn_os_close(s->fd);
+  wn_free(s->held);
   wn_free(s->path);
   wn_free(s->part);
   wn_free(s->dir);
@@ -323,6 +378,7 @@ int wn_save_commit(wn_save *s, wn_err *e) {
 
 void wn_save_abort(wn_save *s, bool keep_part) {
   if (s == NULL) return;
+  if (keep_part && !s->failed && s->pid == getpid()) (void)put_held(s, NULL);
   if (!keep_part && s->ours && s->fd >= 0) wn_os_unlink(s->part);
   release(s);
 }

@@ -11,7 +11,11 @@
  * exists (unless `overwrite`), one that is not a regular file, one that
  * somebody else is writing (WN_EBUSY names the process), and one for which
  * the disk has no room (the space is reserved at once where the file system
- * can). The mode of a replaced file is kept. */
+ * can). The mode of a replaced file is kept.
+ *
+ * Up to 2 MiB are held back so that the file is written in whole, aligned
+ * pieces of that size: a failure to write may show at a later call, at the
+ * latest when the file is sealed. */
 #ifndef WN_BASE_SAVE_H
 #define WN_BASE_SAVE_H
 
@@ -43,6 +47,8 @@ int wn_save_write(wn_save *s, const void *p, size_t n, wn_err *e);
 int wn_save_read(wn_save *s, uint64_t off, void *p, size_t n, wn_err *e);
 int wn_save_seek(wn_save *s, uint64_t off, wn_err *e);
 uint64_t wn_save_off(const wn_save *s);
+/* Writes what is held back and frees its memory: for outputs that wait. */
+int wn_save_flush(wn_save *s, wn_err *e);
 /* Bytes that the .part of an earlier run had (0 without `resume`). */
 uint64_t wn_save_had(const wn_save *s);
 

@@ -33,9 +33,12 @@ static uint32_t order_of(float score) {
   return u & 0x80000000u ? u : 0x7FFFFFFFu - u;
 }
 
-/* Where x stands in n sorted different numbers that contain it. */
-static uint32_t rank_of(const uint32_t *a, uint32_t n, uint32_t x) {
+/* Where x stands in n sorted different numbers that contain it. Looks at
+ * place `guess` first: most vocabularies are sorted by score. */
+static uint32_t rank_of(const uint32_t *a, uint32_t n, uint32_t x,
+                        uint32_t guess) {
   uint32_t lo = 0, hi = n;
+  if (guess < n && a[guess] == x) return guess;
   while (hi - lo > 1) {
     uint32_t mid = lo + (hi - lo) / 2;
     if (a[mid] <= x)
@@ -59,8 +62,10 @@ static int rank_scores(wn_vocab *v, wn_err *e) {
   wn_sort_u32(a, a + v->n, v->n);
   for (uint32_t i = 0; i < v->n; i++)
     if (n == 0 || a[n - 1] != a[i]) a[n++] = a[i];
-  for (uint32_t i = 0; i < v->n; i++)
-    v->urgency[i] = rank_of(a, n, order_of(v->score[i]));
+  for (uint32_t i = 0; i < v->n; i++) {
+    uint32_t guess = i == 0 ? 0 : v->urgency[i - 1] + 1;
+    v->urgency[i] = rank_of(a, n, order_of(v->score[i]), guess);
+  }
   v->n_urgency = n;
   wn_free(a);
   return WN_OK;
