@@ -95,7 +95,7 @@ local function expected(c, i)
 end
 
 local function close(got, want, size, what)
-  if not (math.abs(got - want) <= 2e-5 * size) then error(("%s: %.9g, want %.9g"):format(what, got, want), 2) end
+  if got ~= got or math.abs(got - want) > 2e-5 * size then error(("%s: %.9g, want %.9g"):format(what, got, want), 2) end
 end
 
 local function check(c, scores, states)
