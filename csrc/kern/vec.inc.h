@@ -417,6 +417,8 @@ static void norm_layer(const float *in, const float *w, const float *b,
   weigh_row(w, b, y, n);
 }
 
+#include "kern/vec_rows.inc.h"
+/* after the rows, which it reads */
 #include "kern/vec_attend.inc.h"
 #include "kern/vec_rope.inc.h"
 
