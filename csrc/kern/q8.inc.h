@@ -103,16 +103,29 @@ INLINE void dot_steps(const uint8_t *u, const uint8_t *x, size_t ldx, size_t nc,
 }
 #endif
 
-/* acc - offset * (sum of the activations of sub-block s), for `sub` values
- * each. */
-INLINE VI start(VI acc, const uint8_t *sums, size_t s, size_t sub, int offset) {
-  if (offset == 0) return acc;
+/* What the sums of a chunk's sub-blocks start from: -offset * (sum of a
+ * column's levels), for sub-blocks of 16 values the even ones before the odd
+ * ones. Made for all of them at once, then each is repeated in all lanes. */
+typedef int32_t starts[2][LANES < 8 ? 8 : LANES];
+
+INLINE void make_starts(const uint8_t *sums, size_t n, size_t sub, int offset,
+                        starts t) {
+  if (offset == 0) return;
   uint32_t minus = (uint32_t)-offset & 0xffff;
-  if (sub == 32)
-    return vi_dot16(acc, vi_bcast(sums + 4 * s),
-                    vi_set1((int32_t)(minus << 16 | minus)));
-  return vi_dot16(acc, vi_bcast(sums + s / 2 * 4),
-                  vi_set1((int32_t)(s % 2 ? minus << 16 : minus)));
+  VI odd = vi_set1((int32_t)(minus << 16));
+  VI even =
+      sub == 16 ? vi_set1((int32_t)minus) : vi_or(odd, vi_set1((int32_t)minus));
+  for (size_t i = 0; i < n / 32; i += LANES) {
+    VI v = vi_load(sums + 4 * i);
+    vi_store(t[0] + i, vi_dot16(vi_zero(), v, even));
+    if (sub == 16) vi_store(t[1] + i, vi_dot16(vi_zero(), v, odd));
+  }
+}
+
+INLINE VI start(starts t, size_t s, size_t sub, int offset) {
+  return offset == 0 ? vi_zero()
+         : sub == 32 ? vi_bcast(&t[0][s])
+                     : vi_bcast(&t[s % 2][s / 2]);
 }
 
 /* The columns from the n-th on. */
@@ -132,15 +145,14 @@ INLINE qcols columns_after(qcols x, size_t n) {
 /* lo[j], hi[j] = the sums of products of sub-block s with column j, offset
  * taken back. ready: where column 0's sums lie, when tiles made them. */
 INLINE void sub_block(const qpanel *p, qcols x, size_t nc, size_t s, size_t sub,
-                      int offset, size_t run, const int32_t *ready, VI lo[],
-                      VI hi[]) {
+                      int offset, size_t run, starts from[],
+                      const int32_t *ready, VI lo[], VI hi[]) {
   WN_UNROLL
   for (size_t j = 0; j < nc; j++) {
+    lo[j] = hi[j] = start(from[j], s, sub, offset);
     const int32_t *t = ready == NULL ? NULL : ready + (s * TILED + j) * R;
-    const uint8_t *sums = x.sums + j * x.stride;
-    lo[j] = start(t == NULL ? vi_zero() : vi_load(t), sums, s, sub, offset);
-    hi[j] =
-        start(t == NULL ? vi_zero() : vi_load(t + LANES), sums, s, sub, offset);
+    if (t != NULL) lo[j] = vi_add(lo[j], vi_load(t));
+    if (t != NULL) hi[j] = vi_add(hi[j], vi_load(t + LANES));
   }
   if (ready == NULL)
     dot_steps(p->u[s * sub / 4][0], x.q + s * sub, x.stride, nc, sub / 4, run,
@@ -149,18 +161,22 @@ INLINE void sub_block(const qpanel *p, qcols x, size_t nc, size_t s, size_t sub,
 
 /* ---- scales per block of 32 or 16 values ------------------------------- */
 
-INLINE void blocks_nc(const qpanel *p, size_t n, qcols x, size_t nc,
-                      float (*acc)[R], bool first, size_t sub, int offset,
-                      bool min, size_t run, const int32_t *ready) {
+INLINE void blocks_nc(const qpanel *p, size_t n, qcols x, size_t nc, totals acc,
+                      size_t sub, int offset, bool min, size_t run,
+                      const int32_t *ready) {
   VF flo[QCOLS], fhi[QCOLS];
+  starts from[QCOLS];
   WN_UNROLL
   for (size_t j = 0; j < nc; j++) {
-    flo[j] = first ? vf_zero() : vf_load(acc[j]);
-    fhi[j] = first ? vf_zero() : vf_load(acc[j] + LANES);
+    const float *y = totals_after(acc, j).from;
+    flo[j] = y == NULL ? vf_zero() : vf_load(y);
+    fhi[j] = y == NULL ? vf_zero() : vf_load(y + LANES);
   }
+  for (size_t j = 0; j < nc; j++)
+    make_starts(x.sums + j * x.stride, n, sub, offset, from[j]);
   for (size_t s = 0; s < n / sub; s++) {
     VI lo[QCOLS], hi[QCOLS];
-    sub_block(p, x, nc, s, sub, offset, run, ready, lo, hi);
+    sub_block(p, x, nc, s, sub, offset, run, from, ready, lo, hi);
     VF s0 = vf_load(p->scale[s]), s1 = vf_load(p->scale[s] + LANES);
     WN_UNROLL
     for (size_t j = 0; j < nc; j++) {
@@ -179,8 +195,8 @@ INLINE void blocks_nc(const qpanel *p, size_t n, qcols x, size_t nc,
   }
   WN_UNROLL
   for (size_t j = 0; j < nc; j++) {
-    vf_store(acc[j], flo[j]);
-    vf_store(acc[j] + LANES, fhi[j]);
+    vf_store(totals_after(acc, j).to, flo[j]);
+    vf_store(totals_after(acc, j).to + LANES, fhi[j]);
   }
 }
 
@@ -204,23 +220,24 @@ INLINE void minima(const qpanel *p, qcols x, size_t nc, size_t sub, VI lo[],
   }
 }
 
-/* acc = fma(v, d * dx, acc) */
-INLINE void add_scaled(float *acc, bool first, VF v, const float *d, VF dx) {
-  VF a = first ? vf_zero() : vf_load(acc);
-  vf_store(acc, vf_fma(v, vf_mul(vf_load(d), dx), a));
+/* y + v * (d * dx) */
+INLINE VF add_scaled(VF y, VF v, const float *d, VF dx) {
+  return vf_fma(v, vf_mul(vf_load(d), dx), y);
 }
 
-INLINE void super_nc(const qpanel *p, size_t n, qcols x, size_t nc,
-                     float (*acc)[R], bool first, size_t sub, int offset,
-                     bool min, size_t run, const int32_t *ready) {
-  (void)n;
+INLINE void super_nc(const qpanel *p, size_t n, qcols x, size_t nc, totals acc,
+                     size_t sub, int offset, bool min, size_t run,
+                     const int32_t *ready) {
   VF flo[QCOLS], fhi[QCOLS];
   VI lo[QCOLS], hi[QCOLS];
+  starts from[QCOLS];
   WN_UNROLL
   for (size_t j = 0; j < nc; j++)
     flo[j] = fhi[j] = vf_zero();
+  for (size_t j = 0; j < nc; j++)
+    make_starts(x.sums + j * x.stride, n, sub, offset, from[j]);
   for (size_t s = 0; s < CHUNK / sub; s++) {
-    sub_block(p, x, nc, s, sub, offset, run, ready, lo, hi);
+    sub_block(p, x, nc, s, sub, offset, run, from, ready, lo, hi);
     VF s0 = vf_load(p->scale[s]), s1 = vf_load(p->scale[s] + LANES);
     WN_UNROLL
     for (size_t j = 0; j < nc; j++) {
@@ -232,11 +249,17 @@ INLINE void super_nc(const qpanel *p, size_t n, qcols x, size_t nc,
   WN_UNROLL
   for (size_t j = 0; j < nc; j++) {
     VF dx = vf_set1(x.d + j * x.stride);
-    add_scaled(acc[j], first, flo[j], p->d, dx);
-    add_scaled(acc[j] + LANES, first, fhi[j], p->d + LANES, dx);
-    if (!min) continue;
-    add_scaled(acc[j], false, vi_f32(lo[j]), p->minus_dmin, dx);
-    add_scaled(acc[j] + LANES, false, vi_f32(hi[j]), p->minus_dmin + LANES, dx);
+    totals s = totals_after(acc, j);
+    VF a = s.from == NULL ? vf_zero() : vf_load(s.from);
+    VF b = s.from == NULL ? vf_zero() : vf_load(s.from + LANES);
+    a = add_scaled(a, flo[j], p->d, dx);
+    b = add_scaled(b, fhi[j], p->d + LANES, dx);
+    if (min) {
+      a = add_scaled(a, vi_f32(lo[j]), p->minus_dmin, dx);
+      b = add_scaled(b, vi_f32(hi[j]), p->minus_dmin + LANES, dx);
+    }
+    vf_store(s.to, a);
+    vf_store(s.to + LANES, b);
   }
 }
 
@@ -246,8 +269,7 @@ INLINE void super_nc(const qpanel *p, size_t n, qcols x, size_t nc,
 #define MULTIPLY(name, core, per, sub, offset, min, run)                       \
   static void multiply_##name(const void *panel, size_t n,                     \
                               const uint8_t *packed, const wn_column *col,     \
-                              size_t k, size_t n_cols, float(*acc)[R],         \
-                              bool first) {                                    \
+                              size_t k, size_t n_cols, totals acc) {           \
     qcols x = {                                                                \
         packed + k, packed + col->d + k / (per)*4, packed + col->sums + k / 8, \
         packed + col->sums32 + ((per) == 256 ? k / 16 : k / 8), col->stride};  \
@@ -258,15 +280,15 @@ INLINE void super_nc(const qpanel *p, size_t n, qcols x, size_t nc,
                   : n_cols >= 2              ? 2                               \
                                              : 1;                                           \
       if (nc == QCOLS)                                                         \
-        core(panel, n, x, QCOLS, acc, first, sub, offset, min, run, NULL);     \
+        core(panel, n, x, QCOLS, acc, sub, offset, min, run, NULL);            \
       else if (nc == 3)                                                        \
-        core(panel, n, x, 3, acc, first, sub, offset, min, run, NULL);         \
+        core(panel, n, x, 3, acc, sub, offset, min, run, NULL);                \
       else if (nc == 2)                                                        \
-        core(panel, n, x, 2, acc, first, sub, offset, min, run, NULL);         \
+        core(panel, n, x, 2, acc, sub, offset, min, run, NULL);                \
       else                                                                     \
-        core(panel, n, x, 1, acc, first, sub, offset, min, run, NULL);         \
+        core(panel, n, x, 1, acc, sub, offset, min, run, NULL);                \
       n_cols -= nc;                                                            \
-      acc += nc;                                                               \
+      acc = totals_after(acc, nc);                                             \
       x = columns_after(x, nc);                                                \
     }                                                                          \
   }                                                                            \
