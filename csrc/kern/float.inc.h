@@ -98,6 +98,7 @@ static inline void add_tile(const float *from, float *to, VF lo, VF hi) {
 /* nc columns, two classes at a time: 4 nc accumulators. */
 INLINE void float_many(const fpanel *p, size_t n, const float *x, size_t ldx,
                        size_t nc, totals acc) {
+  float y[FLOAT_NC][R];
   for (size_t c = 0; c < CLASSES / 2; c++) {
     VF lo[2 * FLOAT_NC], hi[2 * FLOAT_NC];
     WN_UNROLL
@@ -119,8 +120,9 @@ INLINE void float_many(const fpanel *p, size_t n, const float *x, size_t ldx,
     }
     WN_UNROLL
     for (size_t j = 0; j < nc; j++) {
-      totals s = totals_after(acc, j);
-      add_tile(c == 0 ? s.from : s.to, s.to, vf_add(lo[2 * j], lo[2 * j + 1]),
+      totals t = totals_after(acc, j);
+      add_tile(c == 0 ? t.from : y[j], c == CLASSES / 2 - 1 ? t.to : y[j],
+               vf_add(lo[2 * j], lo[2 * j + 1]),
                vf_add(hi[2 * j], hi[2 * j + 1]));
     }
   }
