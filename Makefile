@@ -116,7 +116,7 @@ check-oom: all
 # Every instruction set tier that this machine has.
 check-isa: all
 	@for isa in ref avx2 avx512; do echo "== WANE_ISA=$$isa"; \
-	  WANE_ISA=$$isa sh spec/support/run.sh $(B) lua5.4 spec/kern $(wildcard spec/*quant_spec.lua) || exit 1; done
+	  WANE_ISA=$$isa sh spec/support/run.sh $(B) lua5.4 spec/kern spec/accuracy_spec.lua $(wildcard spec/*quant_spec.lua) || exit 1; done
 
 # The aarch64 tiers under qemu, on CPUs with and without sdot and smmla: the
 # kernel specs, then the same bits as this machine's tiers, from single products

@@ -212,6 +212,8 @@ local function speed_rows(tier, kind, r, bytes, weights, file_bytes, add)
       percent(prompt and 2 * weights * prompt, top),
       number(decode), number(peer_decode), ratio(decode, peer_decode),
       percent(decode and bytes * decode, bandwidth[n].best),
+      is_last and number(r.wane_load and 1e3 * r.wane_load, "%.0f") or "",
+      is_last and number(r.peer_load and 1e3 * r.peer_load, "%.0f") or "",
       is_last and number(r.wane_first and 1e3 * r.wane_first, "%.0f") or "",
       is_last and ratio(r.wane_first, r.wane_pass) or "",
       is_last and number(r.peer_first and 1e3 * r.peer_first, "%.0f") or "",
@@ -222,6 +224,7 @@ local function speed_rows(tier, kind, r, bytes, weights, file_bytes, add)
       type = kind, isa = tier, threads = tonumber(n), file_bytes = file_bytes, peer_cpu = r.cpu,
       prompt = prompt, peer_prompt = peer_prompt, decode = decode, peer_decode = peer_decode,
       peak_unit = unit, peak_ops = top, bandwidth = bandwidth[n].best, bytes_per_token = bytes,
+      load = is_last and r.wane_load or nil, peer_load = is_last and r.peer_load or nil,
       first = is_last and r.wane_first or nil, peer_first = is_last and r.peer_first or nil,
       pass = is_last and r.wane_pass or nil, peak_memory = is_last and r.wane_peak or nil,
       peer_peak_memory = is_last and r.peer_peak or nil,
@@ -231,7 +234,7 @@ end
 
 local SPEED = {
   "type", "tier", "threads", "MB", "prompt t/s", "peer", "ratio", "of peak", "decode t/s", "peer", "ratio",
-  "of bandwidth", "first ms", "of a pass", "peer", "peak MB", "peer",
+  "of bandwidth", "load ms", "peer", "first ms", "of a pass", "peer", "peak MB", "peer",
 }
 
 --- Rows of batch and long: one for each count or length.

@@ -10,6 +10,7 @@ local ffi = require "ffi"
 local core = require "wane.core"
 local describe = require "wane.recipe.describe"
 local gguf = require "wane.gguf"
+local imagine = require "wane.fit.imagine"
 local planner = require "wane.recipe.plan"
 local recipe = require "wane.recipe"
 local types = require "wane.recipe.types"
@@ -86,26 +87,13 @@ local function metadata(s)
   }
 end
 
---- Tensors { name, shape } of such a model.
+--- Tensors { name, shape, type } of such a model.
 local function shapes(s)
-  local list = {}
-  local function add(name, ...) list[#list + 1] = { name = name .. ".weight", shape = { ... }, type = "f16" } end
-  local kv = s.width / s.heads * s.kv
-  add("token_embd", s.width, s.vocab)
-  for l = 0, s.layers - 1 do
-    local b = ("blk.%d."):format(l)
-    add(b .. "attn_norm", s.width)
-    add(b .. "attn_q", s.width, s.width)
-    add(b .. "attn_k", s.width, kv)
-    add(b .. "attn_v", s.width, kv)
-    add(b .. "attn_output", s.width, s.width)
-    add(b .. "ffn_norm", s.width)
-    add(b .. "ffn_gate", s.width, s.ff)
-    add(b .. "ffn_up", s.width, s.ff)
-    add(b .. "ffn_down", s.ff, s.width)
-  end
-  add("output_norm", s.width)
-  add("output", s.width, s.vocab)
+  local list = imagine.tensors {
+    layers = s.layers, width = s.width, heads = s.heads, head_size = s.width / s.heads, kv_heads = s.kv, ff = s.ff,
+    vocab = s.vocab, experts = 0,
+  }
+  for _, t in ipairs(list) do t.type = "f16" end
   return list
 end
 

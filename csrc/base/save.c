@@ -24,6 +24,7 @@ struct wn_save {
   char *part; /* path + ".part" */
   char *dir;  /* where both are */
   int fd;
+  pid_t pid;     /* who opened it: a forked child writes nothing */
   uint8_t *held; /* bytes off - n_held .. off - 1, not yet written */
   size_t n_held; /* they end at or before a multiple of PIECE */
   uint64_t off, had;
@@ -216,13 +217,9 @@ int wn_save_open(const char *path, const wn_save_opts *o, wn_save **out,
   wn_save *s = wn_calloc(WN_MEM_GGUF, 1, sizeof *s);
   if (s == NULL) return wn_fail(e, WN_ENOMEM, "out of memory");
   s->fd = -1;
+  s->pid = getpid();
   s->overwrite = o->overwrite;
   s->bytes = o->bytes;
-  s->held = wn_alloc(WN_MEM_GGUF, PIECE);
-  if (s->held == NULL) {
-    rc = wn_fail(e, WN_ENOMEM, "out of memory");
-    goto fail;
-  }
   if ((rc = resolve(s, path, e)) != WN_OK) goto fail;
   if ((rc = inspect(s, path, o, e)) != WN_OK) goto fail;
   if ((rc = open_part(s, e)) != WN_OK) goto fail;
@@ -251,10 +248,29 @@ static int put(wn_save *s, const void *p, size_t n, uint64_t off, wn_err *e) {
 }
 
 /* Writes what is held. */
-static int flush(wn_save *s, wn_err *e) {
+static int put_held(wn_save *s, wn_err *e) {
   size_t n = s->n_held;
   s->n_held = 0;
   return n == 0 ? WN_OK : put(s, s->held, n, s->off - n, e);
+}
+
+/* Keeps n bytes, which do not reach beyond the present piece. */
+static int hold(wn_save *s, const void *p, size_t n, wn_err *e) {
+  if (s->held == NULL) s->held = wn_alloc(WN_MEM_GGUF, PIECE);
+  if (s->held == NULL) {
+    s->failed = true;
+    return wn_fail(e, WN_ENOMEM, "out of memory");
+  }
+  memcpy(s->held + s->n_held, p, n);
+  s->n_held += n;
+  return WN_OK;
+}
+
+int wn_save_flush(wn_save *s, wn_err *e) {
+  int rc = put_held(s, e);
+  wn_free(s->held);
+  s->held = NULL;
+  return rc;
 }
 
 int wn_save_write(wn_save *s, const void *p, size_t n, wn_err *e) {
@@ -264,24 +280,19 @@ int wn_save_write(wn_save *s, const void *p, size_t n, wn_err *e) {
   while (n > 0) {
     size_t room = PIECE - (size_t)(s->off % PIECE);
     size_t now = n < room ? n : room;
-    int rc = WN_OK;
-    if (now == PIECE) { /* a whole piece needs no copy */
-      rc = put(s, from, now, s->off, e);
-    } else {
-      memcpy(s->held + s->n_held, from, now);
-      s->n_held += now;
-    }
+    int rc = now == PIECE ? put(s, from, now, s->off, e) /* needs no copy */
+                          : hold(s, from, now, e);
     if (rc != WN_OK) return rc;
     s->off += now;
     from += now;
     n -= now;
-    if (now == room && (rc = flush(s, e)) != WN_OK) return rc;
+    if (now == room && (rc = put_held(s, e)) != WN_OK) return rc;
   }
   return WN_OK;
 }
 
 int wn_save_read(wn_save *s, uint64_t off, void *p, size_t n, wn_err *e) {
-  int rc = flush(s, e);
+  int rc = wn_save_flush(s, e);
   if (rc != WN_OK) return rc;
   int64_t got = wn_os_pread(s->fd, p, n, off);
   if (got < 0) return sys_fail(s, "read .part", e);
@@ -295,7 +306,7 @@ int wn_save_seek(wn_save *s, uint64_t off, wn_err *e) {
   if (off > s->off && off > s->had)
     return wn_fail(e, WN_EARG, "%s: byte %llu was never written", s->path,
                    (unsigned long long)off);
-  int rc = flush(s, e);
+  int rc = wn_save_flush(s, e);
   s->off = off;
   return rc;
 }
@@ -310,7 +321,7 @@ uint64_t wn_save_had(const wn_save *s) {
 int wn_save_seal(wn_save *s, wn_err *e) {
   if (s->sealed) return WN_OK;
   if (s->failed) return wn_fail(e, WN_EARG, "%s: writing failed", s->path);
-  int rc = flush(s, e);
+  int rc = wn_save_flush(s, e);
   if (rc != WN_OK) return rc;
   s->failed = true; /* until all three calls have succeeded */
   if (wn_os_ftruncate(s->fd, s->off) != 0) return sys_fail(s, "truncate", e);
@@ -367,7 +378,7 @@ int wn_save_commit(wn_save *s, wn_err *e) {
 
 void wn_save_abort(wn_save *s, bool keep_part) {
   if (s == NULL) return;
-  if (keep_part && !s->failed) (void)flush(s, NULL);
+  if (keep_part && !s->failed && s->pid == getpid()) (void)put_held(s, NULL);
   if (!keep_part && s->ours && s->fd >= 0) wn_os_unlink(s->part);
   release(s);
 }

@@ -47,6 +47,8 @@ int wn_save_write(wn_save *s, const void *p, size_t n, wn_err *e);
 int wn_save_read(wn_save *s, uint64_t off, void *p, size_t n, wn_err *e);
 int wn_save_seek(wn_save *s, uint64_t off, wn_err *e);
 uint64_t wn_save_off(const wn_save *s);
+/* Writes what is held back and frees its memory: for outputs that wait. */
+int wn_save_flush(wn_save *s, wn_err *e);
 /* Bytes that the .part of an earlier run had (0 without `resume`). */
 uint64_t wn_save_had(const wn_save *s);
 

@@ -72,8 +72,10 @@ static int start(wn_writer *w, wn_err *e) {
   int rc = wn_save_write(w->save, header, n, e);
   wn_free(header);
   if (rc != WN_OK) return rc;
-  return pad_to(w, w->file->n_tensors == 0 ? w->file->bytes : w->file->data_off,
-                e);
+  rc = pad_to(w, w->file->n_tensors == 0 ? w->file->bytes : w->file->data_off,
+              e);
+  /* many shards may be open, one is written at a time */
+  return rc == WN_OK ? wn_save_flush(w->save, e) : rc;
 }
 
 int wn_writer_open(const char *path, wn_layout *l, size_t k,

@@ -68,21 +68,6 @@ const float *wn_importance_at(lua_State *L, int arg) {
   return lua_isnoneornil(L, arg) ? NULL : wn_buffer_check(L, arg)->data;
 }
 
-static void set_num(lua_State *L, const char *key, double v) {
-  lua_pushnumber(L, v);
-  lua_setfield(L, -2, key);
-}
-
-static void set_int(lua_State *L, const char *key, int64_t v) {
-  wn_push_i64(L, v);
-  lua_setfield(L, -2, key);
-}
-
-static void set_str(lua_State *L, const char *key, const char *v) {
-  lua_pushstring(L, v);
-  lua_setfield(L, -2, key);
-}
-
 /* How far `b` is from `a`, in doubles. Values that are not finite on either
  * side are counted and left out. */
 int wn_push_distance(lua_State *L, const float *a, const float *b, size_t n,
@@ -103,15 +88,18 @@ int wn_push_distance(lua_State *L, const float *a, const float *b, size_t n,
   }
   double m = used > 0 ? (double)used : 1;
   lua_createtable(L, 0, 8);
-  set_num(L, "rmse", sqrt(e2 / m));
-  set_num(L, "max", max);
-  set_int(L, "max_at", (int64_t)worst + 1);
-  set_num(L, "mean", sum / m);
-  set_num(L, "relative", a2 > 0 ? sqrt(e2 / a2) : e2 > 0 ? HUGE_VAL : 0);
+  wn_set_num(L, "rmse", sqrt(e2 / m));
+  wn_set_num(L, "max", max);
+  wn_set_int(L, "max_at", (int64_t)worst + 1);
+  wn_set_num(L, "mean", sum / m);
+  wn_set_num(L, "relative", a2 > 0 ? sqrt(e2 / a2) : e2 > 0 ? HUGE_VAL : 0);
   if (importance != NULL)
-    set_num(L, "weighted", wa2 > 0 ? sqrt(we2 / wa2) : we2 > 0 ? HUGE_VAL : 0);
-  set_int(L, "n", (int64_t)used);
-  set_int(L, "n_nonfinite", (int64_t)(n - used));
+    wn_set_num(L, "weighted",
+               wa2 > 0   ? sqrt(we2 / wa2)
+               : we2 > 0 ? HUGE_VAL
+                         : 0);
+  wn_set_int(L, "n", (int64_t)used);
+  wn_set_int(L, "n_nonfinite", (int64_t)(n - used));
   return 1;
 }
 
@@ -188,14 +176,14 @@ static void set_ints(lua_State *L, const char *key, const int *v, int n) {
 static void push_explained(lua_State *L, const wn_explained *x) {
   int n_sub = x->n / x->sub;
   lua_newtable(L);
-  set_int(L, "n", x->n);
-  set_int(L, "sub", x->sub);
-  set_str(L, "formula", x->formula);
-  set_num(L, "d", (double)x->d);
+  wn_set_int(L, "n", x->n);
+  wn_set_int(L, "sub", x->sub);
+  wn_set_str(L, "formula", x->formula);
+  wn_set_num(L, "d", (double)x->d);
   set_floats(L, "scales", x->scale, n_sub);
   set_ints(L, "scale_codes", x->scale_code, n_sub);
   if (x->has_min) {
-    set_num(L, "dmin", (double)x->dmin);
+    wn_set_num(L, "dmin", (double)x->dmin);
     set_floats(L, "mins", x->min, n_sub);
     set_ints(L, "min_codes", x->min_code, n_sub);
   }
@@ -215,10 +203,10 @@ static int blocks_explain(lua_State *L) {
   wn_err e;
   if (wn_explain(q->type, block, &x, &e) != WN_OK) return wn_push_error(L, &e);
   push_explained(L, &x);
-  set_str(L, "type", t->name);
-  set_int(L, "block", i);
-  set_int(L, "row", (i - 1) / (int64_t)per_row + 1);
-  set_int(L, "column", (i - 1) % (int64_t)per_row * t->block + 1);
+  wn_set_str(L, "type", t->name);
+  wn_set_int(L, "block", i);
+  wn_set_int(L, "row", (i - 1) / (int64_t)per_row + 1);
+  wn_set_int(L, "column", (i - 1) % (int64_t)per_row * t->block + 1);
   lua_pushlstring(L, (const char *)block, t->bytes);
   lua_setfield(L, -2, "bytes");
   return 1;

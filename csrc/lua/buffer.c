@@ -255,11 +255,6 @@ static int buffer_table(lua_State *L) {
   return 1;
 }
 
-static void set_num(lua_State *L, const char *key, double v) {
-  lua_pushnumber(L, v);
-  lua_setfield(L, -2, key);
-}
-
 /* b:stats() -> { min, max, mean, std, absmax, n_nonfinite }, of the finite
  * values; all 0 when there is none. std is that of the population. */
 static int buffer_stats(lua_State *L) {
@@ -280,11 +275,11 @@ static int buffer_stats(lua_State *L) {
     if (isfinite(v)) sum2 += v * v;
   }
   lua_createtable(L, 0, 6);
-  set_num(L, "min", n > 0 ? min : 0);
-  set_num(L, "max", n > 0 ? max : 0);
-  set_num(L, "mean", mean);
-  set_num(L, "std", n > 0 ? sqrt(sum2 / (double)n) : 0);
-  set_num(L, "absmax", n > 0 ? fmax(fabs(min), fabs(max)) : 0);
+  wn_set_num(L, "min", n > 0 ? min : 0);
+  wn_set_num(L, "max", n > 0 ? max : 0);
+  wn_set_num(L, "mean", mean);
+  wn_set_num(L, "std", n > 0 ? sqrt(sum2 / (double)n) : 0);
+  wn_set_num(L, "absmax", n > 0 ? fmax(fabs(min), fabs(max)) : 0);
   wn_push_u64(L, count(b) - n);
   lua_setfield(L, -2, "n_nonfinite");
   return 1;

@@ -14,23 +14,18 @@
 #include <dlfcn.h>
 #endif
 
-static void set_int(lua_State *L, const char *key, int64_t v) {
-  wn_push_i64(L, v);
-  lua_setfield(L, -2, key);
-}
-
 /* core.memory() -> { blocks, bytes, peak_bytes, n_allocs, owners = {...} } */
 static int core_memory(lua_State *L) {
   wn_mem_stats s;
   wn_mem_get_stats(&s);
   lua_newtable(L);
-  set_int(L, "blocks", s.blocks);
-  set_int(L, "bytes", s.bytes);
-  set_int(L, "peak_bytes", s.peak_bytes);
-  set_int(L, "n_allocs", s.n_allocs);
+  wn_set_int(L, "blocks", s.blocks);
+  wn_set_int(L, "bytes", s.bytes);
+  wn_set_int(L, "peak_bytes", s.peak_bytes);
+  wn_set_int(L, "n_allocs", s.n_allocs);
   lua_newtable(L);
   for (int i = 0; i < WN_MEM_N_OWNERS; i++)
-    set_int(L, wn_mem_owner_name((wn_owner)i), s.owner_bytes[i]);
+    wn_set_int(L, wn_mem_owner_name((wn_owner)i), s.owner_bytes[i]);
   lua_setfield(L, -2, "owners");
   return 1;
 }
@@ -51,7 +46,7 @@ static int core_fail_alloc(lua_State *L) {
 /* core.limits() -> { MAX_KEYS = 65536, ... } */
 static int core_limits(lua_State *L) {
   lua_newtable(L);
-#define X(id, value, text) set_int(L, &#id[3], id);
+#define X(id, value, text) wn_set_int(L, &#id[3], id);
   WN_LIMITS(X)
 #undef X
   return 1;
@@ -67,8 +62,8 @@ static int core_cpu(lua_State *L) {
   lua_setfield(L, -2, "best");
   lua_pushstring(L, c->name);
   lua_setfield(L, -2, "name");
-  set_int(L, "threads", wn_pool_default_threads());
-  set_int(L, "live_threads", wn_pool_live());
+  wn_set_int(L, "threads", wn_pool_default_threads());
+  wn_set_int(L, "live_threads", wn_pool_live());
   return 1;
 }
 

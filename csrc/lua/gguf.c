@@ -30,16 +30,6 @@ void wn_gguf_unpin(lua_State *L, int at) {
   h->obj = NULL;
 }
 
-static void set_u64(lua_State *L, const char *key, uint64_t v) {
-  wn_push_u64(L, v);
-  lua_setfield(L, -2, key);
-}
-
-static void set_str(lua_State *L, const char *key, const char *s) {
-  lua_pushstring(L, s);
-  lua_setfield(L, -2, key);
-}
-
 /* --- metadata values ------------------------------------------------------ */
 
 static const uint8_t *push_element(lua_State *L, int type, const uint8_t *p,
@@ -100,7 +90,7 @@ static const uint8_t *push_element(lua_State *L, int type, const uint8_t *p,
   if (type == WN_KV_ARRAY) {
     int elem = (int)wn_le32(p);
     p = push_elements(L, elem, wn_le64(p + 4), p + 12, depth + 1);
-    set_str(L, "elem", wn_kv_type_name(elem));
+    wn_set_str(L, "elem", wn_kv_type_name(elem));
     return p;
   }
   push_scalar(L, type, p);
@@ -164,19 +154,19 @@ void wn_push_tensor(lua_State *L, const wn_tensor *t) {
   lua_createtable(L, 0, 9);
   lua_pushlstring(L, t->name.p, t->name.n);
   lua_setfield(L, -2, "name");
-  set_str(L, "type", type->name);
-  set_u64(L, "type_id", (uint64_t)t->type);
+  wn_set_str(L, "type", type->name);
+  wn_set_u64(L, "type_id", (uint64_t)t->type);
   lua_createtable(L, (int)t->n_dims, 0);
   for (uint32_t i = 0; i < t->n_dims; i++) {
     wn_push_u64(L, t->ne[i]);
     lua_rawseti(L, -2, (int)i + 1);
   }
   lua_setfield(L, -2, "shape");
-  set_u64(L, "n_rows", t->n_rows);
-  set_u64(L, "row_bytes", t->row_bytes);
-  set_u64(L, "bytes", t->bytes);
-  set_u64(L, "off", t->off);
-  set_u64(L, "shard", (uint64_t)t->shard + 1);
+  wn_set_u64(L, "n_rows", t->n_rows);
+  wn_set_u64(L, "row_bytes", t->row_bytes);
+  wn_set_u64(L, "bytes", t->bytes);
+  wn_set_u64(L, "off", t->off);
+  wn_set_u64(L, "shard", (uint64_t)t->shard + 1);
 }
 
 /* The tensor whose number is argument 2. */
@@ -243,11 +233,11 @@ static int gguf_info(lua_State *L) {
                                       "header_bytes"};
   uint32_t n = wn_gguf_n_shards(g);
   lua_createtable(L, 0, 10);
-  set_str(L, "path", wn_gguf_path(g));
-  set_u64(L, "version", wn_gguf_version(g));
-  set_u64(L, "alignment", wn_gguf_alignment(g));
-  set_u64(L, "n_kv", wn_gguf_n_kv(g));
-  set_u64(L, "n_tensors", wn_gguf_n_tensors(g));
+  wn_set_str(L, "path", wn_gguf_path(g));
+  wn_set_u64(L, "version", wn_gguf_version(g));
+  wn_set_u64(L, "alignment", wn_gguf_alignment(g));
+  wn_set_u64(L, "n_kv", wn_gguf_n_kv(g));
+  wn_set_u64(L, "n_tensors", wn_gguf_n_tensors(g));
   for (int k = 0; k < 4; k++) {
     lua_createtable(L, (int)n, 0);
     for (uint32_t i = 0; i < n; i++) {

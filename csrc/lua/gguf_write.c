@@ -185,22 +185,17 @@ static int layout_files(lua_State *L) {
   return 1;
 }
 
-static void set_u64(lua_State *L, const char *key, uint64_t v) {
-  wn_push_u64(L, v);
-  lua_setfield(L, -2, key);
-}
-
 /* l:file(k) -> { first, n_tensors, header_bytes, data_off, bytes } */
 static int layout_file(lua_State *L) {
   const wn_layout *l = pin_layout(L, 1);
   int pin = lua_gettop(L);
   const wn_layout_file *f = wn_layout_file_at(l, check_file(L, 2, l));
   lua_createtable(L, 0, 5);
-  set_u64(L, "first", f->first + 1);
-  set_u64(L, "n_tensors", f->n_tensors);
-  set_u64(L, "header_bytes", f->header_bytes);
-  set_u64(L, "data_off", f->data_off);
-  set_u64(L, "bytes", f->bytes);
+  wn_set_u64(L, "first", f->first + 1);
+  wn_set_u64(L, "n_tensors", f->n_tensors);
+  wn_set_u64(L, "header_bytes", f->header_bytes);
+  wn_set_u64(L, "data_off", f->data_off);
+  wn_set_u64(L, "bytes", f->bytes);
   unpin_layout(L, pin);
   return 1;
 }

@@ -82,11 +82,6 @@ static int imatrix_scale(lua_State *L) {
   return push_floats(L, v, n);
 }
 
-static void set_num(lua_State *L, const char *key, double v) {
-  lua_pushnumber(L, v);
-  lua_setfield(L, -2, key);
-}
-
 static int imatrix_stats(lua_State *L) {
   size_t n, zeros = 0, bad = 0, first_bad = 0;
   const char *p = check_floats(L, 1, &n);
@@ -109,10 +104,10 @@ static int imatrix_stats(lua_State *L) {
   lua_setfield(L, -2, "zeros");
   wn_push_u64(L, bad);
   lua_setfield(L, -2, "bad");
-  if (bad > 0) set_num(L, "first_bad", (double)first_bad);
-  set_num(L, "min", min);
-  set_num(L, "max", max);
-  set_num(L, "mean", n > bad ? sum / (double)(n - bad) : 0);
+  if (bad > 0) wn_set_num(L, "first_bad", (double)first_bad);
+  wn_set_num(L, "min", min);
+  wn_set_num(L, "max", max);
+  wn_set_num(L, "mean", n > bad ? sum / (double)(n - bad) : 0);
   return 1;
 }
 

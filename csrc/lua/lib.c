@@ -233,3 +233,28 @@ void wn_push_u64(lua_State *L, uint64_t v) {
   snprintf(text, sizeof text, "%llu", (unsigned long long)v);
   lua_pushstring(L, text);
 }
+
+void wn_set_num(lua_State *L, const char *key, double v) {
+  lua_pushnumber(L, v);
+  lua_setfield(L, -2, key);
+}
+
+void wn_set_int(lua_State *L, const char *key, int64_t v) {
+  wn_push_i64(L, v);
+  lua_setfield(L, -2, key);
+}
+
+void wn_set_u64(lua_State *L, const char *key, uint64_t v) {
+  wn_push_u64(L, v);
+  lua_setfield(L, -2, key);
+}
+
+void wn_set_bool(lua_State *L, const char *key, bool v) {
+  lua_pushboolean(L, v);
+  lua_setfield(L, -2, key);
+}
+
+void wn_set_str(lua_State *L, const char *key, const char *v) {
+  lua_pushstring(L, v);
+  lua_setfield(L, -2, key);
+}

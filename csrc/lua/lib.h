@@ -72,6 +72,13 @@ void wn_check_options(lua_State *L, int t, const char *const *names);
 void wn_push_i64(lua_State *L, int64_t v);
 void wn_push_u64(lua_State *L, uint64_t v);
 
+/* table[key] = v for the table on the top of the stack. */
+void wn_set_num(lua_State *L, const char *key, double v);
+void wn_set_int(lua_State *L, const char *key, int64_t v);
+void wn_set_u64(lua_State *L, const char *key, uint64_t v);
+void wn_set_bool(lua_State *L, const char *key, bool v);
+void wn_set_str(lua_State *L, const char *key, const char *v);
+
 /* Each binding file: registers its classes and pushes its table of
  * functions, which becomes wane.core.<name>. */
 int wn_open_core(lua_State *L);

@@ -103,11 +103,6 @@ static int model_context(lua_State *L) {
   return wn_push_ctx(L, 1, 2);
 }
 
-static void set_u64(lua_State *L, const char *key, uint64_t v) {
-  wn_push_u64(L, v);
-  lua_setfield(L, -2, key);
-}
-
 static int model_estimate(lua_State *L) {
   wn_ctx_opts o = {0};
   wn_err e = {0};
@@ -118,8 +113,8 @@ static int model_estimate(lua_State *L) {
   if (wn_ctx_estimate(m, &o, &cache, &buffers, &e) != WN_OK)
     return wn_push_error(L, &e);
   lua_newtable(L);
-  set_u64(L, "cache", cache);
-  set_u64(L, "buffers", buffers);
+  wn_set_u64(L, "cache", cache);
+  wn_set_u64(L, "buffers", buffers);
   return 1;
 }
 
@@ -187,12 +182,12 @@ static int model_foresee(lua_State *L) {
     rc = wn_ctx_foresee(p, types, n_ctx, &o, &cache, &buffers, &e);
   if (rc != WN_OK) return wn_push_error(L, &e);
   lua_newtable(L);
-  set_u64(L, "cache", cache);
-  set_u64(L, "cache_windowed",
-          windowed_cache(p, &o, o.n_ctx != 0 ? o.n_ctx : n_ctx));
-  set_u64(L, "buffers", buffers);
-  set_u64(L, "matrices", weights[0]);
-  set_u64(L, "vectors", weights[1]);
+  wn_set_u64(L, "cache", cache);
+  wn_set_u64(L, "cache_windowed",
+             windowed_cache(p, &o, o.n_ctx != 0 ? o.n_ctx : n_ctx));
+  wn_set_u64(L, "buffers", buffers);
+  wn_set_u64(L, "matrices", weights[0]);
+  wn_set_u64(L, "vectors", weights[1]);
   return 1;
 }
 
@@ -227,11 +222,11 @@ static int model_info(lua_State *L) {
   facts f;
   facts_of(wn_handle_check(L, 1, &wn_model_class), &f);
   lua_newtable(L);
-  set_u64(L, "weight_bytes", f.weight_bytes);
-  set_u64(L, "heap_bytes", f.heap_bytes);
-  set_u64(L, "n_vocab", f.n_vocab);
-  set_u64(L, "n_ctx", f.n_ctx);
-  set_u64(L, "stages", f.stages);
+  wn_set_u64(L, "weight_bytes", f.weight_bytes);
+  wn_set_u64(L, "heap_bytes", f.heap_bytes);
+  wn_set_u64(L, "n_vocab", f.n_vocab);
+  wn_set_u64(L, "n_ctx", f.n_ctx);
+  wn_set_u64(L, "stages", f.stages);
   lua_pushboolean(L, f.mapped);
   lua_setfield(L, -2, "mapped");
   lua_pushstring(L, f.why);

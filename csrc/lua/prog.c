@@ -145,21 +145,16 @@ static int prog_lines(lua_State *L) {
   }
 }
 
-static void set_int(lua_State *L, const char *key, int64_t v) {
-  wn_push_i64(L, v);
-  lua_setfield(L, -2, key);
-}
-
 static int prog_info(lua_State *L) {
   const wn_prog *p = wn_handle_check(L, 1, &wn_prog_class);
   uint32_t n_ops = p->n_ops, n_weights = p->n_weights, n_slots = p->n_slots;
   uint32_t n_vocab = p->n_vocab;
   bool causal = p->causal, finished = p->finished;
   lua_newtable(L);
-  set_int(L, "ops", n_ops);
-  set_int(L, "weights", n_weights);
-  set_int(L, "slots", n_slots);
-  set_int(L, "vocab", n_vocab);
+  wn_set_int(L, "ops", n_ops);
+  wn_set_int(L, "weights", n_weights);
+  wn_set_int(L, "slots", n_slots);
+  wn_set_int(L, "vocab", n_vocab);
   lua_pushboolean(L, causal);
   lua_setfield(L, -2, "causal");
   lua_pushboolean(L, finished);

@@ -34,34 +34,19 @@ static int check_type(lua_State *L, int arg) {
 
 /* -- functions ------------------------------------------------------------ */
 
-static void set_bool(lua_State *L, const char *key, bool v) {
-  lua_pushboolean(L, v);
-  lua_setfield(L, -2, key);
-}
-
-static void set_int(lua_State *L, const char *key, int64_t v) {
-  wn_push_i64(L, v);
-  lua_setfield(L, -2, key);
-}
-
-static void set_str(lua_State *L, const char *key, const char *v) {
-  lua_pushstring(L, v);
-  lua_setfield(L, -2, key);
-}
-
 static void push_type(lua_State *L, int id) {
   static const char *const classes[] = {"none", "plain", "quant", "act"};
   const wn_type_info *t = wn_type(id);
   const wn_format *f = wn_format_of(id);
   lua_createtable(L, 0, 8);
-  set_int(L, "id", id);
-  set_str(L, "name", t->name);
-  set_int(L, "block", t->block);
-  set_int(L, "bytes", t->bytes);
-  set_str(L, "class", classes[t->class]);
-  set_bool(L, "needs_importance", f != NULL && f->needs_importance);
-  set_bool(L, "uses_importance", f != NULL && f->uses_importance);
-  set_bool(L, "encodable", f != NULL && f->encode != NULL);
+  wn_set_int(L, "id", id);
+  wn_set_str(L, "name", t->name);
+  wn_set_int(L, "block", t->block);
+  wn_set_int(L, "bytes", t->bytes);
+  wn_set_str(L, "class", classes[t->class]);
+  wn_set_bool(L, "needs_importance", f != NULL && f->needs_importance);
+  wn_set_bool(L, "uses_importance", f != NULL && f->uses_importance);
+  wn_set_bool(L, "encodable", f != NULL && f->encode != NULL);
 }
 
 /* core.quant.types() -> list of { id, name, block, bytes, class,

@@ -247,23 +247,18 @@ static int stream_importance(lua_State *L) {
   return 1;
 }
 
-static void set_u64(lua_State *L, const char *key, uint64_t v) {
-  wn_push_u64(L, v);
-  lua_setfield(L, -2, key);
-}
-
 static int stream_progress(lua_State *L) {
   wn_stream_progress p;
   wn_stream_get_progress(wn_handle_check(L, 1, &stream_class), &p);
   lua_createtable(L, 0, 9);
-  set_u64(L, "tensor", p.tensor + 1);
-  set_u64(L, "tensors_done", p.n_done);
-  set_u64(L, "n_tensors", p.n_tensors);
-  set_u64(L, "resumed", p.n_resumed);
-  set_u64(L, "bytes_in", p.bytes_in);
-  set_u64(L, "bytes_out", p.bytes_out);
-  set_u64(L, "total_in", p.total_in);
-  set_u64(L, "total_out", p.total_out);
+  wn_set_u64(L, "tensor", p.tensor + 1);
+  wn_set_u64(L, "tensors_done", p.n_done);
+  wn_set_u64(L, "n_tensors", p.n_tensors);
+  wn_set_u64(L, "resumed", p.n_resumed);
+  wn_set_u64(L, "bytes_in", p.bytes_in);
+  wn_set_u64(L, "bytes_out", p.bytes_out);
+  wn_set_u64(L, "total_in", p.total_in);
+  wn_set_u64(L, "total_out", p.total_out);
   lua_pushboolean(L, p.verifying);
   lua_setfield(L, -2, "verifying");
   return 1;

@@ -85,11 +85,6 @@ static const char *const SPECIAL_NAMES[WN_TOK_N] = {
     "nl",  "fim_pre", "fim_suf", "fim_mid", "fim_pad", "fim_rep", "fim_sep",
 };
 
-static void set_bool(lua_State *L, const char *key, bool x) {
-  lua_pushboolean(L, x);
-  lua_setfield(L, -2, key);
-}
-
 static void push_special(lua_State *L, const wn_vocab *v) {
   lua_newtable(L);
   for (int i = 0; i < WN_TOK_N; i++) {
@@ -119,9 +114,9 @@ static int vocab_info(lua_State *L) {
   lua_setfield(L, -2, "pre");
   lua_pushinteger(L, (lua_Integer)wn_vocab_size(v));
   lua_setfield(L, -2, "n");
-  set_bool(L, "add_bos", wn_vocab_add_bos(v));
-  set_bool(L, "add_eos", wn_vocab_add_eos(v));
-  set_bool(L, "add_sep", wn_vocab_add_sep(v));
+  wn_set_bool(L, "add_bos", wn_vocab_add_bos(v));
+  wn_set_bool(L, "add_eos", wn_vocab_add_eos(v));
+  wn_set_bool(L, "add_sep", wn_vocab_add_sep(v));
   push_special(L, v);
   lua_setfield(L, -2, "special");
   push_eog(L, v);

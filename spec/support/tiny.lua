@@ -5,6 +5,7 @@ local M = {}
 local support = require "spec.support"
 local core = require "wane.core"
 local gguf = require "wane.gguf"
+local imagine = require "wane.fit.imagine"
 
 -- Park and Miller's generator: 31 bits, exact in a double.
 local function random(seed)
@@ -46,31 +47,10 @@ end
 
 -- Shapes of the tensors of a tiny llama, in order.
 local function shapes(o)
-  local list = {}
-  local function add(name, ...) list[#list + 1] = { name = name .. ".weight", shape = { ... } } end
-  local kv = o.width / o.heads * o.kv
-  add("token_embd", o.width, o.vocab)
-  for l = 0, o.layers - 1 do
-    local b = ("blk.%d."):format(l)
-    add(b .. "attn_norm", o.width)
-    add(b .. "attn_q", o.width, o.width)
-    add(b .. "attn_k", o.width, kv)
-    add(b .. "attn_v", o.width, kv)
-    add(b .. "attn_output", o.width, o.width)
-    add(b .. "ffn_norm", o.width)
-    if o.experts then
-      add(b .. "ffn_gate_inp", o.width, o.experts)
-      add(b .. "ffn_gate_exps", o.width, o.ff, o.experts)
-      add(b .. "ffn_up_exps", o.width, o.ff, o.experts)
-      add(b .. "ffn_down_exps", o.ff, o.width, o.experts)
-    else
-      add(b .. "ffn_gate", o.width, o.ff)
-      add(b .. "ffn_up", o.width, o.ff)
-      add(b .. "ffn_down", o.ff, o.width)
-    end
-  end
-  add("output_norm", o.width)
-  return list
+  return imagine.tensors {
+    layers = o.layers, width = o.width, heads = o.heads, head_size = o.width / o.heads, kv_heads = o.kv, ff = o.ff,
+    vocab = o.vocab, experts = o.experts or 0, tied = true,
+  }
 end
 
 --- Tensors for gguf.write.

@@ -118,8 +118,10 @@ local function metadata(s)
   return list
 end
 
--- Names and shapes of all tensors.
-local function tensors(s)
+--- Names and shapes of all tensors of a Llama, in the order of files.
+---@param s table  layers, width, heads, head_size, kv_heads, ff, vocab, experts (0: none), tied
+---@return { name: string, shape: integer[] }[]
+function M.tensors(s)
   local list = {}
   local function add(name, ...) list[#list + 1] = { name = name .. ".weight", shape = { ... } } end
   local q, kv = s.heads * s.head_size, s.kv_heads * s.head_size
@@ -172,7 +174,7 @@ function Header.close() return true end
 ---@return wane.Imagined
 function M.header(given)
   local shape = M.shape(given)
-  local h = setmetatable({ shape = shape, meta = metadata(shape), tensors = tensors(shape), key_at = {}, tensor_at = {} },
+  local h = setmetatable({ shape = shape, meta = metadata(shape), tensors = M.tensors(shape), key_at = {}, tensor_at = {} },
     Header)
   for i, e in ipairs(h.meta) do h.key_at[e[1]] = i end
   for i, t in ipairs(h.tensors) do
