@@ -125,6 +125,37 @@ INLINE void levels2(wn_rows *src, size_t qs, size_t h, qpanel *p) {
   }
 }
 
+/* The levels of values 16 s .. 16 s + 15, as stored, to level * scale; with an
+ * offset to (level - 4) * scale + offset. All results fit a byte. */
+INLINE void fuse(VI scale, int offset, size_t s, size_t h, qpanel *p) {
+  VI low = vi_set1(0x00ff00ff), high = vi_set1((int32_t)0xff00ff00);
+  VI two = vi_and(scale, vi_set1(0xffff)), add = vi_zero();
+  if (offset > 0)
+    add = repeat_byte(vi_sub(vi_set1(offset), vi_sll(scale, 2)), 0);
+  two = vi_or(two, vi_sll(two, 16));
+  WN_UNROLL
+  for (size_t i = 4 * s; i < 4 * s + 4; i++) {
+    VI v = vi_load(p->u[i][h * LANES]);
+    VI even = vi_mul16(vi_and(v, low), two);
+    VI odd = vi_mul16(vi_and(v, high), two);
+    U(i, vi_add8(vi_and_or(even, low, odd), add));
+  }
+}
+
+/* Scales s .. s + 3 of 16 values each, the bytes of each lane plus `add`: into
+ * the levels or beside them (FUSED, q8.inc.h). */
+INLINE void fuse4(VI v, int add, int offset, size_t s, size_t h, qpanel *p) {
+  if (!FUSED) {
+    scales4(v, add, s, h, p);
+    return;
+  }
+  VI a = vi_set1(add);
+  fuse(vi_add(BYTE(v, 0), a), offset, s, h, p);
+  fuse(vi_add(BYTE(v, 1), a), offset, s + 1, h, p);
+  fuse(vi_add(BYTE(v, 2), a), offset, s + 2, h, p);
+  fuse(vi_add(BYTE(v, 3), a), offset, s + 3, h, p);
+}
+
 UNPACK(q2_K) {
   (void)n;
   VI v[4], four = vi_set8(15);
@@ -132,7 +163,7 @@ UNPACK(q2_K) {
   vi_columns4(src, 0, v);
   WN_UNROLL
   for (size_t j = 0; j < 4; j++) {
-    scales4(vi_and(v[j], four), 0, 4 * j, h, p);
+    fuse4(vi_and(v[j], four), 0, 0, 4 * j, h, p);
     minima4(vi_and(vi_srl(v[j], 4), four), 4 * j, h, p);
   }
   VI dd = vi_column(src, 80);
@@ -153,10 +184,10 @@ INLINE void tail_q3_K(wn_rows *src, size_t h, qpanel *p) {
   VI b = vi_and_or(vi_sll(t[2], 2), top, vi_and(t[1], four));
   VI c = vi_and_or(t[2], top, vi_and(vi_srl(t[0], 4), four));
   VI d = vi_and_or(vi_srl(t[2], 2), top, vi_and(vi_srl(t[1], 4), four));
-  scales4(a, -32, 0, h, p);
-  scales4(b, -32, 4, h, p);
-  scales4(c, -32, 8, h, p);
-  scales4(d, -32, 12, h, p);
+  fuse4(a, -32, Q3_OFFSET, 0, h, p);
+  fuse4(b, -32, Q3_OFFSET, 4, h, p);
+  fuse4(c, -32, Q3_OFFSET, 8, h, p);
+  fuse4(d, -32, Q3_OFFSET, 12, h, p);
 }
 
 UNPACK(q3_K) {

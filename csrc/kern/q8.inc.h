@@ -44,6 +44,16 @@ typedef struct qpanel {
 #define WIDE_OFFSET 128
 #endif
 
+/* Scales of sub-blocks that are small integers are multiplied into the levels
+ * of a panel where the products fit unsigned bytes: the sum over a super-block
+ * is one exact integer then (far below 2^24, so that a chain of float adds
+ * gives the same). Tile products are not that deep. */
+#if defined(DOT_PLAIN) || defined(DOT_SIGNED) || defined(DOT_TILES)
+#define FUSED false
+#else
+#define FUSED true
+#endif
+
 /* Packed columns as a kernel sees them: from value k of column 0 on. */
 typedef struct qcols {
   const uint8_t *q, *d, *sums, *sums32;
@@ -111,6 +121,16 @@ typedef int32_t starts[2][LANES < 8 ? 8 : LANES];
 INLINE void make_starts(const uint8_t *sums, size_t n, size_t sub, int offset,
                         starts t) {
   if (offset == 0) return;
+  if (sub == CHUNK) {
+    int32_t sum = 0;
+    for (size_t i = 0; i < CHUNK / 16; i++) {
+      int16_t s;
+      memcpy(&s, sums + 2 * i, 2);
+      sum += s;
+    }
+    t[0][0] = -offset * sum;
+    return;
+  }
   uint32_t minus = (uint32_t)-offset & 0xffff;
   VI odd = vi_set1((int32_t)(minus << 16));
   VI even =
@@ -124,8 +144,8 @@ INLINE void make_starts(const uint8_t *sums, size_t n, size_t sub, int offset,
 
 INLINE VI start(starts t, size_t s, size_t sub, int offset) {
   return offset == 0 ? vi_zero()
-         : sub == 32 ? vi_bcast(&t[0][s])
-                     : vi_bcast(&t[s % 2][s / 2]);
+         : sub == 16 ? vi_bcast(&t[s % 2][s / 2])
+                     : vi_bcast(&t[0][s]);
 }
 
 /* The columns from the n-th on. */
@@ -162,7 +182,7 @@ INLINE void sub_block(const qpanel *p, qcols x, size_t nc, size_t s, size_t sub,
 /* ---- scales per block of 32 or 16 values ------------------------------- */
 
 INLINE void blocks_nc(const qpanel *p, size_t n, qcols x, size_t nc, totals acc,
-                      size_t sub, int offset, bool min, size_t run,
+                      size_t sub, int offset, size_t min, size_t run,
                       const int32_t *ready) {
   VF flo[QCOLS], fhi[QCOLS];
   starts from[QCOLS];
@@ -184,7 +204,7 @@ INLINE void blocks_nc(const qpanel *p, size_t n, qcols x, size_t nc, totals acc,
       flo[j] = vf_fma(vi_f32(lo[j]), vf_mul(s0, dx), flo[j]);
       fhi[j] = vf_fma(vi_f32(hi[j]), vf_mul(s1, dx), fhi[j]);
     }
-    if (!min) continue;
+    if (min == 0) continue;
     VF m0 = vf_load(p->min.real[s]), m1 = vf_load(p->min.real[s] + LANES);
     WN_UNROLL
     for (size_t j = 0; j < nc; j++) {
@@ -202,7 +222,7 @@ INLINE void blocks_nc(const qpanel *p, size_t n, qcols x, size_t nc, totals acc,
 
 /* ---- super-blocks of 256 values ---------------------------------------- */
 
-/* sum over pairs of sub-blocks of min * (sum of activations) */
+/* sum over pairs of sub-blocks of `sub` values of min * (sum of activations) */
 INLINE void minima(const qpanel *p, qcols x, size_t nc, size_t sub, VI lo[],
                    VI hi[]) {
   const uint8_t *sums = sub == 32 ? x.sums32 : x.sums;
@@ -226,7 +246,7 @@ INLINE VF add_scaled(VF y, VF v, const float *d, VF dx) {
 }
 
 INLINE void super_nc(const qpanel *p, size_t n, qcols x, size_t nc, totals acc,
-                     size_t sub, int offset, bool min, size_t run,
+                     size_t sub, int offset, size_t min, size_t run,
                      const int32_t *ready) {
   VF flo[QCOLS], fhi[QCOLS];
   VI lo[QCOLS], hi[QCOLS];
@@ -241,11 +261,12 @@ INLINE void super_nc(const qpanel *p, size_t n, qcols x, size_t nc, totals acc,
     VF s0 = vf_load(p->scale[s]), s1 = vf_load(p->scale[s] + LANES);
     WN_UNROLL
     for (size_t j = 0; j < nc; j++) {
-      flo[j] = vf_fma(vi_f32(lo[j]), s0, flo[j]);
-      fhi[j] = vf_fma(vi_f32(hi[j]), s1, fhi[j]);
+      VF a = vi_f32(lo[j]), b = vi_f32(hi[j]);
+      flo[j] = sub == CHUNK ? a : vf_fma(a, s0, flo[j]);
+      fhi[j] = sub == CHUNK ? b : vf_fma(b, s1, fhi[j]);
     }
   }
-  if (min) minima(p, x, nc, sub, lo, hi);
+  if (min > 0) minima(p, x, nc, min, lo, hi);
   WN_UNROLL
   for (size_t j = 0; j < nc; j++) {
     VF dx = vf_set1(x.d + j * x.stride);
@@ -254,7 +275,7 @@ INLINE void super_nc(const qpanel *p, size_t n, qcols x, size_t nc, totals acc,
     VF b = s.from == NULL ? vf_zero() : vf_load(s.from + LANES);
     a = add_scaled(a, flo[j], p->d, dx);
     b = add_scaled(b, fhi[j], p->d + LANES, dx);
-    if (min) {
+    if (min > 0) {
       a = add_scaled(a, vi_f32(lo[j]), p->minus_dmin, dx);
       b = add_scaled(b, vi_f32(hi[j]), p->minus_dmin + LANES, dx);
     }
@@ -265,7 +286,8 @@ INLINE void super_nc(const qpanel *p, size_t n, qcols x, size_t nc, totals acc,
 
 /* ---- all columns ------------------------------------------------------- */
 
-/* Defines multiply_<name>: blocks_nc or super_nc over groups of columns. */
+/* Defines multiply_<name>: blocks_nc or super_nc over groups of columns. min:
+ * values that share a minimum, or 0. */
 #define MULTIPLY(name, core, per, sub, offset, min, run)                       \
   static void multiply_##name(const void *panel, size_t n,                     \
                               const uint8_t *packed, const wn_column *col,     \
@@ -294,27 +316,30 @@ INLINE void super_nc(const qpanel *p, size_t n, qcols x, size_t nc, totals acc,
   }                                                                            \
   enum { SUB_multiply_##name = sub };
 
+#define SUB_FUSED(sub) (FUSED ? CHUNK : (sub))
+#define Q3_OFFSET (FUSED ? 127 : 4)
+
 /* clang-format off */
 /*       name     core       per  sub offset       min    run */
-MULTIPLY(o1,      blocks_nc, 32,  32, 1,           false, 8) /* q1_0 q2_0 */
-MULTIPLY(o8,      blocks_nc, 32,  32, 8,           false, 8) /* q4_0 */
-MULTIPLY(m15,     blocks_nc, 32,  32, 0,           true,  8) /* q4_1 */
-MULTIPLY(o16,     blocks_nc, 32,  32, 16,          false, 4) /* q5_0 */
-MULTIPLY(m31,     blocks_nc, 32,  32, 0,           true,  4) /* q5_1 */
-MULTIPLY(wide,    blocks_nc, 32,  32, WIDE_OFFSET, false, 0) /* q8_0 iq4_nl */
-MULTIPLY(o12,     blocks_nc, 32,  32, 12,          false, 4) /* mxfp4 */
-MULTIPLY(o12_16,  blocks_nc, 32,  16, 12,          false, 4) /* nvfp4 */
-MULTIPLY(q2_K,    super_nc,  256, 16, 0,           true,  8)
-MULTIPLY(q3_K,    super_nc,  256, 16, 4,           false, 8)
-MULTIPLY(q4_K,    super_nc,  256, 32, 0,           true,  8)
-MULTIPLY(q5_K,    super_nc,  256, 32, 0,           true,  4)
-MULTIPLY(q6_K,    super_nc,  256, 16, 32,          false, 2)
-MULTIPLY(iq4_xs,  super_nc,  256, 32, WIDE_OFFSET, false, 0)
-MULTIPLY(ternary, super_nc,  256, 32, 1,           false, 8)
-MULTIPLY(iq1_s,   super_nc,  256, 32, 9,           false, 4)
-MULTIPLY(iq1_m,   super_nc,  256, 16, 9,           false, 4)
-MULTIPLY(iq2_xxs, super_nc,  256, 32, 43,          false, 1)
-MULTIPLY(iq2_16,  super_nc,  256, 16, 43,          false, 1) /* iq2_xs iq2_s */
-MULTIPLY(iq3_xxs, super_nc,  256, 32, 62,          false, 1)
-MULTIPLY(iq3_s,   super_nc,  256, 32, 15,          false, 4)
+MULTIPLY(o1,      blocks_nc, 32,  32, 1,           0,     8) /* q1_0 q2_0 */
+MULTIPLY(o8,      blocks_nc, 32,  32, 8,           0,     8) /* q4_0 */
+MULTIPLY(m15,     blocks_nc, 32,  32, 0,           32,    8) /* q4_1 */
+MULTIPLY(o16,     blocks_nc, 32,  32, 16,          0,     4) /* q5_0 */
+MULTIPLY(m31,     blocks_nc, 32,  32, 0,           32,    4) /* q5_1 */
+MULTIPLY(wide,    blocks_nc, 32,  32, WIDE_OFFSET, 0,     0) /* q8_0 iq4_nl */
+MULTIPLY(o12,     blocks_nc, 32,  32, 12,          0,     4) /* mxfp4 */
+MULTIPLY(o12_16,  blocks_nc, 32,  16, 12,          0,     4) /* nvfp4 */
+MULTIPLY(q2_K,    super_nc,  256, SUB_FUSED(16), 0, 16,   8)
+MULTIPLY(q3_K,    super_nc,  256, SUB_FUSED(16), Q3_OFFSET, 0, 8)
+MULTIPLY(q4_K,    super_nc,  256, 32, 0,           32,    8)
+MULTIPLY(q5_K,    super_nc,  256, 32, 0,           32,    4)
+MULTIPLY(q6_K,    super_nc,  256, 16, 32,          0,     2)
+MULTIPLY(iq4_xs,  super_nc,  256, 32, WIDE_OFFSET, 0,     0)
+MULTIPLY(ternary, super_nc,  256, SUB_FUSED(32), 1, 0,    8)
+MULTIPLY(iq1_s,   super_nc,  256, 32, 9,           0,     4)
+MULTIPLY(iq1_m,   super_nc,  256, 16, 9,           0,     4)
+MULTIPLY(iq2_xxs, super_nc,  256, 32, 43,          0,     1)
+MULTIPLY(iq2_16,  super_nc,  256, 16, 43,          0,     1) /* iq2_xs iq2_s */
+MULTIPLY(iq3_xxs, super_nc,  256, 32, 62,          0,     1)
+MULTIPLY(iq3_s,   super_nc,  256, 32, 15,          0,     4)
 /* clang-format on */
