@@ -125,6 +125,7 @@ INLINE void levels2(wn_rows *src, size_t qs, size_t h, qpanel *p) {
   }
 }
 
+#ifdef FUSED
 /* The levels of values 16 s .. 16 s + 15, as stored, to level * scale; with an
  * offset to (level - 4) * scale + offset. All results fit a byte. */
 INLINE void fuse(VI scale, int offset, size_t s, size_t h, qpanel *p) {
@@ -142,28 +143,29 @@ INLINE void fuse(VI scale, int offset, size_t s, size_t h, qpanel *p) {
   }
 }
 
-/* Scales s .. s + 3 of 16 values each, the bytes of each lane plus `add`: into
- * the levels or beside them (FUSED, q8.inc.h). */
+/* Scales s .. s + 3, the bytes of each lane plus `add`, into the levels. */
 INLINE void fuse4(VI v, int add, int offset, size_t s, size_t h, qpanel *p) {
-  if (!FUSED) {
-    scales4(v, add, s, h, p);
-    return;
-  }
   VI a = vi_set1(add);
   fuse(vi_add(BYTE(v, 0), a), offset, s, h, p);
   fuse(vi_add(BYTE(v, 1), a), offset, s + 1, h, p);
   fuse(vi_add(BYTE(v, 2), a), offset, s + 2, h, p);
   fuse(vi_add(BYTE(v, 3), a), offset, s + 3, h, p);
 }
+#else
+#define fuse4(v, add, offset, s, h, p) (void)0
+#endif
 
-UNPACK(q2_K) {
-  (void)n;
+INLINE void any_q2_K(wn_rows *src, bool fused, size_t h, qpanel *p) {
   VI v[4], four = vi_set8(15);
   levels2(src, 16, h, p);
   vi_columns4(src, 0, v);
   WN_UNROLL
   for (size_t j = 0; j < 4; j++) {
-    fuse4(vi_and(v[j], four), 0, 0, 4 * j, h, p);
+    VI scale = vi_and(v[j], four);
+    if (fused)
+      fuse4(scale, 0, 0, 4 * j, h, p);
+    else
+      scales4(scale, 0, 4 * j, h, p);
     minima4(vi_and(vi_srl(v[j], 4), four), 4 * j, h, p);
   }
   VI dd = vi_column(src, 80);
@@ -171,27 +173,33 @@ UNPACK(q2_K) {
   MINUS_DMIN(vi_f16(vi_srl(dd, 16)));
 }
 
+UNPACK(q2_K) {
+  (void)n;
+  any_q2_K(src, false, h, p);
+}
+
 /* d and the scales of q3_K: the last 16 bytes of a block, of which the first
  * two are levels. */
-INLINE void tail_q3_K(wn_rows *src, size_t h, qpanel *p) {
-  VI v[4], t[3], four = vi_set8(15), top = vi_set8(0x30);
+INLINE void tail_q3_K(wn_rows *src, bool fused, size_t h, qpanel *p) {
+  VI v[4], t[3], x[4], four = vi_set8(15), top = vi_set8(0x30);
   vi_columns4(src, 94, v);
   D(vi_f16(vi_srl(v[3], 16)));
   WN_UNROLL
   for (size_t j = 0; j < 3; j++)
     t[j] = vi_or(vi_srl(v[j], 16), vi_sll(v[j + 1], 16));
-  VI a = vi_and_or(vi_sll(t[2], 4), top, vi_and(t[0], four));
-  VI b = vi_and_or(vi_sll(t[2], 2), top, vi_and(t[1], four));
-  VI c = vi_and_or(t[2], top, vi_and(vi_srl(t[0], 4), four));
-  VI d = vi_and_or(vi_srl(t[2], 2), top, vi_and(vi_srl(t[1], 4), four));
-  fuse4(a, -32, Q3_OFFSET, 0, h, p);
-  fuse4(b, -32, Q3_OFFSET, 4, h, p);
-  fuse4(c, -32, Q3_OFFSET, 8, h, p);
-  fuse4(d, -32, Q3_OFFSET, 12, h, p);
+  x[0] = vi_and_or(vi_sll(t[2], 4), top, vi_and(t[0], four));
+  x[1] = vi_and_or(vi_sll(t[2], 2), top, vi_and(t[1], four));
+  x[2] = vi_and_or(t[2], top, vi_and(vi_srl(t[0], 4), four));
+  x[3] = vi_and_or(vi_srl(t[2], 2), top, vi_and(vi_srl(t[1], 4), four));
+  WN_UNROLL
+  for (size_t j = 0; j < 4; j++)
+    if (fused)
+      fuse4(x[j], -32, Q3_OFFSET, 4 * j, h, p);
+    else
+      scales4(x[j], -32, 4 * j, h, p);
 }
 
-UNPACK(q3_K) {
-  (void)n;
+INLINE void any_q3_K(wn_rows *src, bool fused, size_t h, qpanel *p) {
   VI hm[8], bit = vi_set8(4);
   vi_columns8(src, 0, hm);
   for (size_t i = 0; i < 2; i++) {
@@ -208,8 +216,24 @@ UNPACK(q3_K) {
       hm[j] = vi_srl(q, 4);
     }
   }
-  tail_q3_K(src, h, p);
+  tail_q3_K(src, fused, h, p);
 }
+
+UNPACK(q3_K) {
+  (void)n;
+  any_q3_K(src, false, h, p);
+}
+
+#ifdef FUSED
+UNPACK(q2_K_fused) {
+  (void)n;
+  any_q2_K(src, true, h, p);
+}
+UNPACK(q3_K_fused) {
+  (void)n;
+  any_q3_K(src, true, h, p);
+}
+#endif
 
 UNPACK(iq4_xs) {
   (void)n;

@@ -44,14 +44,14 @@ typedef struct qpanel {
 #define WIDE_OFFSET 128
 #endif
 
-/* Scales of sub-blocks that are small integers are multiplied into the levels
- * of a panel where the products fit unsigned bytes: the sum over a super-block
- * is one exact integer then (far below 2^24, so that a chain of float adds
- * gives the same). Tile products are not that deep. */
-#if defined(DOT_PLAIN) || defined(DOT_SIGNED) || defined(DOT_TILES)
-#define FUSED false
-#else
-#define FUSED true
+/* Scales of sub-blocks that are small integers can be multiplied into the
+ * levels of a panel where the products fit unsigned bytes: the sum over a
+ * super-block is one exact integer then (far below 2^24, so that a chain of
+ * float adds gives the same). It pays for many columns. Tile products are not
+ * that deep. */
+#if !defined(DOT_PLAIN) && !defined(DOT_SIGNED) && !defined(DOT_TILES)
+#define FUSED
+#define Q3_OFFSET 127 /* of (level - 4) * scale */
 #endif
 
 /* Packed columns as a kernel sees them: from value k of column 0 on. */
@@ -316,9 +316,6 @@ INLINE void super_nc(const qpanel *p, size_t n, qcols x, size_t nc, totals acc,
   }                                                                            \
   enum { SUB_multiply_##name = sub };
 
-#define SUB_FUSED(sub) (FUSED ? CHUNK : (sub))
-#define Q3_OFFSET (FUSED ? 127 : 4)
-
 /* clang-format off */
 /*       name     core       per  sub offset       min    run */
 MULTIPLY(o1,      blocks_nc, 32,  32, 1,           0,     8) /* q1_0 q2_0 */
@@ -329,17 +326,22 @@ MULTIPLY(m31,     blocks_nc, 32,  32, 0,           32,    4) /* q5_1 */
 MULTIPLY(wide,    blocks_nc, 32,  32, WIDE_OFFSET, 0,     0) /* q8_0 iq4_nl */
 MULTIPLY(o12,     blocks_nc, 32,  32, 12,          0,     4) /* mxfp4 */
 MULTIPLY(o12_16,  blocks_nc, 32,  16, 12,          0,     4) /* nvfp4 */
-MULTIPLY(q2_K,    super_nc,  256, SUB_FUSED(16), 0, 16,   8)
-MULTIPLY(q3_K,    super_nc,  256, SUB_FUSED(16), Q3_OFFSET, 0, 8)
+MULTIPLY(q2_K,    super_nc,  256, 16, 0,           16,    8)
+MULTIPLY(q3_K,    super_nc,  256, 16, 4,           0,     8)
 MULTIPLY(q4_K,    super_nc,  256, 32, 0,           32,    8)
 MULTIPLY(q5_K,    super_nc,  256, 32, 0,           32,    4)
 MULTIPLY(q6_K,    super_nc,  256, 16, 32,          0,     2)
 MULTIPLY(iq4_xs,  super_nc,  256, 32, WIDE_OFFSET, 0,     0)
-MULTIPLY(ternary, super_nc,  256, SUB_FUSED(32), 1, 0,    8)
+MULTIPLY(ternary, super_nc,  256, 32, 1,           0,     8)
 MULTIPLY(iq1_s,   super_nc,  256, 32, 9,           0,     4)
 MULTIPLY(iq1_m,   super_nc,  256, 16, 9,           0,     4)
 MULTIPLY(iq2_xxs, super_nc,  256, 32, 43,          0,     1)
 MULTIPLY(iq2_16,  super_nc,  256, 16, 43,          0,     1) /* iq2_xs iq2_s */
 MULTIPLY(iq3_xxs, super_nc,  256, 32, 62,          0,     1)
 MULTIPLY(iq3_s,   super_nc,  256, 32, 15,          0,     4)
+#ifdef FUSED
+MULTIPLY(q2_K_fused,    super_nc, 256, 256, 0,         16, 0)
+MULTIPLY(q3_K_fused,    super_nc, 256, 256, Q3_OFFSET, 0,  0)
+MULTIPLY(ternary_fused, super_nc, 256, 256, 1,         0,  0)
+#endif
 /* clang-format on */

@@ -57,7 +57,8 @@ typedef struct kernel {
   size_t few_cols;
 } kernel;
 
-static const kernel *kernel_of(int type);
+/* That for products with n_cols columns. */
+static const kernel *kernel_of(int type, size_t n_cols);
 
 /* The first n_rows rows of a chunk, and rows of zeros, side by side. */
 static void copy_rows(const uint8_t *w, size_t stride, size_t bytes,
@@ -149,7 +150,7 @@ static void run_tile(const wn_mm_job *job, const kernel *kn, const uint8_t *w,
 /* wn_mm (kern.h) for every type of this tier. */
 static void run(const wn_mm_job *job) {
   tile *t = job->scratch;
-  const kernel *kn = kernel_of(job->type);
+  const kernel *kn = kernel_of(job->type, job->c1 - job->c0);
   for (size_t c = job->c0; c < job->c1; c += TILE_COLS) {
     size_t n_cols = job->c1 - c < TILE_COLS ? job->c1 - c : TILE_COLS;
     const uint8_t *packed = job->packed + c * job->col.stride;
