@@ -124,7 +124,7 @@ check-isa: all
 NEON_ROOT = $(CURDIR)/build/neon/root
 NEON_CPUS ?= max cortex-a76 cortex-a57
 ON_ARM = sh spec/support/arm64.sh $(NEON_ROOT)
-check-neon: all
+check-neon: deps-test all
 	@$(NEED) gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 	@sh .ci/arm64 $(CURDIR)/build/neon
 	@$(MAKE) --no-print-directory -j$(JOBS) B=build/neon CC=aarch64-linux-gnu-gcc LUAS=lua5.4 \
@@ -132,18 +132,21 @@ check-neon: all
 	  LUA_INC_lua5.4="$(NEON_ROOT)/usr/include/lua5.4 -I$(NEON_ROOT)/usr/include/aarch64-linux-gnu" all
 	@LUA_PATH="./lua/?.lua;./lua/?/init.lua;;" LUA_CPATH="./$(B)/lua5.4/?.so;;" \
 	  lua5.4 spec/support/bits.lua > build/neon/bits.here
-	@for cpu in $(NEON_CPUS); do echo "== $$cpu"; \
-	  WANE_WRAP="$(ON_ARM) $$cpu" WANE_SLOW=0 sh spec/support/run.sh build/neon lua5.4 spec/kern || exit 1; \
-	  LUA_PATH="./lua/?.lua;./lua/?/init.lua;;" LUA_CPATH="./build/neon/lua5.4/?.so" \
-	    $(ON_ARM) $$cpu lua5.4 spec/support/bits.lua > build/neon/bits.there && \
-	  diff build/neon/bits.here build/neon/bits.there || exit 1; \
-	  echo "the bits of this machine: $$(wc -l < build/neon/bits.here) lines"; done
+	@$(MAKE) --no-print-directory -j$(JOBS) -O $(NEON_CPUS:%=neon-%)
+neon-%:
+	@echo "== $*"
+	@WANE_WRAP="$(ON_ARM) $*" WANE_SLOW=0 sh spec/support/run.sh build/neon lua5.4 spec/kern
+	@LUA_PATH="./lua/?.lua;./lua/?/init.lua;;" LUA_CPATH="./build/neon/lua5.4/?.so" \
+	  $(ON_ARM) $* lua5.4 spec/support/bits.lua > build/neon/bits.$*
+	@diff build/neon/bits.here build/neon/bits.$*
+	@echo "the bits of this machine: $$(wc -l < build/neon/bits.$*) lines"
 
 # The AMX tier with its tile unit emulated, on a CPU with AVX-512.
 check-amx: deps-test
-	@$(MAKE) --no-print-directory -j$(JOBS) B=build/amx LUAS=lua5.4 CFLAGS="-O2 -g -DWN_AMX_EMULATE" all
+	@$(MAKE) --no-print-directory -j$(JOBS) B=build/amx CFLAGS="-O2 -g -DWN_AMX_EMULATE" all
 	@grep -q avx512_vnni /proc/cpuinfo || echo "SKIPPED: this CPU lacks AVX-512, nothing is emulated"
-	@WANE_ISA=amx sh spec/support/run.sh build/amx lua5.4 spec/kern spec/graph_spec.lua spec/logits_spec.lua
+	@WANE_ISA=amx sh spec/support/run.sh build/amx "$(LUAS)" spec/kern
+	@WANE_ISA=amx sh spec/support/run.sh build/amx lua5.4 spec/graph_spec.lua spec/logits_spec.lua
 
 # Killing the quantizer at random moments.
 check-crash: all

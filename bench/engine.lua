@@ -126,14 +126,17 @@ end
 local bandwidth, peak = bandwidths(), peaks()
 
 local rank = { avx2 = 1, avxvnni = 1, avx512 = 2, amx = 3 }
+local operands = { F32 = { f32 = true }, F16 = { f32 = true, bf16 = true } }
+operands.BF16 = operands.F16
+local integers = { int8 = true }
 --- The fastest unit that a tier may use for weights of this type, on n
---- threads: operations a second and its name.
+--- threads: operations a second and its name. Halves in the amx tier take two
+--- or three products of the unit for one that is counted here.
 local function limit(tier, kind, n)
   local best, name = 0, "?"
-  local is_float = kind == "F16" or kind == "BF16" or kind == "F32"
   for unit, rates in pairs(peak) do
     local isa, operand = unit:match "^(%S+) (%S+)$"
-    local fits = is_float == (operand ~= "int8")
+    local fits = (operands[kind] or integers)[operand]
     if fits and rank[isa] <= (rank[tier] or 0) and rates[n] > best then best, name = rates[n], unit end
   end
   return best, name

@@ -54,6 +54,14 @@ local function machine(o)
   return m
 end
 
+--- The unit that multiplies weights of type t with many columns: its rate.
+local function peak_of(o, m, t)
+  local unit = t.class == "quant" and "amx int8" or t.name ~= "f32" and "amx bf16"
+  local rate = o.tier == "amx" and unit and core.probe.peak(unit, o.threads) or 0
+  if rate > 0 then return rate end
+  return t.class == "quant" and m.int8 or m.float
+end
+
 local function main(args)
   local o = options(args)
   assert(o.tier ~= "ref", "ref is not for speed")
@@ -74,7 +82,7 @@ local function main(args)
     run.n, run.copies = o.n, 1
     local many = assert(kern.time(run))
     local ops = 2 * o.rows * o.k
-    local peak = (t.class == "quant") and m.int8 or m.float
+    local peak = peak_of(o, m, t)
     print(("%-8s %5.1f   %3.0f %%  %6.1f | %6.1f  %3.0f %%"):format(t.name, bytes / one / 1e9,
       100 * bytes / one / m.best, ops / one / 1e9, ops * o.n / many / 1e9, 100 * ops * o.n / many / peak))
   end

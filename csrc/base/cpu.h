@@ -56,7 +56,7 @@ int wn_isa_of_name(const char *name);
 #define WN_ARM_TARGETS
 #endif
 #endif
-#define WN_T_AMX WN_T_AVX512 ",amx-tile,amx-int8"
+#define WN_T_AMX WN_T_AVX512 ",amx-tile,amx-int8,amx-bf16"
 #define WN_PRAGMA_(x) _Pragma(#x)
 #define WN_PRAGMA(x) WN_PRAGMA_(x)
 #if defined(__clang__)

@@ -1,17 +1,22 @@
-/* amx.c - the AMX tier of the matrix multiply: 16 and more columns of the
- * integer types go through the tile unit, everything else is the AVX-512
- * tier's code.
+/* amx.c - the AMX tier of the matrix multiply: F16 and BF16 weights, and 16
+ * and more columns of the integer types, go through the tile unit; everything
+ * else is the AVX-512 tier's code.
  *
- * Tiles are used sub-block by sub-block, 32 or 16 values deep, because scales
- * change there: at most a half or a quarter of the unit's rate for 8-bit
- * products. F32, F16 and BF16 weights stay on AVX-512: in
- * bf16 tiles they would give other bits than alone in a column.
+ * F16, BF16: operands are cut into bfloat16 parts, so that three or two tile
+ * products are as good as one of floats with activations of 17 bits: at most a
+ * third or a half of the unit's rate for bfloat16 (half_amx.inc.h). Decoding
+ * goes the same way, because it must give the same bits.
+ * F32 weights would need three parts and six products; they stay on AVX-512.
+ * Integer types: tiles are used sub-block by sub-block, 32 or 16 values deep,
+ * because scales change there: at most a half or a quarter of the unit's rate
+ * for 8-bit products (dot_amx.inc.h).
  *
  * State: written from the manuals and proven by the emulation in tile_amx.h
  * only (make check-amx); it never ran on a CPU with AMX and was never timed.
- * So the unit must do a product rightly once before it is used. */
+ * So the unit must do a product of each kind rightly once before it is used. */
 #if defined(__x86_64__)
 #include <immintrin.h>
+#include <math.h>
 #include <string.h>
 
 #include "base/cpu.h"
@@ -38,8 +43,8 @@ WN_TARGET_BEGIN(WN_T_AMX)
 
 #include "kern/mm.inc.h"
 
-/* 16 x 16 sums of 32 products by tiles, compared with plain sums. */
-bool wn_mm_amx_works(void) {
+/* 16 x 16 sums of 32 products of bytes by tiles, compared with plain sums. */
+static bool bytes_work(void) {
   enum { DEPTH = 32 };
   int8_t a[TILE_SIDE][DEPTH];
   uint8_t b[DEPTH / 4][TILE_SIDE][4];
@@ -48,11 +53,11 @@ bool wn_mm_amx_works(void) {
     a[i / DEPTH][i % DEPTH] = (int8_t)(i * 37 % 255 - 127);
     b[i / 64][i / 4 % TILE_SIDE][i % 4] = (uint8_t)(i * 91);
   }
-  tiles_begin(DEPTH);
+  tiles_shape(TILE_SIDE, TILE_SIDE, DEPTH);
   tile_zero(0);
   tile_load(4, a, sizeof a[0]);
-  tile_load(5, b, sizeof b[0]);
-  tile_dot(0, 4, 5);
+  tile_load(6, b, sizeof b[0]);
+  tile_dot8(0, 4, 6);
   tile_store(0, sum, sizeof sum[0]);
   tiles_end();
   for (int i = 0; i < TILE_SIDE * TILE_SIDE; i++) {
@@ -62,6 +67,66 @@ bool wn_mm_amx_works(void) {
     if (sum[m][n] != want) return false;
   }
   return true;
+}
+
+/* BF16 weights that are pairs of small numbers, times columns of floats that
+ * need both of their parts. Rows are 16 pairs long: one block. */
+typedef struct half_test {
+  uint32_t w[R][PAIRS];
+  float x[TILE_SIDE][BLOCK];
+  _Alignas(64) uint8_t packed[TILE_SIDE][64 + 8 * PAIRS];
+} half_test;
+
+static void half_test_fill(half_test *t) {
+  for (uint32_t i = 0; i < R * PAIRS; i++) {
+    uint32_t low = 0x3f80 + i * 37 % 255, high = 0xbf80 + i * 59 % 253;
+    t->w[i / PAIRS][i % PAIRS] = high << 16 | low;
+  }
+  for (uint32_t i = 0; i < TILE_SIDE * BLOCK; i++)
+    t->x[i / BLOCK][i % BLOCK] = (float)(i * 7919 % 65521) * 0x1p-14f - 1;
+  for (size_t c = 0; c < TILE_SIDE; c++)
+    pack_bf16(t->x[c], BLOCK, t->packed[c]);
+}
+
+/* The sum of row r and column c in double: off by at most the unit's and the
+ * parts' roundings, 2^-16 of the products' magnitudes. */
+static bool half_test_near(const half_test *t, size_t r, size_t c, float y) {
+  double want = 0, most = 0;
+  for (size_t k = 0; k < BLOCK; k++) {
+    uint32_t bits = t->w[r][k / 2] << (k % 2 == 0 ? 16 : 0) & 0xffff0000u;
+    double product = (double)wn_f32_of_bits(bits) * (double)t->x[c][k];
+    want += product;
+    most += fabs(product);
+  }
+  return fabs((double)y - want) <= 0x1p-16 * most;
+}
+
+/* One block by the kernels for many and for few columns: right, and the same
+ * bits in every column. */
+static bool halves_work(void) {
+  half_test t;
+  half_block panel[1];
+  float many[TILE_SIDE][R], few[1][R];
+  const wn_column col = {.stride = sizeof t.packed[0]};
+  half_test_fill(&t);
+  wn_rows rows = {(const uint8_t *)t.w, sizeof t.w[0], (const uint8_t *)t.w, 0};
+  wn_rows again = rows;
+  unpack_bf16(WN_TYPE_BF16, &rows, BLOCK, panel);
+  multiply_bf16(panel, BLOCK, t.packed[0], &col, 0, TILE_SIDE, many, true);
+  bool works = true;
+  for (size_t c = 0; c < TILE_SIDE; c++) {
+    few_tiles_bf16(WN_TYPE_BF16, again, BLOCK, t.packed[c], &col, 0, 1, few,
+                   true);
+    works = works && memcmp(few[0], many[c], sizeof few[0]) == 0;
+    for (size_t r = 0; r < R; r++)
+      works = works && half_test_near(&t, r, c, many[c][r]);
+  }
+  tiles_end();
+  return works;
+}
+
+bool wn_mm_amx_works(void) {
+  return bytes_work() && halves_work();
 }
 WN_TARGET_END
 #endif

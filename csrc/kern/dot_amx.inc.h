@@ -10,7 +10,7 @@
 /* The sums of one chunk, sub-block after sub-block. */
 typedef int32_t tile_sums[CHUNK / 16][TILED][R];
 
-/* Sub-block s: A into tile 4, both halves of the panel into 5 and 6; sums in
+/* Sub-block s: A into tile 4, both halves of the panel into 6 and 7; sums in
  * tiles lo and hi, which alternate so that a product need not wait for the
  * store before. */
 #define SUB_BLOCK(lo, hi, s)                                \
@@ -18,10 +18,10 @@ typedef int32_t tile_sums[CHUNK / 16][TILED][R];
     tile_zero(lo);                                          \
     tile_zero(hi);                                          \
     tile_load(4, q + (s)*sub, stride);                      \
-    tile_load(5, p->u[(s)*sub / 4][0], sizeof p->u[0]);     \
-    tile_load(6, p->u[(s)*sub / 4][LANES], sizeof p->u[0]); \
-    tile_dot(lo, 4, 5);                                     \
-    tile_dot(hi, 4, 6);                                     \
+    tile_load(6, p->u[(s)*sub / 4][0], sizeof p->u[0]);     \
+    tile_load(7, p->u[(s)*sub / 4][LANES], sizeof p->u[0]); \
+    tile_dot8(lo, 4, 6);                                    \
+    tile_dot8(hi, 4, 7);                                    \
     tile_store(lo, sums[s][0], sizeof sums[0][0]);          \
     tile_store(hi, sums[s][0] + LANES, sizeof sums[0][0]);  \
   } while (0)
@@ -30,6 +30,7 @@ typedef int32_t tile_sums[CHUNK / 16][TILED][R];
 INLINE void tile_products(const qpanel *p, const uint8_t *q, size_t stride,
                           size_t n, size_t sub, tile_sums sums) {
   size_t s = 0;
+  tiles_shape(TILED, LANES, sub);
   for (; s + 2 <= n / sub; s += 2) {
     SUB_BLOCK(0, 1, s);
     SUB_BLOCK(2, 3, s + 1);
@@ -50,15 +51,9 @@ INLINE void tile_products(const qpanel *p, const uint8_t *q, size_t stride,
     }                                                                \
   }
 
-static size_t sub_of(int type);
-
-/* wn_mm (kern.h): the walk, with the tile registers ready when there are
- * columns for them. */
+/* wn_mm (kern.h): the walk, whose kernels shape the tiles as they need. */
 static void run_tiles(const wn_mm_job *job) {
-  size_t sub = sub_of(job->type);
-  bool tiled = sub > 0 && job->c1 - job->c0 >= TILED;
-  if (tiled) tiles_begin(sub);
   run(job);
-  if (tiled) tiles_end();
+  tiles_end();
 }
 #define RUN run_tiles

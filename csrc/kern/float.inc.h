@@ -1,7 +1,8 @@
 /* float.inc.h - template: weights unpacked to float, times float activations.
  *
- * For F32, F16, BF16 and, through the decoders of quant/, for every type that
- * has no kernel of its own in a tier.
+ * For F32, F16, BF16 (in the AMX tier only F32, see half_amx.inc.h) and,
+ * through the decoders of quant/, for every type that has no kernel of its own
+ * in a tier.
  *
  * Order of operations for one (row, column), the same for any number of
  * rows, columns and threads and in every tier but ref: the values are cut

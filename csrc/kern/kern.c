@@ -80,6 +80,8 @@ wn_column wn_column_of(wn_pack pack, size_t k) {
   size_t end = 0;
   if (pack == WN_PACK_F32) {
     end = pad64(4 * k);
+  } else if (pack == WN_PACK_BF16) {
+    end = 2 * pad64(2 * k);
   } else if (pack == WN_PACK_Q8_32) {
     c.d = pad64(k);
     c.sums = c.d + pad64(k / 32 * 4);
@@ -111,6 +113,8 @@ void wn_tier_pack(const wn_mm_tier *t, int type, const float *x, size_t ldx,
       t->pack_q8_32(src, k, dst);
     } else if (pack == WN_PACK_Q8_256) {
       t->pack_q8_256(src, k, dst);
+    } else if (pack == WN_PACK_BF16) {
+      t->pack_bf16(src, k, dst);
     } else {
       memcpy(dst, src, 4 * k);
       memset(dst + 4 * k, 0, pad64(4 * k) - 4 * k);

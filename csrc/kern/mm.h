@@ -3,16 +3,20 @@
  * A tier is one table: for each weight type the form in which it wants the
  * activations and the function that multiplies. kern.c picks the tier.
  *
- * Packed activations, three forms. A column of k values takes `stride` bytes:
+ * Packed activations, four forms. A column of k values takes `stride` bytes:
  *   F32      k floats, zeros up to a multiple of 16
+ *   BF16     blocks of 32 values, zeros up to a multiple: 16 dwords of high
+ *            parts, 16 of low parts; of the bfloat16 numbers in dword i the
+ *            low half belongs to value 16 + i, the high half to value i
  *   Q8_32    k int8 q | a float d per 32 values | int16 sums of 16 q, two
  *            per 32 values | a float d * (sum of 32 q)
  *   Q8_256   k int8 q | a float d per 256 | 16 int16 sums of 16 q per 256 |
  *            8 int16 sums of 32 q per 256
- * x is close to d * q. The roundings are those of ggml's q8_0 and q8_K, so
- * that results stay close to llama.cpp's: Q8_32: d = amax / 127, stored
- * rounded to binary16; Q8_256: d = -max / 127 for the value max that is
- * largest in magnitude. q is rounded to nearest, ties to even. */
+ * BF16: x is close to high + low (half_amx.inc.h). Q8: x is close to d * q. The
+ * roundings are those of ggml's q8_0 and q8_K, so that results stay close to
+ * llama.cpp's: Q8_32: d = amax / 127, stored rounded to binary16; Q8_256: d =
+ * -max / 127 for the value max that is largest in magnitude. q is rounded to
+ * nearest, ties to even. */
 #ifndef WN_KERN_MM_H
 #define WN_KERN_MM_H
 
@@ -27,6 +31,7 @@
 typedef enum wn_pack {
   WN_PACK_NONE, /* the type cannot be multiplied */
   WN_PACK_F32,
+  WN_PACK_BF16,
   WN_PACK_Q8_32,
   WN_PACK_Q8_256,
 } wn_pack;
@@ -39,6 +44,12 @@ typedef struct wn_column {
 } wn_column;
 
 wn_column wn_column_of(wn_pack pack, size_t k);
+
+/* Which 16-bit number of a BF16 column is the high part of value i; its low
+ * part is 32 further on. */
+static inline size_t wn_bf16_place(size_t i) {
+  return i / 32 * 64 + 2 * (i % 16) + (i % 32 < 16);
+}
 
 /* One call of wn_mm, as the tiers see it. */
 typedef struct wn_mm_job {
@@ -86,6 +97,7 @@ typedef struct wn_mm_tier {
    * form's block (F32: any k). Same bytes in every tier. */
   void (*pack_q8_32)(const float *x, size_t k, uint8_t *column);
   void (*pack_q8_256)(const float *x, size_t k, uint8_t *column);
+  void (*pack_bf16)(const float *x, size_t k, uint8_t *column); /* any k */
   /* For measuring: does `steps` steps of the multiply-add that the kernels
    * are made of, from registers, and counts the operations (2 a product).
    * read adds up n bytes at p in `streams` streams. */
@@ -98,7 +110,8 @@ extern const wn_mm_tier wn_mm_ref;
 #if defined(__x86_64__)
 extern const wn_mm_tier wn_mm_avx2, wn_mm_avxvnni, wn_mm_avx512, wn_mm_amx;
 
-/* Does the tile unit do what the AMX tier takes it to do? Only where the tier
+/* Does the tile unit do what the AMX tier takes it to do, with bytes and with
+ * bfloat16 numbers? Only where the tier
  * is offered (base/cpu.h). */
 bool wn_mm_amx_works(void);
 #elif defined(__aarch64__)

@@ -5,6 +5,9 @@
 #include "kern/tile.inc.h"
 
 #include "kern/float.inc.h"
+#ifdef DOT_TILES
+#include "kern/half_amx.inc.h"
+#endif
 #include "kern/q8.inc.h"
 
 #include "kern/panel32.inc.h"

@@ -313,8 +313,7 @@ INLINE void super_nc(const qpanel *p, size_t n, qcols x, size_t nc, totals acc,
       acc = totals_after(acc, nc);                                             \
       x = columns_after(x, nc);                                                \
     }                                                                          \
-  }                                                                            \
-  enum { SUB_multiply_##name = sub };
+  }
 
 /* clang-format off */
 /*       name     core       per  sub offset       min    run */

@@ -1,11 +1,22 @@
 /* types.inc.h - the tier's table: what every weight type is done with. */
 
 /* clang-format off */
+#ifdef DOT_TILES
+#define MM_HALVES(X) \
+  X(F16,     BF16,    unpack_f16,     multiply_f16,   few_tiles_f16, 4)  \
+  X(BF16,    BF16,    unpack_bf16,    multiply_bf16,  few_tiles_bf16, 4)
+#define PACK_BF16 pack_bf16
+#else
+#define MM_HALVES(X) \
+  X(F16,     F32,     unpack_float,   multiply_float, few_float, 4) \
+  X(BF16,    F32,     unpack_float,   multiply_float, few_float, 4)
+#define PACK_BF16 NULL
+#endif
+
 #define MM_TYPES(X)                                  \
   /* type    activations  panel         kernel      few columns */ \
+  MM_HALVES(X)                                                      \
   X(F32,     F32,     unpack_float,   multiply_float, few_float, 4) \
-  X(F16,     F32,     unpack_float,   multiply_float, few_float, 4) \
-  X(BF16,    F32,     unpack_float,   multiply_float, few_float, 4) \
   X(Q4_0,    Q8_32,   unpack_q4_0,    multiply_o8, NULL, 0)     \
   X(Q4_1,    Q8_32,   unpack_q4_1,    multiply_m15, NULL, 0)    \
   X(Q5_0,    Q8_32,   unpack_q5_0,    multiply_o16, NULL, 0)    \
@@ -59,20 +70,6 @@ static const kernel *kernel_of(int type, size_t n_cols) {
   return &kernels[type];
 }
 
-#ifdef DOT_TILES
-/* Values in a (sub-)block of a type: how deep tile products are; 0: none. */
-static size_t sub_of(int type) {
-  enum { SUB_multiply_float = 0 };
-  static const uint8_t sub[WN_N_TYPE_IDS] = {
-#define X(ID, activations, unpack, multiply, few, few_cols) \
-  [WN_TYPE_##ID] = SUB_##multiply,
-      MM_TYPES(X)
-#undef X
-  };
-  return sub[type];
-}
-#endif
-
 const wn_mm_tier TIER = {
     .name = TIER_NAME,
     .op =
@@ -84,6 +81,7 @@ const wn_mm_tier TIER = {
         },
     .pack_q8_32 = pack_q8_32,
     .pack_q8_256 = pack_q8_256,
+    .pack_bf16 = PACK_BF16,
     .work_float = work_float,
     .work_int8 = work_int8,
     .read = read_streams,

@@ -94,20 +94,29 @@ static int kern_mm(lua_State *L) {
   return 1;
 }
 
+/* Value i of a packed column, parts or levels with a scale per `block`. */
+static float packed_value(wn_pack pack, const uint8_t *column, size_t d_off,
+                          size_t i) {
+  if (pack == WN_PACK_BF16) {
+    const uint16_t *high =
+        (const uint16_t *)(const void *)column + wn_bf16_place(i);
+    return wn_f32_of_bf16(high[0]) + wn_f32_of_bf16(high[32]);
+  }
+  float d;
+  size_t block = pack == WN_PACK_Q8_32 ? 32 : 256;
+  memcpy(&d, column + d_off + i / block * 4, sizeof d);
+  return d * (float)(int8_t)column[i];
+}
+
 /* What a packed column stands for, as float. */
 static void unpack_column(wn_pack pack, const uint8_t *column, size_t k,
                           float *out) {
   wn_column col = wn_column_of(pack, k);
-  size_t block = pack == WN_PACK_Q8_32 ? 32 : 256;
-  if (pack == WN_PACK_F32) {
+  if (pack == WN_PACK_F32)
     memcpy(out, column, 4 * k);
-    return;
-  }
-  for (size_t i = 0; i < k; i++) {
-    float d;
-    memcpy(&d, column + col.d + i / block * 4, sizeof d);
-    out[i] = d * (float)(int8_t)column[i];
-  }
+  else
+    for (size_t i = 0; i < k; i++)
+      out[i] = packed_value(pack, column, col.d, i);
 }
 
 /* core.kern.activations(tier, type, x) -> buffer: x as the kernels for

@@ -141,6 +141,10 @@ end
 
 local FLOAT = { f32 = true, f16 = true, bf16 = true }
 
+-- How far from ref a result may be. F16 weights in tiles are high + low parts
+-- times high + low parts without low times low: off by 2^-16.
+local function tolerance(tier, t) return tier == "amx" and t.name == "f16" and 2e-5 or 1e-5 end
+
 describe("matrix multiply", function()
   support.check_leaks()
   local tiers = kern.tiers()
@@ -156,7 +160,7 @@ describe("matrix multiply", function()
           local seen = assert(kern.activations(tiers[i], t.name, c.x))
           local want = assert(kern.mm("ref", t.name, c.w, seen, poisoned(c.n, c.rows)))
           local d = difference(y, want)
-          assert(d < 1e-5, ("%s: rows %d, k %d, n %d: off by %g"):format(tiers[i], c.rows, c.k, c.n, d))
+          assert(d < tolerance(tiers[i], t), ("%s: rows %d, k %d, n %d: off by %g"):format(tiers[i], c.rows, c.k, c.n, d))
           if not FLOAT[t.name] then
             bits = bits or y:bytes()
             assert.is_true(bits == y:bytes(), tiers[i] .. " gives other bits than " .. tiers[2])
@@ -181,6 +185,80 @@ describe("matrix multiply", function()
       end
     end
   end)
+
+  -- Weights and activations in bfloat16 parts (csrc/kern/half_amx.inc.h).
+  if core.cpu().best == "amx" then
+    it("has a tile unit that works", function() assert.equal("amx", tiers[#tiers]) end)
+
+    it("splits every half exactly", function()
+      local one = assert(quant.buffer(1, 1, { 1 }))
+      for _, t in ipairs { { name = "f16", exponent = 1024, top = 31 }, { name = "bf16", exponent = 128, top = 255 } } do
+        local w = {}
+        for u = 0, 65535 do
+          local e = math.floor(u / t.exponent) % (t.top + 1)
+          -- The unit takes zeros for denormals; the sum of -0 alone is 0.
+          local lost = t.name == "bf16" and e == 0 and u ~= 0 or u == 32768
+          if e < t.top and not lost then w[#w + 1] = string.char(u % 256, math.floor(u / 256)) end
+        end
+        local bytes = table.concat(w)
+        local want = quant.blocks(t.name, bytes, 1, #w):decode():bytes()
+        local got = assert(kern.mm("amx", t.name, bytes, one, poisoned(1, #w)))
+        assert.equal(#w, t.name == "f16" and 63487 or 65025)
+        assert.is_true(got:bytes() == want)
+      end
+    end)
+
+    it("rounds activations to 17 bits", function()
+      seed(9)
+      local x = {}
+      for i = 1, 3000 do x[i] = uniform() * 2 ^ random(-60, 60) end
+      x = assert(quant.buffer(1, #x, x))
+      local seen = assert(kern.activations("amx", "f16", x))
+      for i = 1, #x do assert(math.abs(seen[i] - x[i]) <= 2 ^ -17 * math.abs(x[i])) end
+      -- The largest that is cut, the largest of all that stays finite, a NaN.
+      local odd = assert(quant.buffer(1, 3, "\0\128\127\127" .. "\127\255\127\127" .. "\255\255\255\127"))
+      seen = assert(kern.activations("amx", "f16", odd))
+      for i = 1, 2 do assert(math.abs(seen[i] - odd[i]) <= 2 ^ -16 * odd[i]) end
+      assert.is_true(seen[3] ~= seen[3])
+    end)
+
+    it("is as exact with halves as 17 bits allow, and in tiles as with floats", function()
+      seed(10)
+      for _, name in ipairs { "f16", "bf16" } do
+        local t = { name = name, block = 1, bytes = 2 }
+        local c = { rows = 40, n = 20, k = 1000, w = weights(t, 40, 1000), x = activations(20, 1000) }
+        local function off(tier, x)
+          local y = assert(kern.mm(tier, name, c.w, c.x, poisoned(c.n, c.rows))):table()
+          local want, d, all = assert(kern.mm("ref", name, c.w, x, poisoned(c.n, c.rows))):table(), 0, 0
+          for i = 1, #y do d, all = d + (y[i] - want[i]) ^ 2, all + want[i] ^ 2 end
+          return math.sqrt(d / all)
+        end
+        local limit = name == "f16" and 5e-6 or 4e-6
+        assert(off("amx", c.x) < limit, name .. " is off by " .. off("amx", c.x))
+        local inside = off("amx", assert(kern.activations("amx", name, c.x)))
+        assert(inside < (name == "f16" and 4e-6 or 4 * off("avx512", c.x)), name .. " is off by " .. inside .. " inside")
+      end
+    end)
+
+    it("gives a column the same bits among any number of columns", function()
+      seed(11)
+      for _, name in ipairs { "f16", "bf16" } do
+        local t = { name = name, block = 1, bytes = 2 }
+        for _, k in ipairs { 1, 33, 272, 300 } do
+          local c = { rows = 37, n = 70, k = k, w = weights(t, 37, k), x = activations(70, k) }
+          local alone = poisoned(c.n, c.rows)
+          for i = 1, c.n do assert(kern.mm("amx", name, c.w, c.x, alone, 1, c.rows, i, i)) end
+          for n = 2, c.n do
+            local first = random(1, c.n - n + 1)
+            local y = poisoned(c.n, c.rows)
+            assert(kern.mm("amx", name, c.w, c.x, y, 1, c.rows, first, first + n - 1))
+            local from, to = (first - 1) * c.rows * 4 + 1, (first + n - 1) * c.rows * 4
+            assert.is_true(y:bytes():sub(from, to) == alone:bytes():sub(from, to), name .. k .. " " .. n)
+          end
+        end
+      end
+    end)
+  end
 
   it("shows values that are not finite", function()
     seed(8)

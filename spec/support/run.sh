@@ -9,7 +9,7 @@ mkdir -p build/tmp "$build"
 passed=0 failed=0 skipped=0
 for lua in $luas; do
   echo "== $lua"
-  counts=$build/counts.$lua
+  counts=$build/counts.$lua.$$
   rm -f "$counts"
   WANE_BUILD=$build WANE_LUA=$lua WANE_COUNTS=$counts \
   LUA_PATH="./lua/?.lua;./lua/?/init.lua;./?.lua;./?/init.lua;;" \
@@ -23,6 +23,7 @@ for lua in $luas; do
     echo "$lua ended with status $status before it could count"
     failed=$((failed + 1))
   fi
+  rm -f "$counts"
 done
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
