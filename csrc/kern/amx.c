@@ -112,7 +112,8 @@ static bool halves_work(void) {
   wn_rows rows = {(const uint8_t *)t.w, sizeof t.w[0], (const uint8_t *)t.w, 0};
   wn_rows again = rows;
   unpack_bf16(WN_TYPE_BF16, &rows, BLOCK, panel);
-  multiply_bf16(panel, BLOCK, t.packed[0], &col, 0, TILE_SIDE, many, true);
+  multiply_bf16(panel, BLOCK, t.packed[0], &col, 0, TILE_SIDE,
+                (totals){NULL, many[0], R});
   bool works = true;
   for (size_t c = 0; c < TILE_SIDE; c++) {
     few_tiles_bf16(WN_TYPE_BF16, again, BLOCK, t.packed[c], &col, 0, 1, few,

@@ -41,12 +41,14 @@ INLINE void tile_products(const qpanel *p, const uint8_t *q, size_t stride,
 
 /* Groups of TILED columns of a MULTIPLY (q8.inc.h), 4 at a time through the
  * float part. */
-#define MULTIPLY_TILES(core, sub, offset, min, run)                          \
-  for (; n_cols >= TILED; n_cols -= TILED) {                                 \
-    _Alignas(64) tile_sums sums;                                             \
-    tile_products(panel, x.q, x.stride, n, sub, sums);                       \
-    for (size_t j = 0; j < TILED; j += 4, acc += 4, x = columns_after(x, 4)) \
-      core(panel, n, x, 4, acc, first, sub, offset, min, run, sums[0][j]);   \
+#define MULTIPLY_TILES(core, sub, offset, min, run)                  \
+  for (; n_cols >= TILED; n_cols -= TILED) {                         \
+    _Alignas(64) tile_sums ready;                                    \
+    tile_products(panel, x.q, x.stride, n, sub, ready);              \
+    for (size_t j = 0; j < TILED; j += 4) {                          \
+      core(panel, n, x, 4, acc, sub, offset, min, run, ready[0][j]); \
+      acc = totals_after(acc, 4), x = columns_after(x, 4);           \
+    }                                                                \
   }
 
 /* wn_mm (kern.h): the walk, whose kernels shape the tiles as they need. */

@@ -90,14 +90,16 @@ static void unpack_float(int type, wn_rows *src, size_t n, void *panel) {
 
 /* ---- kernel ------------------------------------------------------------ */
 
-static inline void add_tile(float *acc, bool first, VF lo, VF hi) {
-  vf_store(acc, first ? lo : vf_add(vf_load(acc), lo));
-  vf_store(acc + LANES, first ? hi : vf_add(vf_load(acc + LANES), hi));
+/* to = from (NULL: zeros) + the halves of a column */
+static inline void add_tile(const float *from, float *to, VF lo, VF hi) {
+  vf_store(to, from == NULL ? lo : vf_add(vf_load(from), lo));
+  vf_store(to + LANES, from == NULL ? hi : vf_add(vf_load(from + LANES), hi));
 }
 
 /* nc columns, two classes at a time: 4 nc accumulators. */
 INLINE void float_many(const fpanel *p, size_t n, const float *x, size_t ldx,
-                       size_t nc, float (*acc)[R], bool first) {
+                       size_t nc, totals acc) {
+  float y[FLOAT_NC][R];
   for (size_t c = 0; c < CLASSES / 2; c++) {
     VF lo[2 * FLOAT_NC], hi[2 * FLOAT_NC];
     WN_UNROLL
@@ -118,16 +120,19 @@ INLINE void float_many(const fpanel *p, size_t n, const float *x, size_t ldx,
       }
     }
     WN_UNROLL
-    for (size_t j = 0; j < nc; j++)
-      add_tile(acc[j], first && c == 0, vf_add(lo[2 * j], lo[2 * j + 1]),
+    for (size_t j = 0; j < nc; j++) {
+      totals t = totals_after(acc, j);
+      add_tile(c == 0 ? t.from : y[j], c == CLASSES / 2 - 1 ? t.to : y[j],
+               vf_add(lo[2 * j], lo[2 * j + 1]),
                vf_add(hi[2 * j], hi[2 * j + 1]));
+    }
   }
 }
 
 #define FLOAT_MANY(nc)                                              \
   static void float_##nc(const fpanel *p, size_t n, const float *x, \
-                         size_t ldx, float(*acc)[R], bool first) {  \
-    float_many(p, n, x, ldx, nc, acc, first);                       \
+                         size_t ldx, totals acc) {                  \
+    float_many(p, n, x, ldx, nc, acc);                              \
   }
 FLOAT_MANY(1)
 FLOAT_MANY(2)
@@ -140,21 +145,21 @@ FLOAT_MANY(6)
 
 static void multiply_float(const void *panel, size_t n, const uint8_t *packed,
                            const wn_column *col, size_t k, size_t n_cols,
-                           float (*acc)[R], bool first) {
+                           totals acc) {
   const float *x = (const float *)(const void *)packed + k;
   size_t ldx = col->stride / sizeof *x;
   while (n_cols > 0) {
     size_t nc = n_cols >= FLOAT_NC ? FLOAT_NC : n_cols < 3 ? n_cols : 3;
     if (nc == 6)
-      float_6(panel, n, x, ldx, acc, first);
+      float_6(panel, n, x, ldx, acc);
     else if (nc == 3)
-      float_3(panel, n, x, ldx, acc, first);
+      float_3(panel, n, x, ldx, acc);
     else if (nc == 2)
-      float_2(panel, n, x, ldx, acc, first);
+      float_2(panel, n, x, ldx, acc);
     else
-      float_1(panel, n, x, ldx, acc, first);
+      float_1(panel, n, x, ldx, acc);
     n_cols -= nc;
-    acc += nc;
+    acc = totals_after(acc, nc);
     x += nc * ldx;
   }
 }

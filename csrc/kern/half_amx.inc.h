@@ -173,22 +173,22 @@ static void unpack_bf16(int type, wn_rows *src, size_t n, void *panel) {
     tile_dot16(3, 5, 7); \
   } while (0)
 
-/* Two groups of m columns, from x[g] on and with sums from acc[g] on. */
+/* Two groups of m columns, from x[g] on and with the totals acc[g]. */
 INLINE void half_groups(int type, const half_block *p, size_t n,
                         const uint8_t *const x[2], size_t ldx, size_t m,
-                        float (*const acc[2])[R], bool first) {
-  const size_t ld = sizeof *acc[0];
+                        const totals acc[2]) {
+  const size_t from = R * sizeof(float), to = acc[0].ld * sizeof(float);
   tiles_shape(m, TILE_SIDE, 4 * PAIRS);
-  if (first) {
+  if (acc[0].from == NULL) {
     tile_zero(0);
     tile_zero(1);
     tile_zero(2);
     tile_zero(3);
   } else {
-    tile_load(0, acc[0][0], ld);
-    tile_load(1, acc[0][0] + TILE_SIDE, ld);
-    tile_load(2, acc[1][0], ld);
-    tile_load(3, acc[1][0] + TILE_SIDE, ld);
+    tile_load(0, acc[0].from, from);
+    tile_load(1, acc[0].from + TILE_SIDE, from);
+    tile_load(2, acc[1].from, from);
+    tile_load(3, acc[1].from + TILE_SIDE, from);
   }
   for (size_t i = 0; i < n; i += BLOCK, p++) {
     tile_load(6, p->high[0], 4 * PAIRS);
@@ -204,23 +204,23 @@ INLINE void half_groups(int type, const half_block *p, size_t n,
     tile_load(7, p->low[1], 4 * PAIRS);
     DOT_2X2;
   }
-  tile_store(0, acc[0][0], ld);
-  tile_store(1, acc[0][0] + TILE_SIDE, ld);
-  tile_store(2, acc[1][0], ld);
-  tile_store(3, acc[1][0] + TILE_SIDE, ld);
+  tile_store(0, acc[0].to, to);
+  tile_store(1, acc[0].to + TILE_SIDE, to);
+  tile_store(2, acc[1].to, to);
+  tile_store(3, acc[1].to + TILE_SIDE, to);
 }
 
 INLINE void multiply_half(int type, const void *panel, size_t n,
                           const uint8_t *packed, const wn_column *col, size_t k,
-                          size_t n_cols, float (*acc)[R], bool first) {
+                          size_t n_cols, totals acc) {
   const size_t most = 2 * TILE_SIDE, ldx = col->stride;
   for (size_t c = 0; c < n_cols; c += most) {
     size_t left = n_cols - c < most ? n_cols - c : most, m = (left + 1) / 2;
     size_t second = c + left - m; /* c + m, or one less */
     const uint8_t *x[2] = {packed + c * ldx + 4 * k,
                            packed + second * ldx + 4 * k};
-    float(*sums[2])[R] = {acc + c, acc + second};
-    half_groups(type, panel, n, x, ldx, m, sums, first);
+    totals sums[2] = {totals_after(acc, c), totals_after(acc, second)};
+    half_groups(type, panel, n, x, ldx, m, sums);
   }
 }
 
@@ -328,9 +328,8 @@ INLINE void few_half(int type, wn_rows *src, size_t n, const uint8_t *packed,
 #define HALF_KERNELS(TYPE, name)                                            \
   static void multiply_##name(const void *panel, size_t n,                  \
                               const uint8_t *packed, const wn_column *col,  \
-                              size_t k, size_t n_cols, float(*acc)[R],      \
-                              bool first) {                                 \
-    multiply_half(TYPE, panel, n, packed, col, k, n_cols, acc, first);      \
+                              size_t k, size_t n_cols, totals acc) {        \
+    multiply_half(TYPE, panel, n, packed, col, k, n_cols, acc);             \
   }                                                                         \
   static void few_tiles_##name(int type, wn_rows src, size_t n,             \
                                const uint8_t *packed, const wn_column *col, \

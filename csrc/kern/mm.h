@@ -141,13 +141,18 @@ typedef struct wn_scale {
   float d, inverse;
 } wn_scale;
 
-/* `largest`: the bits of the largest magnitude among 32 values. */
-static inline wn_scale wn_scale_q8_32(uint32_t largest) {
+/* `largest`: the bits of the largest magnitude among 32 values. d is still to
+ * be rounded to binary16. */
+static inline wn_scale wn_scale_raw_q8_32(uint32_t largest) {
   wn_scale s = {wn_f32_of_bits(largest) / 127, 0};
   if (largest >= 0x7f800000u)
     s.d = wn_f32_of_bits(0x7fc00000u);
   else if (s.d > 0)
     s.inverse = 1 / s.d;
+  return s;
+}
+static inline wn_scale wn_scale_q8_32(uint32_t largest) {
+  wn_scale s = wn_scale_raw_q8_32(largest);
   s.d = wn_f32_of_f16(wn_f16_of_f32(s.d));
   return s;
 }

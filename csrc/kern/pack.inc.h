@@ -1,6 +1,7 @@
 /* pack.inc.h - template: activations to 8 bits. The same bytes as the
  * functions in ref.c, which say what they compute. The including file has
  * defined, for its instruction set:
+ *   pack_half(d)                 d rounded to binary16
  *   pack_largest(x, n)           bits of the largest magnitude of n values
  *   pack_extreme(x, largest)     the first of 256 values of that magnitude
  *   pack_round(x, s, q, sums)    32 values times s, rounded, to q; the sums
@@ -17,7 +18,8 @@ static void pack_q8_32(const float *x, size_t k, uint8_t *column) {
     pack_blocks8(x + 32 * b, b, &col, column);
 #endif
   for (; b < k / 32; b++) {
-    wn_scale s = wn_scale_q8_32(pack_largest(x + 32 * b, 32));
+    wn_scale s = wn_scale_raw_q8_32(pack_largest(x + 32 * b, 32));
+    s.d = pack_half(s.d);
     int16_t sums[2];
     pack_round(x + 32 * b, s.inverse, column + 32 * b, sums);
     float dsum = s.d * (float)(sums[0] + sums[1]);

@@ -4,6 +4,11 @@ INLINE uint32x4_t pack_bits(const float *x) { /* magnitudes */
   return vandq_u32(vreinterpretq_u32_f32(vld1q_f32(x)), vdupq_n_u32(INT32_MAX));
 }
 
+/* d rounded to binary16. */
+INLINE float pack_half(float d) {
+  return wn_f32_of_f16(wn_f16_of_f32(d));
+}
+
 /* Bits of the largest magnitude among n values. */
 INLINE uint32_t pack_largest(const float *x, size_t n) {
   uint32x4_t m = vdupq_n_u32(0);

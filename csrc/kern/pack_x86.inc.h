@@ -1,5 +1,10 @@
 /* pack_x86.inc.h - the pieces of pack.inc.h, 8 values at a time. */
 
+/* d rounded to binary16. */
+INLINE float pack_half(float d) {
+  return _cvtsh_ss(_cvtss_sh(d, _MM_FROUND_TO_NEAREST_INT));
+}
+
 /* Bits of the largest magnitude among n values. */
 INLINE uint32_t pack_largest(const float *x, size_t n) {
   __m256i all = _mm256_setzero_si256();

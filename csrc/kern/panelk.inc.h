@@ -125,14 +125,47 @@ INLINE void levels2(wn_rows *src, size_t qs, size_t h, qpanel *p) {
   }
 }
 
-UNPACK(q2_K) {
-  (void)n;
+#ifdef FUSED
+/* The levels of values 16 s .. 16 s + 15, as stored, to level * scale; with an
+ * offset to (level - 4) * scale + offset. All results fit a byte. */
+INLINE void fuse(VI scale, int offset, size_t s, size_t h, qpanel *p) {
+  VI low = vi_set1(0x00ff00ff), high = vi_set1((int32_t)0xff00ff00);
+  VI two = vi_and(scale, vi_set1(0xffff)), add = vi_zero();
+  if (offset > 0)
+    add = repeat_byte(vi_sub(vi_set1(offset), vi_sll(scale, 2)), 0);
+  two = vi_or(two, vi_sll(two, 16));
+  WN_UNROLL
+  for (size_t i = 4 * s; i < 4 * s + 4; i++) {
+    VI v = vi_load(p->u[i][h * LANES]);
+    VI even = vi_mul16(vi_and(v, low), two);
+    VI odd = vi_mul16(vi_and(v, high), two);
+    U(i, vi_add8(vi_and_or(even, low, odd), add));
+  }
+}
+
+/* Scales s .. s + 3, the bytes of each lane plus `add`, into the levels. */
+INLINE void fuse4(VI v, int add, int offset, size_t s, size_t h, qpanel *p) {
+  VI a = vi_set1(add);
+  fuse(vi_add(BYTE(v, 0), a), offset, s, h, p);
+  fuse(vi_add(BYTE(v, 1), a), offset, s + 1, h, p);
+  fuse(vi_add(BYTE(v, 2), a), offset, s + 2, h, p);
+  fuse(vi_add(BYTE(v, 3), a), offset, s + 3, h, p);
+}
+#else
+#define fuse4(v, add, offset, s, h, p) (void)0
+#endif
+
+INLINE void any_q2_K(wn_rows *src, bool fused, size_t h, qpanel *p) {
   VI v[4], four = vi_set8(15);
   levels2(src, 16, h, p);
   vi_columns4(src, 0, v);
   WN_UNROLL
   for (size_t j = 0; j < 4; j++) {
-    scales4(vi_and(v[j], four), 0, 4 * j, h, p);
+    VI scale = vi_and(v[j], four);
+    if (fused)
+      fuse4(scale, 0, 0, 4 * j, h, p);
+    else
+      scales4(scale, 0, 4 * j, h, p);
     minima4(vi_and(vi_srl(v[j], 4), four), 4 * j, h, p);
   }
   VI dd = vi_column(src, 80);
@@ -140,27 +173,33 @@ UNPACK(q2_K) {
   MINUS_DMIN(vi_f16(vi_srl(dd, 16)));
 }
 
+UNPACK(q2_K) {
+  (void)n;
+  any_q2_K(src, false, h, p);
+}
+
 /* d and the scales of q3_K: the last 16 bytes of a block, of which the first
  * two are levels. */
-INLINE void tail_q3_K(wn_rows *src, size_t h, qpanel *p) {
-  VI v[4], t[3], four = vi_set8(15), top = vi_set8(0x30);
+INLINE void tail_q3_K(wn_rows *src, bool fused, size_t h, qpanel *p) {
+  VI v[4], t[3], x[4], four = vi_set8(15), top = vi_set8(0x30);
   vi_columns4(src, 94, v);
   D(vi_f16(vi_srl(v[3], 16)));
   WN_UNROLL
   for (size_t j = 0; j < 3; j++)
     t[j] = vi_or(vi_srl(v[j], 16), vi_sll(v[j + 1], 16));
-  VI a = vi_and_or(vi_sll(t[2], 4), top, vi_and(t[0], four));
-  VI b = vi_and_or(vi_sll(t[2], 2), top, vi_and(t[1], four));
-  VI c = vi_and_or(t[2], top, vi_and(vi_srl(t[0], 4), four));
-  VI d = vi_and_or(vi_srl(t[2], 2), top, vi_and(vi_srl(t[1], 4), four));
-  scales4(a, -32, 0, h, p);
-  scales4(b, -32, 4, h, p);
-  scales4(c, -32, 8, h, p);
-  scales4(d, -32, 12, h, p);
+  x[0] = vi_and_or(vi_sll(t[2], 4), top, vi_and(t[0], four));
+  x[1] = vi_and_or(vi_sll(t[2], 2), top, vi_and(t[1], four));
+  x[2] = vi_and_or(t[2], top, vi_and(vi_srl(t[0], 4), four));
+  x[3] = vi_and_or(vi_srl(t[2], 2), top, vi_and(vi_srl(t[1], 4), four));
+  WN_UNROLL
+  for (size_t j = 0; j < 4; j++)
+    if (fused)
+      fuse4(x[j], -32, Q3_OFFSET, 4 * j, h, p);
+    else
+      scales4(x[j], -32, 4 * j, h, p);
 }
 
-UNPACK(q3_K) {
-  (void)n;
+INLINE void any_q3_K(wn_rows *src, bool fused, size_t h, qpanel *p) {
   VI hm[8], bit = vi_set8(4);
   vi_columns8(src, 0, hm);
   for (size_t i = 0; i < 2; i++) {
@@ -177,8 +216,24 @@ UNPACK(q3_K) {
       hm[j] = vi_srl(q, 4);
     }
   }
-  tail_q3_K(src, h, p);
+  tail_q3_K(src, fused, h, p);
 }
+
+UNPACK(q3_K) {
+  (void)n;
+  any_q3_K(src, false, h, p);
+}
+
+#ifdef FUSED
+UNPACK(q2_K_fused) {
+  (void)n;
+  any_q2_K(src, true, h, p);
+}
+UNPACK(q3_K_fused) {
+  (void)n;
+  any_q3_K(src, true, h, p);
+}
+#endif
 
 UNPACK(iq4_xs) {
   (void)n;

@@ -44,6 +44,16 @@ typedef struct qpanel {
 #define WIDE_OFFSET 128
 #endif
 
+/* Scales of sub-blocks that are small integers can be multiplied into the
+ * levels of a panel where the products fit unsigned bytes: the sum over a
+ * super-block is one exact integer then (far below 2^24, so that a chain of
+ * float adds gives the same). It pays for many columns. Tile products are not
+ * that deep. */
+#if !defined(DOT_PLAIN) && !defined(DOT_SIGNED) && !defined(DOT_TILES)
+#define FUSED
+#define Q3_OFFSET 127 /* of (level - 4) * scale */
+#endif
+
 /* Packed columns as a kernel sees them: from value k of column 0 on. */
 typedef struct qcols {
   const uint8_t *q, *d, *sums, *sums32;
@@ -103,16 +113,39 @@ INLINE void dot_steps(const uint8_t *u, const uint8_t *x, size_t ldx, size_t nc,
 }
 #endif
 
-/* acc - offset * (sum of the activations of sub-block s), for `sub` values
- * each. */
-INLINE VI start(VI acc, const uint8_t *sums, size_t s, size_t sub, int offset) {
-  if (offset == 0) return acc;
+/* What the sums of a chunk's sub-blocks start from: -offset * (sum of a
+ * column's levels), for sub-blocks of 16 values the even ones before the odd
+ * ones. Made for all of them at once, then each is repeated in all lanes. */
+typedef int32_t starts[2][LANES < 8 ? 8 : LANES];
+
+INLINE void make_starts(const uint8_t *sums, size_t n, size_t sub, int offset,
+                        starts t) {
+  if (offset == 0) return;
+  if (sub == CHUNK) {
+    int32_t sum = 0;
+    for (size_t i = 0; i < CHUNK / 16; i++) {
+      int16_t s;
+      memcpy(&s, sums + 2 * i, 2);
+      sum += s;
+    }
+    t[0][0] = -offset * sum;
+    return;
+  }
   uint32_t minus = (uint32_t)-offset & 0xffff;
-  if (sub == 32)
-    return vi_dot16(acc, vi_bcast(sums + 4 * s),
-                    vi_set1((int32_t)(minus << 16 | minus)));
-  return vi_dot16(acc, vi_bcast(sums + s / 2 * 4),
-                  vi_set1((int32_t)(s % 2 ? minus << 16 : minus)));
+  VI odd = vi_set1((int32_t)(minus << 16));
+  VI even =
+      sub == 16 ? vi_set1((int32_t)minus) : vi_or(odd, vi_set1((int32_t)minus));
+  for (size_t i = 0; i < n / 32; i += LANES) {
+    VI v = vi_load(sums + 4 * i);
+    vi_store(t[0] + i, vi_dot16(vi_zero(), v, even));
+    if (sub == 16) vi_store(t[1] + i, vi_dot16(vi_zero(), v, odd));
+  }
+}
+
+INLINE VI start(starts t, size_t s, size_t sub, int offset) {
+  return offset == 0 ? vi_zero()
+         : sub == 16 ? vi_bcast(&t[s % 2][s / 2])
+                     : vi_bcast(&t[0][s]);
 }
 
 /* The columns from the n-th on. */
@@ -132,15 +165,14 @@ INLINE qcols columns_after(qcols x, size_t n) {
 /* lo[j], hi[j] = the sums of products of sub-block s with column j, offset
  * taken back. ready: where column 0's sums lie, when tiles made them. */
 INLINE void sub_block(const qpanel *p, qcols x, size_t nc, size_t s, size_t sub,
-                      int offset, size_t run, const int32_t *ready, VI lo[],
-                      VI hi[]) {
+                      int offset, size_t run, starts from[],
+                      const int32_t *ready, VI lo[], VI hi[]) {
   WN_UNROLL
   for (size_t j = 0; j < nc; j++) {
+    lo[j] = hi[j] = start(from[j], s, sub, offset);
     const int32_t *t = ready == NULL ? NULL : ready + (s * TILED + j) * R;
-    const uint8_t *sums = x.sums + j * x.stride;
-    lo[j] = start(t == NULL ? vi_zero() : vi_load(t), sums, s, sub, offset);
-    hi[j] =
-        start(t == NULL ? vi_zero() : vi_load(t + LANES), sums, s, sub, offset);
+    if (t != NULL) lo[j] = vi_add(lo[j], vi_load(t));
+    if (t != NULL) hi[j] = vi_add(hi[j], vi_load(t + LANES));
   }
   if (ready == NULL)
     dot_steps(p->u[s * sub / 4][0], x.q + s * sub, x.stride, nc, sub / 4, run,
@@ -149,18 +181,22 @@ INLINE void sub_block(const qpanel *p, qcols x, size_t nc, size_t s, size_t sub,
 
 /* ---- scales per block of 32 or 16 values ------------------------------- */
 
-INLINE void blocks_nc(const qpanel *p, size_t n, qcols x, size_t nc,
-                      float (*acc)[R], bool first, size_t sub, int offset,
-                      bool min, size_t run, const int32_t *ready) {
+INLINE void blocks_nc(const qpanel *p, size_t n, qcols x, size_t nc, totals acc,
+                      size_t sub, int offset, size_t min, size_t run,
+                      const int32_t *ready) {
   VF flo[QCOLS], fhi[QCOLS];
+  starts from[QCOLS];
   WN_UNROLL
   for (size_t j = 0; j < nc; j++) {
-    flo[j] = first ? vf_zero() : vf_load(acc[j]);
-    fhi[j] = first ? vf_zero() : vf_load(acc[j] + LANES);
+    const float *y = totals_after(acc, j).from;
+    flo[j] = y == NULL ? vf_zero() : vf_load(y);
+    fhi[j] = y == NULL ? vf_zero() : vf_load(y + LANES);
   }
+  for (size_t j = 0; j < nc; j++)
+    make_starts(x.sums + j * x.stride, n, sub, offset, from[j]);
   for (size_t s = 0; s < n / sub; s++) {
     VI lo[QCOLS], hi[QCOLS];
-    sub_block(p, x, nc, s, sub, offset, run, ready, lo, hi);
+    sub_block(p, x, nc, s, sub, offset, run, from, ready, lo, hi);
     VF s0 = vf_load(p->scale[s]), s1 = vf_load(p->scale[s] + LANES);
     WN_UNROLL
     for (size_t j = 0; j < nc; j++) {
@@ -168,7 +204,7 @@ INLINE void blocks_nc(const qpanel *p, size_t n, qcols x, size_t nc,
       flo[j] = vf_fma(vi_f32(lo[j]), vf_mul(s0, dx), flo[j]);
       fhi[j] = vf_fma(vi_f32(hi[j]), vf_mul(s1, dx), fhi[j]);
     }
-    if (!min) continue;
+    if (min == 0) continue;
     VF m0 = vf_load(p->min.real[s]), m1 = vf_load(p->min.real[s] + LANES);
     WN_UNROLL
     for (size_t j = 0; j < nc; j++) {
@@ -179,14 +215,14 @@ INLINE void blocks_nc(const qpanel *p, size_t n, qcols x, size_t nc,
   }
   WN_UNROLL
   for (size_t j = 0; j < nc; j++) {
-    vf_store(acc[j], flo[j]);
-    vf_store(acc[j] + LANES, fhi[j]);
+    vf_store(totals_after(acc, j).to, flo[j]);
+    vf_store(totals_after(acc, j).to + LANES, fhi[j]);
   }
 }
 
 /* ---- super-blocks of 256 values ---------------------------------------- */
 
-/* sum over pairs of sub-blocks of min * (sum of activations) */
+/* sum over pairs of sub-blocks of `sub` values of min * (sum of activations) */
 INLINE void minima(const qpanel *p, qcols x, size_t nc, size_t sub, VI lo[],
                    VI hi[]) {
   const uint8_t *sums = sub == 32 ? x.sums32 : x.sums;
@@ -204,50 +240,58 @@ INLINE void minima(const qpanel *p, qcols x, size_t nc, size_t sub, VI lo[],
   }
 }
 
-/* acc = fma(v, d * dx, acc) */
-INLINE void add_scaled(float *acc, bool first, VF v, const float *d, VF dx) {
-  VF a = first ? vf_zero() : vf_load(acc);
-  vf_store(acc, vf_fma(v, vf_mul(vf_load(d), dx), a));
+/* y + v * (d * dx) */
+INLINE VF add_scaled(VF y, VF v, const float *d, VF dx) {
+  return vf_fma(v, vf_mul(vf_load(d), dx), y);
 }
 
-INLINE void super_nc(const qpanel *p, size_t n, qcols x, size_t nc,
-                     float (*acc)[R], bool first, size_t sub, int offset,
-                     bool min, size_t run, const int32_t *ready) {
-  (void)n;
+INLINE void super_nc(const qpanel *p, size_t n, qcols x, size_t nc, totals acc,
+                     size_t sub, int offset, size_t min, size_t run,
+                     const int32_t *ready) {
   VF flo[QCOLS], fhi[QCOLS];
   VI lo[QCOLS], hi[QCOLS];
+  starts from[QCOLS];
   WN_UNROLL
   for (size_t j = 0; j < nc; j++)
     flo[j] = fhi[j] = vf_zero();
+  for (size_t j = 0; j < nc; j++)
+    make_starts(x.sums + j * x.stride, n, sub, offset, from[j]);
   for (size_t s = 0; s < CHUNK / sub; s++) {
-    sub_block(p, x, nc, s, sub, offset, run, ready, lo, hi);
+    sub_block(p, x, nc, s, sub, offset, run, from, ready, lo, hi);
     VF s0 = vf_load(p->scale[s]), s1 = vf_load(p->scale[s] + LANES);
     WN_UNROLL
     for (size_t j = 0; j < nc; j++) {
-      flo[j] = vf_fma(vi_f32(lo[j]), s0, flo[j]);
-      fhi[j] = vf_fma(vi_f32(hi[j]), s1, fhi[j]);
+      VF a = vi_f32(lo[j]), b = vi_f32(hi[j]);
+      flo[j] = sub == CHUNK ? a : vf_fma(a, s0, flo[j]);
+      fhi[j] = sub == CHUNK ? b : vf_fma(b, s1, fhi[j]);
     }
   }
-  if (min) minima(p, x, nc, sub, lo, hi);
+  if (min > 0) minima(p, x, nc, min, lo, hi);
   WN_UNROLL
   for (size_t j = 0; j < nc; j++) {
     VF dx = vf_set1(x.d + j * x.stride);
-    add_scaled(acc[j], first, flo[j], p->d, dx);
-    add_scaled(acc[j] + LANES, first, fhi[j], p->d + LANES, dx);
-    if (!min) continue;
-    add_scaled(acc[j], false, vi_f32(lo[j]), p->minus_dmin, dx);
-    add_scaled(acc[j] + LANES, false, vi_f32(hi[j]), p->minus_dmin + LANES, dx);
+    totals s = totals_after(acc, j);
+    VF a = s.from == NULL ? vf_zero() : vf_load(s.from);
+    VF b = s.from == NULL ? vf_zero() : vf_load(s.from + LANES);
+    a = add_scaled(a, flo[j], p->d, dx);
+    b = add_scaled(b, fhi[j], p->d + LANES, dx);
+    if (min > 0) {
+      a = add_scaled(a, vi_f32(lo[j]), p->minus_dmin, dx);
+      b = add_scaled(b, vi_f32(hi[j]), p->minus_dmin + LANES, dx);
+    }
+    vf_store(s.to, a);
+    vf_store(s.to + LANES, b);
   }
 }
 
 /* ---- all columns ------------------------------------------------------- */
 
-/* Defines multiply_<name>: blocks_nc or super_nc over groups of columns. */
+/* Defines multiply_<name>: blocks_nc or super_nc over groups of columns. min:
+ * values that share a minimum, or 0. */
 #define MULTIPLY(name, core, per, sub, offset, min, run)                       \
   static void multiply_##name(const void *panel, size_t n,                     \
                               const uint8_t *packed, const wn_column *col,     \
-                              size_t k, size_t n_cols, float(*acc)[R],         \
-                              bool first) {                                    \
+                              size_t k, size_t n_cols, totals acc) {           \
     qcols x = {                                                                \
         packed + k, packed + col->d + k / (per)*4, packed + col->sums + k / 8, \
         packed + col->sums32 + ((per) == 256 ? k / 16 : k / 8), col->stride};  \
@@ -258,40 +302,45 @@ INLINE void super_nc(const qpanel *p, size_t n, qcols x, size_t nc,
                   : n_cols >= 2              ? 2                               \
                                              : 1;                                           \
       if (nc == QCOLS)                                                         \
-        core(panel, n, x, QCOLS, acc, first, sub, offset, min, run, NULL);     \
+        core(panel, n, x, QCOLS, acc, sub, offset, min, run, NULL);            \
       else if (nc == 3)                                                        \
-        core(panel, n, x, 3, acc, first, sub, offset, min, run, NULL);         \
+        core(panel, n, x, 3, acc, sub, offset, min, run, NULL);                \
       else if (nc == 2)                                                        \
-        core(panel, n, x, 2, acc, first, sub, offset, min, run, NULL);         \
+        core(panel, n, x, 2, acc, sub, offset, min, run, NULL);                \
       else                                                                     \
-        core(panel, n, x, 1, acc, first, sub, offset, min, run, NULL);         \
+        core(panel, n, x, 1, acc, sub, offset, min, run, NULL);                \
       n_cols -= nc;                                                            \
-      acc += nc;                                                               \
+      acc = totals_after(acc, nc);                                             \
       x = columns_after(x, nc);                                                \
     }                                                                          \
   }
 
 /* clang-format off */
 /*       name     core       per  sub offset       min    run */
-MULTIPLY(o1,      blocks_nc, 32,  32, 1,           false, 8) /* q1_0 q2_0 */
-MULTIPLY(o8,      blocks_nc, 32,  32, 8,           false, 8) /* q4_0 */
-MULTIPLY(m15,     blocks_nc, 32,  32, 0,           true,  8) /* q4_1 */
-MULTIPLY(o16,     blocks_nc, 32,  32, 16,          false, 4) /* q5_0 */
-MULTIPLY(m31,     blocks_nc, 32,  32, 0,           true,  4) /* q5_1 */
-MULTIPLY(wide,    blocks_nc, 32,  32, WIDE_OFFSET, false, 0) /* q8_0 iq4_nl */
-MULTIPLY(o12,     blocks_nc, 32,  32, 12,          false, 4) /* mxfp4 */
-MULTIPLY(o12_16,  blocks_nc, 32,  16, 12,          false, 4) /* nvfp4 */
-MULTIPLY(q2_K,    super_nc,  256, 16, 0,           true,  8)
-MULTIPLY(q3_K,    super_nc,  256, 16, 4,           false, 8)
-MULTIPLY(q4_K,    super_nc,  256, 32, 0,           true,  8)
-MULTIPLY(q5_K,    super_nc,  256, 32, 0,           true,  4)
-MULTIPLY(q6_K,    super_nc,  256, 16, 32,          false, 2)
-MULTIPLY(iq4_xs,  super_nc,  256, 32, WIDE_OFFSET, false, 0)
-MULTIPLY(ternary, super_nc,  256, 32, 1,           false, 8)
-MULTIPLY(iq1_s,   super_nc,  256, 32, 9,           false, 4)
-MULTIPLY(iq1_m,   super_nc,  256, 16, 9,           false, 4)
-MULTIPLY(iq2_xxs, super_nc,  256, 32, 43,          false, 1)
-MULTIPLY(iq2_16,  super_nc,  256, 16, 43,          false, 1) /* iq2_xs iq2_s */
-MULTIPLY(iq3_xxs, super_nc,  256, 32, 62,          false, 1)
-MULTIPLY(iq3_s,   super_nc,  256, 32, 15,          false, 4)
+MULTIPLY(o1,      blocks_nc, 32,  32, 1,           0,     8) /* q1_0 q2_0 */
+MULTIPLY(o8,      blocks_nc, 32,  32, 8,           0,     8) /* q4_0 */
+MULTIPLY(m15,     blocks_nc, 32,  32, 0,           32,    8) /* q4_1 */
+MULTIPLY(o16,     blocks_nc, 32,  32, 16,          0,     4) /* q5_0 */
+MULTIPLY(m31,     blocks_nc, 32,  32, 0,           32,    4) /* q5_1 */
+MULTIPLY(wide,    blocks_nc, 32,  32, WIDE_OFFSET, 0,     0) /* q8_0 iq4_nl */
+MULTIPLY(o12,     blocks_nc, 32,  32, 12,          0,     4) /* mxfp4 */
+MULTIPLY(o12_16,  blocks_nc, 32,  16, 12,          0,     4) /* nvfp4 */
+MULTIPLY(q2_K,    super_nc,  256, 16, 0,           16,    8)
+MULTIPLY(q3_K,    super_nc,  256, 16, 4,           0,     8)
+MULTIPLY(q4_K,    super_nc,  256, 32, 0,           32,    8)
+MULTIPLY(q5_K,    super_nc,  256, 32, 0,           32,    4)
+MULTIPLY(q6_K,    super_nc,  256, 16, 32,          0,     2)
+MULTIPLY(iq4_xs,  super_nc,  256, 32, WIDE_OFFSET, 0,     0)
+MULTIPLY(ternary, super_nc,  256, 32, 1,           0,     8)
+MULTIPLY(iq1_s,   super_nc,  256, 32, 9,           0,     4)
+MULTIPLY(iq1_m,   super_nc,  256, 16, 9,           0,     4)
+MULTIPLY(iq2_xxs, super_nc,  256, 32, 43,          0,     1)
+MULTIPLY(iq2_16,  super_nc,  256, 16, 43,          0,     1) /* iq2_xs iq2_s */
+MULTIPLY(iq3_xxs, super_nc,  256, 32, 62,          0,     1)
+MULTIPLY(iq3_s,   super_nc,  256, 32, 15,          0,     4)
+#ifdef FUSED
+MULTIPLY(q2_K_fused,    super_nc, 256, 256, 0,         16, 0)
+MULTIPLY(q3_K_fused,    super_nc, 256, 256, Q3_OFFSET, 0,  0)
+MULTIPLY(ternary_fused, super_nc, 256, 256, 1,         0,  0)
+#endif
 /* clang-format on */

@@ -26,14 +26,29 @@ typedef struct tile {
 
 _Static_assert(sizeof(tile) <= WN_MM_SCRATCH, "a tile fits the scratch");
 
+/* The totals of a tile's columns: to what is there `from` on (NULL: zeros), R
+ * floats after R, a kernel adds, and stores at `to`, column c at to + c * ld.
+ * Both may be the same. The last chunk's go to the result at once: what waits
+ * there for memory hides behind the products. */
+typedef struct totals {
+  const float *from;
+  float *to;
+  size_t ld;
+} totals;
+
+/* Those of the columns from the n-th on. */
+static inline totals totals_after(totals s, size_t n) {
+  return (totals){s.from == NULL ? NULL : s.from + n * R, s.to + n * s.ld,
+                  s.ld};
+}
+
 /* How one weight type is done. */
 typedef struct kernel {
   /* R rows of n values (n <= CHUNK) into a panel. */
   void (*unpack)(int type, wn_rows *src, size_t n, void *panel);
-  /* acc[c] (+)= panel times values k .. k + n of packed column c. */
+  /* Panel times values k .. k + n of the packed columns. */
   void (*multiply)(const void *panel, size_t n, const uint8_t *packed,
-                   const wn_column *col, size_t k, size_t n_cols,
-                   float (*acc)[R], bool first);
+                   const wn_column *col, size_t k, size_t n_cols, totals acc);
   /* Both in one go, without a panel: for up to few_cols columns and chunks of
    * a multiple of 16 values. */
   void (*few)(int type, wn_rows src, size_t n, const uint8_t *packed,
@@ -42,7 +57,8 @@ typedef struct kernel {
   size_t few_cols;
 } kernel;
 
-static const kernel *kernel_of(int type);
+/* That for products with n_cols columns. */
+static const kernel *kernel_of(int type, size_t n_cols);
 
 /* The first n_rows rows of a chunk, and rows of zeros, side by side. */
 static void copy_rows(const uint8_t *w, size_t stride, size_t bytes,
@@ -97,20 +113,22 @@ static const uint8_t *far_ahead(const wn_mm_job *job, const uint8_t *w,
 /* One chunk by a kernel with a panel. */
 static void run_chunk(const wn_mm_job *job, const kernel *kn, wn_rows src,
                       size_t k, size_t n, stream *s, const uint8_t *to,
-                      const uint8_t *packed, size_t n_cols, tile *t) {
+                      const uint8_t *packed, size_t n_cols, tile *t,
+                      totals acc) {
   kn->unpack(job->type, &src, n, t->panel);
   if (s->at < s->end) {
     s->at = src.ahead;
     prefetch_to(&s->at, to < s->end ? to : s->end);
   }
-  kn->multiply(t->panel, n, packed, &job->col, k, n_cols, t->acc, k == 0);
+  kn->multiply(t->panel, n, packed, &job->col, k, n_cols, acc);
 }
 
-/* One tile: n_rows rows at w, n_cols columns at packed. */
+/* One tile: n_rows rows at w, n_cols columns at packed; results at y. */
 static void run_tile(const wn_mm_job *job, const kernel *kn, const uint8_t *w,
                      size_t n_rows, stream *s, const uint8_t *packed,
-                     size_t n_cols, tile *t) {
+                     size_t n_cols, float *y, tile *t) {
   size_t bytes = R * job->row_bytes;
+  totals acc = {NULL, t->acc[0], R};
   for (size_t k = 0; k < job->k; k += CHUNK) {
     size_t n = job->k - k < CHUNK ? job->k - k : CHUNK;
     wn_rows src = chunk_of(job, w, k, n, n_rows, s, t);
@@ -119,15 +137,20 @@ static void run_tile(const wn_mm_job *job, const kernel *kn, const uint8_t *w,
       kn->few(job->type, src, n, packed, &job->col, k, n_cols, t->acc, k == 0);
     } else {
       const uint8_t *to = w + bytes + bytes * (k + n) / job->k;
-      run_chunk(job, kn, src, k, n, s, to, packed, n_cols, t);
+      if (n_rows == R && k + n == job->k) acc.to = y, acc.ld = job->ldy;
+      run_chunk(job, kn, src, k, n, s, to, packed, n_cols, t, acc);
     }
+    acc.from = t->acc[0];
   }
+  if (acc.to == y) return;
+  for (size_t j = 0; j < n_cols; j++)
+    memcpy(y + j * job->ldy, t->acc[j], n_rows * sizeof *y);
 }
 
 /* wn_mm (kern.h) for every type of this tier. */
 static void run(const wn_mm_job *job) {
   tile *t = job->scratch;
-  const kernel *kn = kernel_of(job->type);
+  const kernel *kn = kernel_of(job->type, job->c1 - job->c0);
   for (size_t c = job->c0; c < job->c1; c += TILE_COLS) {
     size_t n_cols = job->c1 - c < TILE_COLS ? job->c1 - c : TILE_COLS;
     const uint8_t *packed = job->packed + c * job->col.stride;
@@ -138,10 +161,7 @@ static void run(const wn_mm_job *job) {
     for (size_t r = job->r0; r < job->r1; r += R) {
       size_t n_rows = job->r1 - r < R ? job->r1 - r : R;
       run_tile(job, kn, job->w + r * job->row_bytes, n_rows, &s, packed, n_cols,
-               t);
-      for (size_t j = 0; j < n_cols; j++)
-        memcpy(job->y + (c + j) * job->ldy + r, t->acc[j],
-               n_rows * sizeof(float));
+               job->y + c * job->ldy + r, t);
     }
   }
 }

@@ -51,7 +51,22 @@ static const kernel kernels[WN_N_TYPE_IDS] = {
 #undef X
 };
 
-static const kernel *kernel_of(int type) {
+#ifdef FUSED
+/* The kernels of some types for FUSED_COLS columns and more. */
+#define FUSED_COLS 24
+static const kernel fused[WN_N_TYPE_IDS] = {
+    [WN_TYPE_Q2_K] = {unpack_q2_K_fused, multiply_q2_K_fused, NULL, 0},
+    [WN_TYPE_Q3_K] = {unpack_q3_K_fused, multiply_q3_K_fused, NULL, 0},
+    [WN_TYPE_TQ1_0] = {unpack_tq1_0, multiply_ternary_fused, NULL, 0},
+    [WN_TYPE_TQ2_0] = {unpack_tq2_0, multiply_ternary_fused, NULL, 0},
+};
+#endif
+
+static const kernel *kernel_of(int type, size_t n_cols) {
+#ifdef FUSED
+  if (n_cols >= FUSED_COLS && fused[type].unpack != NULL) return &fused[type];
+#endif
+  (void)n_cols;
   return &kernels[type];
 }
 

@@ -89,7 +89,7 @@ local function random_case(t, round)
   local rows, n = random(1, 70), random(1, 14)
   local blocks = random(1, math.max(1, math.floor(600 / t.block)))
   if round == 1 then rows, n = random(33, 70), 1 end
-  if round == 2 then n = random(16, 40) end
+  if round == 2 then n = random(26, 50) end
   local k = t.block > 1 and t.block * blocks or random(1, 600)
   return { rows = rows, n = n, k = k, w = weights(t, rows, k), x = activations(n, k) }
 end
