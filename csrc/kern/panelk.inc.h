@@ -76,6 +76,20 @@ UNPACK(q5_K) {
   }
 }
 
+/* d and the scales of q6_K. */
+INLINE void header_q6_K(wn_rows *src, size_t h, qpanel *p) {
+  VI sc[4];
+  vi_columns4(src, 192, sc);
+  WN_UNROLL
+  for (size_t j = 0; j < 4; j++) {
+    SCALE(4 * j, vi_f32(SIGNED_BYTE(sc[j], 0)));
+    SCALE(4 * j + 1, vi_f32(SIGNED_BYTE(sc[j], 1)));
+    SCALE(4 * j + 2, vi_f32(SIGNED_BYTE(sc[j], 2)));
+    SCALE(4 * j + 3, vi_f32(SIGNED_BYTE(sc[j], 3)));
+  }
+  D(vf_column_f16(src, 208));
+}
+
 UNPACK(q6_K) {
   (void)n;
   VI four = vi_set8(15), top = vi_set8(0x30);
@@ -94,16 +108,7 @@ UNPACK(q6_K) {
         vi_and_or(vi_srl(q[j], 2), top, vi_and(vi_srl(b[j], 4), four)));
     }
   }
-  VI sc[4];
-  vi_columns4(src, 192, sc);
-  WN_UNROLL
-  for (size_t j = 0; j < 4; j++) {
-    SCALE(4 * j, vi_f32(SIGNED_BYTE(sc[j], 0)));
-    SCALE(4 * j + 1, vi_f32(SIGNED_BYTE(sc[j], 1)));
-    SCALE(4 * j + 2, vi_f32(SIGNED_BYTE(sc[j], 2)));
-    SCALE(4 * j + 3, vi_f32(SIGNED_BYTE(sc[j], 3)));
-  }
-  D(vf_column_f16(src, 208));
+  header_q6_K(src, h, p);
 }
 
 /* The 2-bit levels of q2_K and tq2_0: 64 bytes, half i of 128 values in 32
@@ -125,24 +130,28 @@ INLINE void levels2(wn_rows *src, size_t qs, size_t h, qpanel *p) {
   }
 }
 
-UNPACK(q2_K) {
-  (void)n;
-  VI v[4], four = vi_set8(15);
-  levels2(src, 16, h, p);
+/* d, dmin, scales and minima of q2_K. */
+INLINE void header_q2_K(wn_rows *src, size_t h, qpanel *p) {
+  VI v[4], four = vi_set8(15), dd = vi_column(src, 80);
   vi_columns4(src, 0, v);
   WN_UNROLL
   for (size_t j = 0; j < 4; j++) {
     scales4(vi_and(v[j], four), 0, 4 * j, h, p);
     minima4(vi_and(vi_srl(v[j], 4), four), 4 * j, h, p);
   }
-  VI dd = vi_column(src, 80);
   D(vi_f16(dd));
   MINUS_DMIN(vi_f16(vi_srl(dd, 16)));
 }
 
+UNPACK(q2_K) {
+  (void)n;
+  levels2(src, 16, h, p);
+  header_q2_K(src, h, p);
+}
+
 /* d and the scales of q3_K: the last 16 bytes of a block, of which the first
  * two are levels. */
-INLINE void tail_q3_K(wn_rows *src, size_t h, qpanel *p) {
+INLINE void header_q3_K(wn_rows *src, size_t h, qpanel *p) {
   VI v[4], t[3], four = vi_set8(15), top = vi_set8(0x30);
   vi_columns4(src, 94, v);
   D(vi_f16(vi_srl(v[3], 16)));
@@ -177,7 +186,22 @@ UNPACK(q3_K) {
       hm[j] = vi_srl(q, 4);
     }
   }
-  tail_q3_K(src, h, p);
+  header_q3_K(src, h, p);
+}
+
+/* d and the scales of iq4_xs. */
+INLINE void header_iq4_xs(wn_rows *src, size_t h, qpanel *p) {
+  VI head = vi_column(src, 0), low = vi_column(src, 4);
+  VI four = vi_set1(15), top = vi_set1(0x30), bias = vi_set1(32);
+  D(vi_f16(head));
+  head = vi_srl(head, 12); /* scales_h shifted left by 4 */
+  WN_UNROLL
+  for (size_t i = 0; i < 8; i++) {
+    VI v = vi_and_or(head, top, vi_and(low, four));
+    SCALE(i, vi_f32(vi_sub(v, bias)));
+    head = vi_srl(head, 2);
+    low = vi_srl(low, 4);
+  }
 }
 
 UNPACK(iq4_xs) {
@@ -193,17 +217,7 @@ UNPACK(iq4_xs) {
       U(at + 4, vi_shuffle(book, vi_and(vi_srl(v[j], 4), four8)));
     }
   }
-  VI head = vi_column(src, 0), low = vi_column(src, 4);
-  VI four = vi_set1(15), top = vi_set1(0x30), bias = vi_set1(32);
-  D(vi_f16(head));
-  head = vi_srl(head, 12); /* scales_h shifted left by 4 */
-  WN_UNROLL
-  for (size_t i = 0; i < 8; i++) {
-    VI v = vi_and_or(head, top, vi_and(low, four));
-    SCALE(i, vi_f32(vi_sub(v, bias)));
-    head = vi_srl(head, 2);
-    low = vi_srl(low, 4);
-  }
+  header_iq4_xs(src, h, p);
 }
 
 INLINE void all_ones(size_t h, qpanel *p) {
