@@ -4,7 +4,8 @@
 #   make demo           quantize, judge and talk to the demo model
 #   make test           every spec under both Luas
 #   make check          test, lint and all the lanes below that CI runs
-#   make bench          wane beside llama.cpp (bench-quant, bench-quality)
+#   make bench          wane beside llama.cpp (bench-quant, bench-quality,
+#                       bench-overhead)
 #   make install        into PREFIX (/usr/local), for the Lua of LUA=lua5.4
 #
 # What a target needs and misses is installed through apt after saying so;
@@ -200,6 +201,8 @@ bench-quantfile: all peer
 	@$(BENCH) bench/quantfile.lua $(ARGS)
 bench-quality: all peer
 	@$(BENCH) bench/quality.lua $(ARGS)
+bench-overhead: all peer
+	@WANE_BUILD=$(B) $(BENCH) bench/overhead.lua $(ARGS)
 
 # ---- install ---------------------------------------------------------------------
 
@@ -214,5 +217,5 @@ clean:
 
 FORCE:
 .PHONY: all demo test check check-asan check-tsan check-oom check-isa check-neon check-amx check-crash \
-        check-peer peer fuzz lint bench bench-quant bench-quantfile bench-quality install clean \
+        check-peer peer fuzz lint bench bench-quant bench-quantfile bench-quality bench-overhead install clean \
         deps-demo deps-test deps-lint deps-peer FORCE

@@ -118,6 +118,7 @@ build = {
         "csrc/quant/stream.c",
         "csrc/quant/stream_io.c",
         "csrc/quant/ternary.c",
+        "csrc/run/best.c",
         "csrc/run/ctx.c",
         "csrc/run/gen.c",
         "csrc/run/job.c",

@@ -14,6 +14,7 @@
 --- the better estimate on a machine that is not idle. The limits, bandwidth
 --- with 1, 4 and 8 streams a thread (core.kern.read) and the arithmetic peak of
 --- the units that a tier has (core.probe), are measured in the same run.
+local child = require "bench.child"
 local core = require "wane.core"
 local peer = require "spec.support.peer"
 local synthetic = require "bench.synthetic"
@@ -165,21 +166,11 @@ end
 
 --- Runs a measurement in a process of its own; a table of its results.
 local function measure(tier, args)
-  local words = { ("WANE_ISA=%s"):format(tier), "luajit", "bench/engine_run.lua" }
   args.best = o.best and 1 or 0
   args.peer = o["no-peer"] and 0 or 1
   args.cpu = o["peer-cpu"]
   args.kv = o.kv
-  for key, value in pairs(args) do words[#words + 1] = ("'%s=%s'"):format(key, value) end
-  local results = {}
-  local p = assert(io.popen(table.concat(words, " ")))
-  for line in p:lines() do
-    local name, value = line:match "^(%S+) (%S+)$"
-    if name then results[name] = tonumber(value) or value end
-  end
-  p:close()
-  if not next(results) then io.stderr:write("no result: ", table.concat(words, " "), "\n") end
-  return results
+  return child.run(("WANE_ISA=%s luajit bench/engine_run.lua"):format(tier), args)
 end
 
 local function speed_of(tier, path)

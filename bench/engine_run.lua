@@ -9,14 +9,11 @@
 ---       long   time per token against the length of the context
 ---       start  side=wane|peer: load to first token, peak memory
 --- best=1: the fastest run instead of the median, for a busy machine.
+local child = require "bench.child"
 local core = require "wane.core"
 local wane = require "wane"
 
-local o = {}
-for _, a in ipairs(arg) do
-  local key, value = a:match "^(%w+)=(.*)$"
-  o[assert(key, "want key=value")] = tonumber(value) or value
-end
+local o = child.args(arg)
 
 local now = core.now
 
@@ -24,10 +21,8 @@ local function say(name, value) print(("%s %.6g"):format(name, value)) end
 
 --- The middle, or the smallest, of a list of seconds.
 local function typical(list)
-  table.sort(list)
-  if o.best == 1 then return list[1] end
-  local n = #list
-  return n % 2 == 1 and list[(n + 1) / 2] or (list[n / 2] + list[n / 2 + 1]) / 2
+  local middle = child.median(list)
+  return o.best == 1 and list[1] or middle
 end
 
 --- n token ids that any vocabulary of 1024 or more has; no control tokens.

@@ -27,6 +27,8 @@ local POOL = 2 ^ 20
 ---@field heads integer
 ---@field kv integer
 ---@field vocab integer
+---@field experts integer?  in each layer, in place of one feed-forward part
+---@field used integer?     experts that a token uses
 
 --- Sizes by name: number of weights.
 ---@type table<string, bench.Shape>
@@ -65,7 +67,7 @@ end
 
 local function metadata(s)
   local tokens, scores, kinds = vocabulary(s.vocab)
-  return {
+  local meta = {
     { "general.architecture", "string", "llama" },
     { "general.name", "string", "wane bench" },
     { "llama.block_count", "u32", s.layers },
@@ -85,13 +87,18 @@ local function metadata(s)
     { "tokenizer.ggml.bos_token_id", "u32", 1 },
     { "tokenizer.ggml.eos_token_id", "u32", 2 },
   }
+  if s.experts then
+    meta[#meta + 1] = { "llama.expert_count", "u32", s.experts }
+    meta[#meta + 1] = { "llama.expert_used_count", "u32", s.used }
+  end
+  return meta
 end
 
 --- Tensors { name, shape, type } of such a model.
 local function shapes(s)
   local list = imagine.tensors {
     layers = s.layers, width = s.width, heads = s.heads, head_size = s.width / s.heads, kv_heads = s.kv, ff = s.ff,
-    vocab = s.vocab, experts = 0,
+    vocab = s.vocab, experts = s.experts or 0,
   }
   for _, t in ipairs(list) do t.type = "f16" end
   return list
@@ -151,13 +158,14 @@ local function filler(pool, n_pool, n_rows, seed)
   end
 end
 
---- What a token reads: bytes and weights of all matrices but the embedding.
-local function matrices(list)
+--- What a token reads: bytes and weights of all matrices but the embedding,
+--- and of the experts it uses.
+local function matrices(list, s)
   local bytes, weights = 0, 0
   for _, t in ipairs(list) do
     if t.shape[2] and t.name ~= "token_embd.weight" then
       local facts = types.find(t.type)
-      local n = t.shape[1] * t.shape[2]
+      local n = t.shape[1] * t.shape[2] * (t.shape[3] and s.used or 1)
       bytes, weights = bytes + n / facts.block * facts.bytes, weights + n
     end
   end
@@ -168,7 +176,7 @@ end
 local function fill(list)
   local pools = {}
   for i, t in ipairs(list) do
-    local width, rows = t.shape[1], t.shape[2]
+    local width, rows = t.shape[1], t.shape[2] and t.shape[2] * (t.shape[3] or 1)
     if rows then
       local key = t.type .. width
       pools[key] = pools[key] or { make_pool(t.type, width) }
@@ -179,16 +187,16 @@ local function fill(list)
   end
 end
 
---- Writes a model of a size of M.shapes with the types that `name` chooses,
---- unless the file is there already. Returns the bytes of the matrices that
---- a token reads, and their number of weights.
+--- Writes a model of a size of M.shapes, or of a shape of its own, with the
+--- types that `name` chooses, unless the file is there already. Returns the
+--- bytes of the matrices that a token reads, and their number of weights.
 ---@param path string
----@param size string
+---@param size string|bench.Shape
 ---@param name string
 ---@return number bytes
 ---@return number weights
 function M.write(path, size, name)
-  local s = assert(M.shapes[size], "no such size")
+  local s = type(size) == "table" and size or assert(M.shapes[size], "no such size")
   local list = shapes(s)
   local chosen = choose_types(s, list, name)
   for _, t in ipairs(list) do t.type = chosen[t.name] end
@@ -199,7 +207,7 @@ function M.write(path, size, name)
     fill(list)
     assert(gguf.write { path = path, meta = metadata(s), tensors = list })
   end
-  return matrices(list)
+  return matrices(list, s)
 end
 
 return M

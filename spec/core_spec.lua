@@ -22,6 +22,18 @@ describe("core", function()
     assert.is_true(core.set_isa(best))
   end)
 
+  it("times barriers and empty runs", function()
+    for _, n in ipairs { 1, 2, 3 } do
+      local barrier, awake = core.probe.barrier(n), core.probe.run(n, 0)
+      assert.is_true(barrier > 0 and barrier < 0.01, barrier)
+      assert.is_true(awake > 0 and awake < 0.01, awake)
+    end
+    assert.is_true(core.probe.run(2, 0.002) > 0)
+    assert.has_error(function() core.probe.barrier(0) end)
+    assert.has_error(function() core.probe.run(1, -1) end)
+    assert.has_error(function() core.probe.run(1, 0 / 0) end)
+  end)
+
   it("shows its limits", function()
     local limits = core.limits()
     assert.equals(65536, limits.MAX_KEYS)

@@ -93,6 +93,38 @@ describe("results do not depend on how they are computed:", function()
     m:close()
   end)
 
+  -- 330 tokens: blocks of keys that are cut by the window, by the row's own
+  -- place, by the end of the cache; rows of one tile that share no key.
+  it("windows, soft caps, every type of cache: any cut gives the same bits", function()
+    local llama = arch.find "llama"
+    local seen = {}
+    for _, window in ipairs { 7, 100, 0 } do
+      arch.register("llama", function(g)
+        local block, attend = g.block, g.attend
+        function g:block(i)
+          local b = block(self, i)
+          function b.attend(at, q, k, v) return attend(at, q, k, v, { window = window > 0 and window or nil, cap = 3 }) end
+          return b
+        end
+        return llama(g)
+      end)
+      local m = load { layers = 1, heads = 2, kv = 1, width = 64, context = 512 }
+      arch.register("llama", llama)
+      local long = tiny.tokens(330, 80)
+      for _, kv in ipairs { "f32", "f16", "bf16", "q8_0", "q4_0", "q5_1" } do
+        local want = run(m, long, { kv = kv, batch = 330 })
+        assert.falsy(seen[want], "a window that changes nothing")
+        seen[want] = true
+        for _, o in ipairs { { batch = 1, threads = 3 }, { batch = 1 }, { batch = 13, threads = 2 }, { batch = 100 } } do
+          o.kv = kv
+          local what = ("window %d, %s cache, batches of %d"):format(window, kv, o.batch)
+          assert.truthy(want == run(m, long, o), what)
+        end
+      end
+      m:close()
+    end
+  end)
+
   it("sequences in one batch do not see each other", function()
     local m = load()
     local a, b = tiny.tokens(20, 80, 3), tiny.tokens(20, 80, 4)

@@ -112,6 +112,68 @@ describe("sampler", function()
     end
   end)
 
+  -- Ids that a sampler draws when all it keeps are about as likely.
+  local function kept(opts, l, n)
+    opts.temperature, opts.seed = 1e6, 4
+    local ids = {}
+    for id in pairs(draws(sampler(opts), l, n)) do ids[#ids + 1] = id end
+    table.sort(ids)
+    return ids
+  end
+
+  it("keeps the same of any vocabulary as sorting all of it does, in every tier", function()
+    local best, x = core.cpu().isa, 5
+    for _, n in ipairs { 2, 16, 17, 255, 257, 700, 3000 } do
+      local list, order = {}, {}
+      for i = 1, n do
+        x = x * 16807 % 2147483647
+        list[i], order[i] = x % 97 / 8, i - 1 -- many are equal
+      end
+      if n > 20 then list[n - 3] = -math.huge end
+      table.sort(order, function(a, b)
+        local la, lb = list[a + 1], list[b + 1]
+        return la > lb or (la == lb and a < b)
+      end)
+      local l, k = logits(list), math.min(12, n - 1)
+      local top, near = {}, {}
+      for i = 1, k do top[i] = order[i] end
+      for i = 1, n do
+        if list[order[i] + 1] >= list[order[1] + 1] - 0.5 then near[#near + 1] = order[i] end
+      end
+      table.sort(top)
+      table.sort(near)
+      for _, isa in ipairs { "ref", "avx2", "avx512", "neon" } do
+        if core.set_isa(isa) then
+          assert.same(order[1], sampler({ n_vocab = n, temperature = 0 }):pick(l))
+          assert.same(top, kept({ n_vocab = n, top_k = k }, l, 1000))
+          -- e^-0.5 is 0.607: half a step below what differs by 0.5
+          assert.same(near, kept({ n_vocab = n, min_p = 0.57 }, l, #near * 40))
+        end
+      end
+      assert(core.set_isa(best))
+    end
+  end)
+
+  it("finds what is not a number wherever it is", function()
+    local best = core.cpu().isa
+    for _, isa in ipairs { "ref", "avx2", "avx512", "neon" } do
+      if core.set_isa(isa) then
+        for _, at in ipairs { 1, 2, 256, 257, 512, 690, 700 } do
+          for _, bad in ipairs { 0 / 0, -(0 / 0), math.huge } do
+            local list = {}
+            for i = 1, 700 do list[i] = i == at and bad or i % 7 end
+            for _, t in ipairs { 0, 1 } do
+              local id, message = sampler({ n_vocab = 700, temperature = t, top_k = 5 }):pick(logits(list))
+              assert.is_nil(id)
+              assert.truthy(message:find(("token %d has"):format(at - 1), 1, true))
+            end
+          end
+        end
+      end
+    end
+    assert(core.set_isa(best))
+  end)
+
   it("penalises tokens it has seen", function()
     local l = logits { 2, 1.9, -1, -1, -1 }
     local s = sampler { temperature = 0, repeat_penalty = 1.5 }
@@ -120,6 +182,9 @@ describe("sampler", function()
     assert.equals(1, s:pick(l))
     s:accept(1)
     assert.equals(0, s:pick(l)) -- 2 / 1.5 against 1.9 / 1.5
+    s:accept(1) -- each token once, however often it was seen
+    s:accept(0)
+    assert.equals(0, s:pick(l))
     local f = sampler { temperature = 0, presence_penalty = 0.05, frequency_penalty = 0.06 }
     f:accept(0)
     assert.equals(1, f:pick(l))

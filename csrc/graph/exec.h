@@ -154,5 +154,12 @@ void wn_tap_experts(wn_member *m, wn_tap_item *t);
 /* How many output rows a member takes at a time, of a bundle. */
 uint32_t wn_chunk_rows(const wn_member *m, uint64_t all_rows,
                        const wn_bundle *b);
+/* Is a stage of so many products better divided into fixed ranges, one for
+ * each member? */
+bool wn_is_short(const wn_member *m, uint64_t products);
+/* The range of this member in a bundle whose rows begin at row `first` of
+ * `all` rows that the team shares: c0 <= c < c1, empty if c0 = c1. */
+void wn_my_rows(const wn_member *m, uint64_t all, uint64_t first,
+                const wn_bundle *b, uint32_t *c0, uint32_t *c1);
 
 #endif

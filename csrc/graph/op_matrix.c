@@ -6,7 +6,9 @@
 /* Units a member should get of a stage: enough to even out the load, few
  * enough to keep streams long. With few rows (FEW) weights are read at the
  * memory's pace, and a start costs more; the results of a unit are small
- * however long it is. With many they shall stay in the cache. */
+ * however long it is. With many they shall stay in the cache. A stage of less
+ * than SHORT products for each member is over before drawing units could even
+ * out anything: there each member has one fixed range. */
 enum {
   UNITS_EACH = 4,
   UNITS_FEW = 2,
@@ -14,6 +16,13 @@ enum {
   MAX_CHUNK = 256,
   FEW = 4
 };
+enum { SHORT = 1 << 18 };
+
+/* Ranges of a bundle begin at multiples of this. */
+static uint32_t step_of(const wn_bundle *b) {
+  uint32_t step = b->granule; /* a common multiple with MIN_CHUNK, if short */
+  return MIN_CHUNK % step == 0 ? MIN_CHUNK : step;
+}
 
 uint32_t wn_chunk_rows(const wn_member *m, uint64_t all_rows,
                        const wn_bundle *b) {
@@ -23,10 +32,30 @@ uint32_t wn_chunk_rows(const wn_member *m, uint64_t all_rows,
   uint64_t chunk = (all_rows + units - 1) / units;
   if (chunk < MIN_CHUNK) chunk = MIN_CHUNK;
   if (chunk > MAX_CHUNK && !few) chunk = MAX_CHUNK;
-  uint32_t step = b->granule; /* a common multiple with MIN_CHUNK, if short */
-  if (MIN_CHUNK % step == 0) step = MIN_CHUNK;
+  uint32_t step = step_of(b);
   chunk = (chunk + step - 1) / step * step;
   return chunk > b->rows ? b->rows : (uint32_t)chunk;
+}
+
+bool wn_is_short(const wn_member *m, uint64_t products) {
+  return products < (uint64_t)m->n * SHORT;
+}
+
+/* Where share k of `all` rows begins in a bundle whose first row is row
+ * `first` of them: its own row, rounded to where a range may begin. */
+static uint32_t share_start(const wn_member *m, uint64_t all, uint64_t first,
+                            const wn_bundle *b, int k) {
+  uint64_t at = all * (uint64_t)k / (uint64_t)m->n;
+  uint64_t parts = b->n_parts != 0 ? b->n_parts : 1, step = step_of(b);
+  if (at <= first) return 0;
+  at = ((at - first) / parts + step / 2) / step * step;
+  return at < b->rows ? (uint32_t)at : b->rows;
+}
+
+void wn_my_rows(const wn_member *m, uint64_t all, uint64_t first,
+                const wn_bundle *b, uint32_t *c0, uint32_t *c1) {
+  *c0 = share_start(m, all, first, b, m->id);
+  *c1 = m->id + 1 < m->n ? share_start(m, all, first, b, m->id + 1) : b->rows;
 }
 
 static uint64_t rows_of_stage(const wn_stage *st) {
@@ -81,10 +110,30 @@ static void multiply(wn_member *m, uint32_t i, uint32_t c0, uint32_t c1) {
     add_bias(m, f->bound[op->w[1]].vec + op->i[0], y, ldy, c0, c1);
 }
 
-void wn_stage_matrix(wn_member *m) {
+/* One range of a bundle: its products, then its epilogues. */
+static void do_range(wn_member *m, const wn_bundle *b, uint32_t c0,
+                     uint32_t c1) {
+  for (uint32_t k = 0; k < b->n_parts; k++)
+    multiply(m, b->parts[k], c0, c1);
+  wn_do_epilogues(m, b, c0, c1);
+}
+
+/* A fixed range of the bundles, as if they lay one behind the other. */
+static void share_rows(wn_member *m, uint64_t all) {
   const wn_stage *st = m->st;
-  uint64_t all = rows_of_stage(st);
-  prepare(m);
+  uint64_t first = 0;
+  for (uint32_t b = 0; b < st->n_bundles; b++) {
+    const wn_bundle *bn = &st->bundles[b];
+    uint32_t c0, c1;
+    wn_my_rows(m, all, first, bn, &c0, &c1);
+    if (c0 < c1) do_range(m, bn, c0, c1);
+    first += (uint64_t)bn->rows * bn->n_parts;
+  }
+}
+
+/* Units drawn by whoever is free. */
+static void draw_units(wn_member *m, uint64_t all) {
+  const wn_stage *st = m->st;
   uint64_t unit = (uint64_t)wn_team_next(m->team), first = 0;
   for (uint32_t b = 0; b < st->n_bundles; b++) {
     const wn_bundle *bn = &st->bundles[b];
@@ -92,12 +141,18 @@ void wn_stage_matrix(wn_member *m) {
     uint32_t n = (bn->rows + chunk - 1) / chunk;
     while (unit < first + n) {
       uint32_t c0 = (uint32_t)(unit - first) * chunk;
-      uint32_t c1 = bn->rows - c0 < chunk ? bn->rows : c0 + chunk;
-      for (uint32_t k = 0; k < bn->n_parts; k++)
-        multiply(m, bn->parts[k], c0, c1);
-      wn_do_epilogues(m, bn, c0, c1);
+      do_range(m, bn, c0, bn->rows - c0 < chunk ? bn->rows : c0 + chunk);
       unit = (uint64_t)wn_team_next(m->team);
     }
     first += n;
   }
+}
+
+void wn_stage_matrix(wn_member *m) {
+  uint64_t all = rows_of_stage(m->st);
+  prepare(m);
+  if (wn_is_short(m, all * m->f->p->widths[m->st->input] * m->n_rows))
+    share_rows(m, all);
+  else
+    draw_units(m, all);
 }

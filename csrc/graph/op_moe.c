@@ -246,10 +246,17 @@ static void down_unit(const moe *o, uint32_t c0, uint32_t c1) {
   wn_do_epilogues(o->m, &o->m->st->bundles[0], c0, c1);
 }
 
-/* Draws ranges of `rows` output rows until none is left. */
-static void draw_units(const moe *o, const wn_bundle *b,
-                       void (*unit)(const moe *o, uint32_t c0, uint32_t c1)) {
+/* Does the output rows of a bundle, each made by `products` products: a fixed
+ * range of them, or ranges drawn until none is left. */
+static void do_units(const moe *o, const wn_bundle *b, uint64_t products,
+                     void (*unit)(const moe *o, uint32_t c0, uint32_t c1)) {
   wn_member *m = o->m;
+  if (wn_is_short(m, products * b->rows)) {
+    uint32_t c0, c1;
+    wn_my_rows(m, b->rows, 0, b, &c0, &c1);
+    if (c0 < c1) unit(o, c0, c1);
+    return;
+  }
   uint32_t chunk = wn_chunk_rows(m, b->rows, b);
   for (;;) {
     uint64_t c0 = (uint64_t)wn_team_next(m->team) * chunk;
@@ -273,7 +280,8 @@ void wn_stage_experts_up(wn_member *m) {
                 m->f->p->widths[m->st->input], o.column[a]);
   if (!m->narrow) wn_meet(m);
   wn_bundle all = {.rows = o.ff, .granule = 1};
-  draw_units(&o, &all, up_unit);
+  uint64_t products = (uint64_t)m->f->p->widths[m->st->input] * 2;
+  do_units(&o, &all, products * n_assigned(&o), up_unit);
 }
 
 void wn_stage_experts_down(wn_member *m) {
@@ -285,7 +293,7 @@ void wn_stage_experts_down(wn_member *m) {
   for (; a < end; a++)
     pack_column(&o, h + (size_t)o.column[a] * o.ff, o.ff, o.column[a]);
   if (!m->narrow) wn_meet(m);
-  draw_units(&o, &m->st->bundles[0], down_unit);
+  do_units(&o, &m->st->bundles[0], (uint64_t)o.ff * n_assigned(&o), down_unit);
 }
 
 /* The input of an assignment, as the stage multiplied it. */

@@ -297,7 +297,7 @@ static void plan_ropes(planner *pl, uint64_t *arena, uint64_t *member) {
 }
 
 /* Scratch of attention, and the partial results of narrow stages: for each
- * row, head and part a maximum, a sum and the weighted values. */
+ * row, head and part a running softmax. */
 static void plan_attention(planner *pl, uint64_t *arena, uint64_t *member) {
   uint64_t partial = 0, counters = 0, scratch = 0;
   wn_plan *plan = pl->plan;
@@ -305,9 +305,8 @@ static void plan_attention(planner *pl, uint64_t *arena, uint64_t *member) {
   for (uint32_t i = 0; i < pl->p->n_ops; i++) {
     const wn_op *op = &pl->p->ops[i];
     if (op->code != WN_OP_ATTEND) continue;
-    uint64_t head = pl->p->widths[i] / op->i[1] + 2;
     uint64_t all =
-        product(pl, floats(pl, product(pl, op->i[1], plan->n_parts), head),
+        product(pl, floats(pl, plan->n_parts, wn_attend_partial(pl->p, op)),
                 WN_NARROW_ROWS);
     if (all > partial) partial = all;
     if (op->i[2] > counters) counters = op->i[2];

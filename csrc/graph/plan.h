@@ -13,10 +13,10 @@
 enum {
   WN_NARROW_ROWS = 4,    /* most rows of a narrow stage */
   WN_STAGE_PACKS = 12,   /* kinds of packed input of a stage: its parts */
-  WN_ATTEND_BLOCK = 64,  /* keys done at a time */
   WN_ATTEND_PART = 1024, /* keys after which partial results are merged */
-  WN_ATTEND_TILE = 32,   /* rows that share a block of keys */
-  WN_ATTEND_DIRECT = 4   /* queries that read halves where they are */
+  WN_ATTEND_TILE = 144,  /* queries that share a block of keys */
+  WN_ATTEND_STEP = 24,   /* queries that go through a block together */
+  WN_ATTEND_DIRECT = 6   /* queries that read halves where they are */
 };
 
 typedef struct wn_value_mem {
@@ -91,5 +91,7 @@ static inline const wn_pack_mem *wn_find_pack(const wn_stage_mem *sm,
 
 /* Floats of a member's scratch for one attend operation. */
 size_t wn_attend_floats(const wn_prog *p, const wn_op *op);
+/* Floats of the partial results of one row and one part. */
+size_t wn_attend_partial(const wn_prog *p, const wn_op *op);
 
 #endif

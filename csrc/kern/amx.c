@@ -36,7 +36,7 @@
 
 WN_TARGET_BEGIN(WN_T_AMX)
 #include "kern/lanes_avx512.h"
-#include "kern/pack_x86.inc.h"
+#include "kern/pack_avx512.inc.h"
 #include "kern/tile_amx.h"
 
 #include "kern/pack.inc.h"

@@ -19,7 +19,7 @@
 
 WN_TARGET_BEGIN(WN_T_AVX512)
 #include "kern/lanes_avx512.h"
-#include "kern/pack_x86.inc.h"
+#include "kern/pack_avx512.inc.h"
 
 #include "kern/pack.inc.h"
 

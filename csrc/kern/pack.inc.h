@@ -4,11 +4,19 @@
  *   pack_largest(x, n)           bits of the largest magnitude of n values
  *   pack_extreme(x, largest)     the first of 256 values of that magnitude
  *   pack_round(x, s, q, sums)    32 values times s, rounded, to q; the sums
- *                                of 16 to sums[0..1] */
+ *                                of 16 to sums[0..1]
+ * and, with PACK_WIDE, 256 values at once:
+ *   pack_blocks8(x, b, col, column)   blocks b .. b + 7
+ *   pack_super(x, b, col, column)     super-block b */
 
 static void pack_q8_32(const float *x, size_t k, uint8_t *column) {
   wn_column col = wn_column_of(WN_PACK_Q8_32, k);
-  for (size_t b = 0; b < k / 32; b++) {
+  size_t b = 0;
+#ifdef PACK_WIDE
+  for (; b + 8 <= k / 32; b += 8)
+    pack_blocks8(x + 32 * b, b, &col, column);
+#endif
+  for (; b < k / 32; b++) {
     wn_scale s = wn_scale_q8_32(pack_largest(x + 32 * b, 32));
     int16_t sums[2];
     pack_round(x + 32 * b, s.inverse, column + 32 * b, sums);
@@ -22,6 +30,9 @@ static void pack_q8_32(const float *x, size_t k, uint8_t *column) {
 static void pack_q8_256(const float *x, size_t k, uint8_t *column) {
   wn_column col = wn_column_of(WN_PACK_Q8_256, k);
   for (size_t b = 0; b < k / 256; b++, x += 256) {
+#ifdef PACK_WIDE
+    pack_super(x, b, &col, column);
+#else
     wn_scale s = wn_scale_q8_256(pack_extreme(x, pack_largest(x, 256)));
     for (size_t i = 0; i < 8; i++) {
       int16_t sums[2], sum;
@@ -31,5 +42,6 @@ static void pack_q8_256(const float *x, size_t k, uint8_t *column) {
       memcpy(column + col.sums32 + 16 * b + 2 * i, &sum, 2);
     }
     memcpy(column + col.d + 4 * b, &s.d, 4);
+#endif
   }
 }

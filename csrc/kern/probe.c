@@ -2,10 +2,11 @@
  *
  * Arithmetic: loops over ten or more independent accumulators, enough to hide
  * the latency of every unit, with operands that stay in registers. The loops
- * end in a sum that is stored, so that no compiler can drop them. */
+ * end in a sum that is stored, so that no compiler can drop them, and the
+ * accumulators start at different values, so that none can merge them. */
 #include "kern/probe.h"
 
-#include <string.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "base/cpu.h"
@@ -15,7 +16,7 @@
 #include <immintrin.h>
 #endif
 
-enum { TRIES = 9, LOOPS = 1200000, ACCS = 12 };
+enum { TRIES = 9, LOOPS = 1200000, ACCS = 12, BARRIERS = 20000, RUNS = 101 };
 
 static double now(void) {
   struct timespec t;
@@ -44,13 +45,13 @@ typedef void (*loop_fn)(int n_loops);
 #if defined(__x86_64__)
 
 /* A function f that repeats STEP on each of ACCS accumulators of a vector
- * type; ZERO makes one, LOW gives a float of one. */
-#define LOOP(f, target_, type, ZERO, STEP, LOW)                 \
+ * type; START(i) makes the i-th, LOW gives a float of one. */
+#define LOOP(f, target_, type, START, STEP, LOW)                \
   __attribute__((target(target_))) static void f(int n_loops) { \
     type acc[ACCS];                                             \
     WN_UNROLL                                                   \
     for (int i = 0; i < ACCS; i++)                              \
-      acc[i] = (ZERO);                                          \
+      acc[i] = (START(i));                                      \
     for (int n = 0; n < n_loops; n++) {                         \
       WN_UNROLL                                                 \
       for (int i = 0; i < ACCS; i++)                            \
@@ -58,9 +59,14 @@ typedef void (*loop_fn)(int n_loops);
       __asm__ volatile("" ::: "memory");                        \
     }                                                           \
     WN_UNROLL                                                   \
-    for (int i = 1; i < ACCS; i++)                              \
+    for (int i = 0; i < ACCS; i++)                              \
       sink = sink + LOW(acc[i]);                                \
   }
+
+#define FLOAT_256(i) _mm256_set1_ps(1e-20f * (float)((i) + 1))
+#define INT_256(i) _mm256_set1_epi32((i) + 1)
+#define FLOAT_512(i) _mm512_set1_ps(1e-20f * (float)((i) + 1))
+#define INT_512(i) _mm512_set1_epi32((i) + 1)
 
 #define ONES8 _mm256_set1_epi8(1)
 #define F32_256(a) _mm256_fmadd_ps(a, _mm256_set1_ps(0.5f), a)
@@ -68,27 +74,25 @@ typedef void (*loop_fn)(int n_loops);
 #define MADD_256(a) \
   _mm256_add_epi32(a, _mm256_madd_epi16(_mm256_maddubs_epi16(a, ONES8), ONES8))
 #define LOWI_256(a) (float)_mm256_extract_epi32(a, 0)
-LOOP(avx2_f32, WN_T_AVX2, __m256, _mm256_set1_ps(1e-20f), F32_256, LOW_256)
-LOOP(avx2_int8, WN_T_AVX2, __m256i, _mm256_set1_epi8(3), MADD_256, LOWI_256)
+LOOP(avx2_f32, WN_T_AVX2, __m256, FLOAT_256, F32_256, LOW_256)
+LOOP(avx2_int8, WN_T_AVX2, __m256i, INT_256, MADD_256, LOWI_256)
 
 #define VNNI_256(a) _mm256_dpbusd_avx_epi32(a, ONES8, ONES8)
-LOOP(avxvnni_int8, WN_T_AVX2 ",avxvnni", __m256i, _mm256_setzero_si256(),
-     VNNI_256, LOWI_256)
+LOOP(avxvnni_int8, WN_T_AVX2 ",avxvnni", __m256i, INT_256, VNNI_256, LOWI_256)
 
 #define ONES512 _mm512_set1_epi8(1)
 #define F32_512(a) _mm512_fmadd_ps(a, _mm512_set1_ps(0.5f), a)
 #define LOW_512(a) _mm512_cvtss_f32(a)
 #define VNNI_512(a) _mm512_dpbusd_epi32(a, ONES512, ONES512)
 #define LOWI_512(a) (float)_mm512_cvtsi512_si32(a)
-LOOP(avx512_f32, WN_T_AVX512, __m512, _mm512_set1_ps(1e-20f), F32_512, LOW_512)
-LOOP(avx512_int8, WN_T_AVX512, __m512i, _mm512_setzero_si512(), VNNI_512,
-     LOWI_512)
+LOOP(avx512_f32, WN_T_AVX512, __m512, FLOAT_512, F32_512, LOW_512)
+LOOP(avx512_int8, WN_T_AVX512, __m512i, INT_512, VNNI_512, LOWI_512)
 
 #define BF16_512(a)                                     \
   _mm512_dpbf16_ps(a, (__m512bh)_mm512_setzero_si512(), \
                    (__m512bh)_mm512_setzero_si512())
-LOOP(avx512_bf16, WN_T_AVX512 ",avx512bf16", __m512, _mm512_setzero_ps(),
-     BF16_512, LOW_512)
+LOOP(avx512_bf16, WN_T_AVX512 ",avx512bf16", __m512, FLOAT_512, BF16_512,
+     LOW_512)
 
 /* Tile registers: 0 to 3 accumulate, 4 to 7 are operands, all of them 16 rows
  * of 64 bytes. (The intrinsic for ldtilecfg does not say that it reads all of
@@ -187,4 +191,51 @@ double wn_probe_peak(wn_probe p, int n_threads) {
   }
   wn_pool_leave();
   return best;
+}
+
+/* -- meeting: barriers one after the other inside one run, and empty runs -- */
+
+static void meet(void *arg, wn_team *team, int member, int n_members) {
+  (void)arg, (void)n_members;
+  for (int i = 0; i < BARRIERS; i++)
+    wn_team_barrier(team, member);
+}
+
+double wn_probe_barrier(int n_threads) {
+  double best = 1e9;
+  wn_pool_enter();
+  for (int i = 0; i < TRIES; i++) {
+    double start = now();
+    wn_pool_run(n_threads, meet, NULL);
+    double seconds = (now() - start) / BARRIERS;
+    if (seconds < best) best = seconds;
+  }
+  wn_pool_leave();
+  return best;
+}
+
+static void nothing(void *arg, wn_team *team, int member, int n_members) {
+  (void)arg, (void)team, (void)member, (void)n_members;
+}
+
+static int by_size(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+double wn_probe_run(int n_threads, double idle) {
+  struct timespec pause = {(time_t)idle, 0};
+  pause.tv_nsec = (long)((idle - (double)pause.tv_sec) * 1e9);
+  double seconds[RUNS];
+  wn_pool_enter();
+  wn_pool_run(n_threads, nothing, NULL); /* starts the threads */
+  for (int i = 0; i < RUNS; i++) {
+    if (idle > 0) nanosleep(&pause, NULL);
+    double start = now();
+    wn_pool_run(n_threads, nothing, NULL);
+    seconds[i] = now() - start;
+  }
+  wn_pool_leave();
+  qsort(seconds, RUNS, sizeof *seconds, by_size);
+  return seconds[RUNS / 2];
 }

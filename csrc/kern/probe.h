@@ -1,6 +1,6 @@
-/* probe.h - what this machine can do at most, multiplying in registers.
- * Benches print their figures as shares of these limits, measured in the same
- * run. (timing.h measures reading.)
+/* probe.h - what this machine can do at most, multiplying in registers, and
+ * what it costs threads to meet. Benches print their figures as shares of
+ * these limits, measured in the same run. (timing.h measures reading.)
  *
  * Each probe runs on n threads of the pool and returns the rate of all of
  * them together; the best of several short runs, since a neighbour can only
@@ -37,5 +37,13 @@ bool wn_probe_offered(wn_probe p);
 
 /* Operations a second; 0 when it is not offered. */
 double wn_probe_peak(wn_probe p, int n_threads);
+
+/* Seconds of one barrier of a team that does nothing else (base/pool.h). */
+double wn_probe_barrier(int n_threads);
+
+/* Seconds of a run of the pool whose task is empty, begun `idle` seconds after
+ * the one before: with 0 the workers are still awake, after some milliseconds
+ * they sleep. The middle of several tries. */
+double wn_probe_run(int n_threads, double idle);
 
 #endif

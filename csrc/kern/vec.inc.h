@@ -25,7 +25,9 @@
 #define STRIP 16
 #define REGS (64 / VEC_BYTES)
 #define PER_REG (VEC_BYTES / 4)
-#define EACH_REG for (int r_ = 0; r_ < REGS; r_++)
+#define EACH_REG \
+  WN_UNROLL      \
+  for (int r_ = 0; r_ < REGS; r_++)
 #define INLINE static inline __attribute__((always_inline))
 
 typedef float vf __attribute__((vector_size(VEC_BYTES)));
@@ -37,14 +39,15 @@ typedef struct strip {
   vf v[REGS];
 } strip;
 
+/* Register by register: a strip that is copied whole may go through memory. */
 INLINE strip load(const float *p) {
   strip s;
-  memcpy(&s, p, sizeof s);
+  EACH_REG memcpy(&s.v[r_], p + r_ * PER_REG, sizeof s.v[r_]);
   return s;
 }
 
 INLINE void store(float *p, strip s) {
-  memcpy(p, &s, sizeof s);
+  EACH_REG memcpy(p + r_ * PER_REG, &s.v[r_], sizeof s.v[r_]);
 }
 
 /* The first n of 16, the others zero. */
@@ -65,6 +68,31 @@ INLINE vf all(float x) {
   for (int k = 0; k < PER_REG; k++)
     v[k] = x;
   return v;
+}
+
+/* a * b + c in one rounding; where the target lacks the instruction the C
+ * library does it, slowly. */
+#if VEC_BYTES == 64
+INLINE vf fused(vf a, vf b, vf c) {
+  return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
+#elif VEC_BYTES == 32
+INLINE vf fused(vf a, vf b, vf c) {
+  return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
+#elif defined(VEC_F16C) /* NEON */
+INLINE vf fused(vf a, vf b, vf c) {
+  return (vf)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+}
+#else
+INLINE vf fused(vf a, vf b, vf c) {
+  for (int k = 0; k < PER_REG; k++)
+    c[k] = fmaf(a[k], b[k], c[k]);
+  return c;
+}
+#endif
+INLINE float fused1(float a, float b, float c) {
+  return fmaf(a, b, c);
 }
 
 /* m ? a : b, for masks made by comparisons. */
@@ -119,13 +147,30 @@ INLINE float total(strip s) {
   return b[0];
 }
 
+/* p * 2^n for a whole n, -126 <= n <= 128; `shifted` is n + 1.5 * 2^23. One
+ * rounding at most, when the result is below the smallest normal number. */
+INLINE vf times_power(vf p, vf n, vf shifted) {
+#if VEC_BYTES == 64
+  (void)shifted;
+  return (vf)_mm512_scalef_ps((__m512)p, (__m512)n);
+#else
+  (void)n;
+  vu bits = (vu)shifted; /* the low 22 bits: n in two's complement */
+  vi whole = (vi)(bits << 10) >> 10;
+  vi half = whole >> 1;
+  vf lo = (vf)(vu)((half + 127) << 23);
+  vf hi = (vf)(vu)((whole - half + 127) << 23);
+  return p * lo * hi;
+#endif
+}
+
 /* exp, within 1.5 units in the last place: x = n ln 2 + r, a polynomial in r
- * (Cephes' expf), times 2^n in two factors, so that results down to the
- * smallest normal number are exact scalings; below -87.3 zero, above 88.7
- * infinity. The sum with 1.5 * 2^23 rounds to an integer. */
-INLINE vf exp_reg(vf x) {
+ * (Cephes' expf), times 2^n: results down to the smallest normal number are
+ * exact scalings; below -87.3 zero, above 88.7 infinity. The sum with 1.5 *
+ * 2^23 rounds to an integer. `low`: x is not above 0. */
+INLINE vf exp_any(vf x, bool low) {
   const vf magic = all(12582912.0f);
-  vf t = at_least(at_most(x, all(89.0f)), all(-89.0f));
+  vf t = at_least(low ? x : at_most(x, all(89.0f)), all(-89.0f));
   vf shifted = t * all(1.44269504f) + magic;
   vf n = shifted - magic;
   vf r = t - n * all(0.693359375f);
@@ -137,14 +182,17 @@ INLINE vf exp_reg(vf x) {
   p = p * r + all(1.6666665459e-1f);
   p = p * r + all(5.0000001201e-1f);
   p = p * (r * r) + r + all(1.0f);
-  vu bits = (vu)shifted; /* the low 22 bits: n in two's complement */
-  vi whole = (vi)(bits << 10) >> 10;
-  vi half = whole >> 1;
-  vf lo = (vf)(vu)((half + 127) << 23);
-  vf hi = (vf)(vu)((whole - half + 127) << 23);
-  vf y = p * lo * hi;
+  vf y = times_power(p, n, shifted);
   y = less(x, all(-87.33655f), all(0.0f), y);
-  return less(all(88.72284f), x, all(INFINITY), y);
+  return low ? y : less(all(88.72284f), x, all(INFINITY), y);
+}
+
+INLINE vf exp_reg(vf x) {
+  return exp_any(x, false);
+}
+
+INLINE vf exp_low(vf x) {
+  return exp_any(x, true);
 }
 
 INLINE vf sigmoid_reg(vf x) {
@@ -369,7 +417,10 @@ static void norm_layer(const float *in, const float *w, const float *b,
   weigh_row(w, b, y, n);
 }
 
+#include "kern/vec_rows.inc.h"
+/* after the rows, which it reads */
 #include "kern/vec_attend.inc.h"
+#include "kern/vec_pick.inc.h"
 #include "kern/vec_rope.inc.h"
 
 static float max(const float *x, size_t n) {
@@ -392,23 +443,6 @@ static float max(const float *x, size_t n) {
   return m;
 }
 
-static float exp_sum(float *in, size_t n, float top) {
-  strip sum = {{{0}}};
-  size_t i = 0;
-  for (; i + STRIP <= n; i += STRIP) {
-    strip a = load(in + i);
-    EACH_REG sum.v[r_] += a.v[r_] = exp_reg(a.v[r_] - all(top));
-    store(in + i, a);
-  }
-  if (i == n) return total(sum);
-  strip a = load_n(in + i, n - i);
-  EACH_REG a.v[r_] = exp_reg(a.v[r_] - all(top));
-  store_n(in + i, a, n - i);
-  a = load_n(in + i, n - i); /* the others zero again */
-  EACH_REG sum.v[r_] += a.v[r_];
-  return total(sum);
-}
-
 const wn_vec VEC_TABLE = {
     .norm_rms = norm_rms,
     .norm_layer = norm_layer,
@@ -421,14 +455,14 @@ const wn_vec VEC_TABLE = {
     .glu = glu,
     .rope_normal = rope_normal,
     .rope_neox = rope_neox,
-    .scores = scores,
-    .scores_f16 = scores_f16,
     .max = max,
-    .exp_sum = exp_sum,
-    .weigh = weigh,
-    .weigh_f16 = weigh_f16,
+    .panel = panel,
+    .product = product,
+    .soften = soften,
     .f32_of_f16 = f32_of_f16,
     .f16_of_f32 = f16_of_f32,
+    .peaks = peaks,
+    .exp_total = exp_total,
 };
 
 #if defined(__GNUC__) && !defined(__clang__)

@@ -1,259 +1,247 @@
-/* vec_attend.inc.h - the pieces of attention, part of vec.inc.h: products of a
- * query with many keys, weighted sums of values, conversions.
+/* vec_attend.inc.h - the pieces of attention, part of vec.inc.h: products of
+ * queries with keys and of weights with values, the softmax between them.
  *
- * A product is 16 lane totals added up in the fixed tree of total(). A group
- * of keys goes down that tree together: each step halves the registers, and
- * every sum pairs the same lanes as total() does, so the bits are the same.
- * Keys and values may be float32 or halves (`half`, a constant where these
- * functions are inlined); halves convert exactly. */
+ * Both products are one: rows times a matrix, y[r][c] = sum over i of
+ * a[r][i] b[i][c], where b holds keys turned into columns (`panel`), or
+ * values as they lie. A tile of rows and columns stays in registers over all
+ * i. Every element is one chain of fused multiply-adds in the order of i, so
+ * its bits depend neither on the tile nor on the width of the registers.
+ * Values are read as they lie in the cache (vec_rows.inc.h). */
 
-/* 16 values at place i of a row of floats or halves. */
-INLINE strip load_any(const void *row, size_t i, bool half) {
-  if (!half) return load((const float *)row + i);
-  const uint16_t *p = (const uint16_t *)row + i;
-  strip s;
-#if VEC_BYTES == 64 && defined(VEC_F16C)
-  s.v[0] = (vf)_mm512_cvtph_ps(_mm256_loadu_si256((const void *)p));
-#elif VEC_BYTES == 32 && defined(VEC_F16C)
-  EACH_REG s.v[r_] =
-      (vf)_mm256_cvtph_ps(_mm_loadu_si128((const void *)(p + 8 * r_)));
-#elif VEC_BYTES == 16 && defined(VEC_F16C)
-  EACH_REG s.v[r_] =
-      (vf)vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + 4 * r_)));
-#else
-  float buf[STRIP];
-  for (int k = 0; k < STRIP; k++)
-    buf[k] = wn_f32_of_f16(p[k]);
-  s = load(buf);
-#endif
-  return s;
-}
-
-/* One value; the last n of a row, the others zero. */
-INLINE float value_at(const void *row, size_t i, bool half) {
-  return half ? wn_f32_of_f16(((const uint16_t *)row)[i])
-              : ((const float *)row)[i];
-}
-
-INLINE strip load_any_n(const void *row, size_t i, size_t n, bool half) {
-  float buf[STRIP] = {0};
-  for (size_t k = 0; k < n; k++)
-    buf[k] = value_at(row, i + k, half);
-  return load(buf);
-}
-
-/* Row j of rows that lie ld values apart. */
-INLINE const void *row_at(const void *rows, size_t j, size_t ld, bool half) {
-  return (const uint8_t *)rows + j * ld * (half ? 2 : 4);
-}
-
+/* Rows of a tile, and strips of columns: as many as the registers hold. */
+#define TILE_ROWS 6
 #if VEC_BYTES == 64
-#define GROUP 16 /* keys that are multiplied together */
-
-INLINE __m512 fold8(__m512 a, __m512 b) { /* lanes i and i + 8 */
-  return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44),
-                       _mm512_shuffle_f32x4(a, b, 0xee));
-}
-INLINE __m512 fold4(__m512 a, __m512 b) {
-  return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88),
-                       _mm512_shuffle_f32x4(a, b, 0xdd));
-}
-INLINE __m512 fold2(__m512 a, __m512 b) {
-  __m512d x = _mm512_castps_pd(a), y = _mm512_castps_pd(b);
-  return _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(x, y)),
-                       _mm512_castpd_ps(_mm512_unpackhi_pd(x, y)));
-}
-INLINE __m512 fold1(__m512 a, __m512 b) {
-  return _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x88),
-                       _mm512_shuffle_ps(a, b, 0xdd));
-}
-
-/* t[j] = total(acc[j]). After the folds lane 4 i + j holds key 4 j + i. */
-INLINE void totals(const strip *acc, float *t) {
-  __m512 v[16];
-  WN_UNROLL
-  for (int j = 0; j < 8; j++)
-    v[j] = fold8((__m512)acc[2 * j].v[0], (__m512)acc[2 * j + 1].v[0]);
-  WN_UNROLL
-  for (int j = 0; j < 4; j++)
-    v[j] = fold4(v[2 * j], v[2 * j + 1]);
-  WN_UNROLL
-  for (int j = 0; j < 2; j++)
-    v[j] = fold2(v[2 * j], v[2 * j + 1]);
-  const __m512i order =
-      _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
-  _mm512_storeu_ps(t, _mm512_permutexvar_ps(order, fold1(v[0], v[1])));
-}
-
-#elif VEC_BYTES == 32
-#define GROUP 4
-
-INLINE __m256 fold4(__m256 a, __m256 b) { /* lanes i and i + 4 */
-  return _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20),
-                       _mm256_permute2f128_ps(a, b, 0x31));
-}
-
-/* t[j] = total(acc[j]). */
-INLINE void totals(const strip *acc, float *t) {
-  __m256 v[4];
-  for (int j = 0; j < 4; j++)
-    v[j] = (__m256)(acc[j].v[0] + acc[j].v[1]);
-  __m256d x = _mm256_castps_pd(fold4(v[0], v[1]));
-  __m256d y = _mm256_castps_pd(fold4(v[2], v[3]));
-  __m256 w = _mm256_add_ps(_mm256_castpd_ps(_mm256_unpacklo_pd(x, y)),
-                           _mm256_castpd_ps(_mm256_unpackhi_pd(x, y)));
-  w = _mm256_add_ps(_mm256_shuffle_ps(w, w, 0x88),
-                    _mm256_shuffle_ps(w, w, 0xdd));
-  /* now 0 2 . . | 1 3 . . */
-  _mm_storeu_ps(t, _mm_unpacklo_ps(_mm256_castps256_ps128(w),
-                                   _mm256_extractf128_ps(w, 1)));
-}
-
+#define TILE_STRIPS 4
 #else
-#define GROUP 1
-
-INLINE void totals(const strip *acc, float *t) {
-  t[0] = total(acc[0]);
-}
+#define TILE_STRIPS 1
 #endif
 
-/* Products of q with GROUP keys that lie ld apart; of a short group the last
- * key is repeated. width: a multiple of STRIP. */
-INLINE void group_scores(const float *q, const void *k, size_t ld, size_t n,
-                         size_t width, float *t, bool half, bool whole) {
-  strip acc[GROUP];
+/* -- products ------------------------------------------------------------- */
+
+/* What a product is made of; see vec.h. */
+typedef struct factors {
+  const float *a, *keep;
+  const uint8_t *b;
+  size_t lda, ldb, depth, ldy;
+  float *y;
+} factors;
+
+/* `rows` rows, `strips` strips from column c on: constants, at most a tile. */
+INLINE void product_tile(const factors *f, size_t c, size_t rows, size_t strips,
+                         int kind) {
+  strip acc[TILE_ROWS][TILE_STRIPS];
+  const float *a = f->a;
+  const uint8_t *b = f->b + bytes_to(c - c % 32, kind);
+  size_t odd = strips > 1 ? 0 : c % 32; /* the second half of a block */
+  size_t depth = f->depth, lda = f->lda, ldb = f->ldb;
   WN_UNROLL
-  for (size_t j = 0; j < GROUP; j++)
-    EACH_REG acc[j].v[r_] = all(0);
-  for (size_t i = 0; i < width; i += STRIP) {
-    strip u = load(q + i);
+  for (size_t r = 0; r < rows; r++)
     WN_UNROLL
-    for (size_t j = 0; j < GROUP; j++) {
-      size_t row = whole || j < n ? j : n - 1;
-      strip w = load_any(row_at(k, row, ld, half), i, half);
-      EACH_REG acc[j].v[r_] += u.v[r_] * w.v[r_];
+  for (size_t s = 0; s < strips; s++) {
+    strip t = {{{0}}};
+    if (f->keep != NULL) t = load(f->y + r * f->ldy + c + s * STRIP);
+    EACH_REG acc[r][s].v[r_] =
+        f->keep != NULL ? t.v[r_] * all(f->keep[r]) : t.v[r_];
+  }
+  for (size_t i = 0; i < depth; i++, b += ldb) {
+    strip w[TILE_STRIPS];
+    WN_UNROLL
+    for (size_t s = 0; s < strips; s++) {
+      w[s] = load_any(b, odd + s * STRIP, kind);
+      fetch_next(b, odd + s * STRIP, ldb, kind);
+    }
+    WN_UNROLL
+    for (size_t r = 0; r < rows; r++) {
+      vf u = all(a[r * lda + i]);
+      WN_UNROLL
+      for (size_t s = 0; s < strips; s++)
+        EACH_REG acc[r][s].v[r_] = fused(u, w[s].v[r_], acc[r][s].v[r_]);
     }
   }
-  totals(acc, t);
-}
-
-/* One key of any width. */
-INLINE float dot_any(const float *q, const void *k, size_t width, bool half) {
-  strip acc = {{{0}}};
-  size_t i = 0;
-  for (; i + STRIP <= width; i += STRIP) {
-    strip u = load(q + i), w = load_any(k, i, half);
-    EACH_REG acc.v[r_] += u.v[r_] * w.v[r_];
-  }
-  if (i < width) {
-    strip u = load_n(q + i, width - i);
-    strip w = load_any_n(k, i, width - i, half);
-    EACH_REG acc.v[r_] += u.v[r_] * w.v[r_];
-  }
-  return total(acc);
-}
-
-INLINE void scores_any(const float *q, const void *k, size_t ld, size_t n,
-                       size_t width, float factor, float *s, bool half) {
-  float t[GROUP];
-  size_t j = 0;
-  if (width % STRIP != 0) {
-    for (; j < n; j++)
-      s[j] = factor * dot_any(q, row_at(k, j, ld, half), width, half);
-    return;
-  }
-  for (; j + GROUP <= n; j += GROUP) {
-    group_scores(q, row_at(k, j, ld, half), ld, GROUP, width, t, half, true);
-    for (size_t g = 0; g < GROUP; g++)
-      s[j + g] = factor * t[g];
-  }
-  if (j == n) return;
-  group_scores(q, row_at(k, j, ld, half), ld, n - j, width, t, half, false);
-  for (size_t g = 0; j + g < n; g++)
-    s[j + g] = factor * t[g];
-}
-
-static void scores(const float *q, const float *k, size_t ldk, size_t n,
-                   size_t width, float factor, float *s) {
-  scores_any(q, k, ldk, n, width, factor, s, false);
-}
-
-static void scores_f16(const float *q, const uint16_t *k, size_t ldk, size_t n,
-                       size_t width, float factor, float *s) {
-  scores_any(q, k, ldk, n, width, factor, s, true);
-}
-
-/* `strips` strips of the sum from column i on, side by side: the chains of
- * additions hide each other. */
-INLINE void weigh_strips(const float *p, const void *v, size_t ld, size_t n,
-                         size_t i, float keep, float *acc, bool half,
-                         size_t strips) {
-  strip a[4];
-  for (size_t c = 0; c < strips; c++) {
-    a[c] = load(acc + i + STRIP * c);
-    EACH_REG a[c].v[r_] *= all(keep);
-  }
-  for (size_t j = 0; j < n; j++) {
-    const void *row = row_at(v, j, ld, half);
-    vf weight = all(p[j]);
+  WN_UNROLL
+  for (size_t r = 0; r < rows; r++)
     WN_UNROLL
-    for (size_t c = 0; c < strips; c++) {
-      strip b = load_any(row, i + STRIP * c, half);
-      EACH_REG a[c].v[r_] += weight * b.v[r_];
+  for (size_t s = 0; s < strips; s++)
+    store(f->y + r * f->ldy + c + s * STRIP, acc[r][s]);
+}
+
+/* The columns from c on that fill no strip. */
+INLINE void product_rest(const factors *f, size_t c, size_t n_cols, size_t rows,
+                         int kind) {
+  for (size_t r = 0; r < rows; r++)
+    for (size_t j = c; j < n_cols; j++) {
+      float *y = f->y + r * f->ldy + j;
+      float t = f->keep != NULL ? *y * f->keep[r] : 0;
+      for (size_t i = 0; i < f->depth; i++)
+        t = fused1(f->a[r * f->lda + i], value_at(f->b + i * f->ldb, j, kind),
+                   t);
+      *y = t;
     }
+}
+
+typedef void (*product_fn)(const factors *f, size_t n_cols);
+
+/* Not inlined: one body for each number of rows of a tile. */
+#define PRODUCT_ROWS(kind, rows)                                    \
+  static void product_##kind##_##rows(const factors *f, size_t n) { \
+    size_t c = 0;                                                   \
+    for (; c + TILE_STRIPS * STRIP <= n; c += TILE_STRIPS * STRIP)  \
+      product_tile(f, c, rows, TILE_STRIPS, WN_ROW_##kind);         \
+    for (; TILE_STRIPS > 1 && c + STRIP <= n; c += STRIP)           \
+      product_tile(f, c, rows, 1, WN_ROW_##kind);                   \
+    if (c < n) product_rest(f, c, n, rows, WN_ROW_##kind);          \
   }
-  for (size_t c = 0; c < strips; c++)
-    store(acc + i + STRIP * c, a[c]);
-}
+#define PRODUCT_KIND(kind)                                        \
+  PRODUCT_ROWS(kind, 1)                                           \
+  PRODUCT_ROWS(kind, 2)                                           \
+  PRODUCT_ROWS(kind, 3)                                           \
+  PRODUCT_ROWS(kind, 4)                                           \
+  PRODUCT_ROWS(kind, 5)                                           \
+  PRODUCT_ROWS(kind, 6)                                           \
+  static const product_fn products_##kind[TILE_ROWS] = {          \
+      product_##kind##_1, product_##kind##_2, product_##kind##_3, \
+      product_##kind##_4, product_##kind##_5, product_##kind##_6};
+PRODUCT_KIND(F32)
+PRODUCT_KIND(F16)
+PRODUCT_KIND(BF16)
+PRODUCT_KIND(Q8_0)
+PRODUCT_KIND(Q4_0)
+#undef PRODUCT_KIND
+#undef PRODUCT_ROWS
 
-INLINE void weigh_any(const float *p, const void *v, size_t ld, size_t n,
-                      size_t width, float keep, float *acc, bool half) {
-  size_t i = 0;
-  for (; i + 4 * STRIP <= width; i += 4 * STRIP)
-    weigh_strips(p, v, ld, n, i, keep, acc, half, 4);
-  for (; i + STRIP <= width; i += STRIP)
-    weigh_strips(p, v, ld, n, i, keep, acc, half, 1);
-  for (; i < width; i++) {
-    float a = acc[i] * keep;
-    for (size_t j = 0; j < n; j++)
-      a += p[j] * value_at(row_at(v, j, ld, half), i, half);
-    acc[i] = a;
+static const product_fn *const products[WN_ROW_KINDS] = {
+    [WN_ROW_F32] = products_F32,   [WN_ROW_F16] = products_F16,
+    [WN_ROW_BF16] = products_BF16, [WN_ROW_Q8_0] = products_Q8_0,
+    [WN_ROW_Q4_0] = products_Q4_0,
+};
+
+/* The rows in tiles of nearly the same size. */
+static void product(const float *a, size_t lda, size_t n, wn_row_kind kind,
+                    const void *b, size_t ldb, size_t depth, size_t n_cols,
+                    const float *keep, float *y, size_t ldy) {
+  factors f = {a, keep, b, lda, ldb, depth, ldy, y};
+  for (size_t tiles = (n + TILE_ROWS - 1) / TILE_ROWS; tiles > 0; tiles--) {
+    size_t rows = (n + tiles - 1) / tiles;
+    products[kind][rows - 1](&f, n_cols);
+    f.a += rows * lda;
+    f.y += rows * ldy;
+    if (keep != NULL) f.keep += rows;
+    n -= rows;
   }
 }
 
-static void weigh(const float *p, const float *v, size_t ldv, size_t n,
-                  size_t width, float keep, float *acc) {
-  weigh_any(p, v, ldv, n, width, keep, acc, false);
+/* -- softmax -------------------------------------------------------------- */
+
+/* Lanes j of strip number i outside of lo <= 16 i + j < hi become -inf. */
+INLINE strip inside(strip x, size_t i, size_t lo, size_t hi) {
+  static const int32_t count[STRIP] = {0, 1, 2,  3,  4,  5,  6,  7,
+                                       8, 9, 10, 11, 12, 13, 14, 15};
+  strip number;
+  memcpy(&number, count, sizeof number);
+  EACH_REG {
+    vi n = (vi)number.v[r_] + (int32_t)(i * STRIP);
+    vi in = (n >= (int32_t)lo) & (n < (int32_t)hi);
+    x.v[r_] = pick(in, x.v[r_], all(-INFINITY));
+  }
+  return x;
 }
 
-static void weigh_f16(const float *p, const uint16_t *v, size_t ldv, size_t n,
-                      size_t width, float keep, float *acc) {
-  weigh_any(p, v, ldv, n, width, keep, acc, true);
-}
-
-static void f32_of_f16(const uint16_t *x, float *y, size_t n) {
-  size_t i = 0;
-  for (; i + STRIP <= n; i += STRIP)
-    store(y + i, load_any(x, i, true));
-  for (; i < n; i++)
-    y[i] = wn_f32_of_f16(x[i]);
-}
-
-/* The instruction agrees with the scalar function on every value but NaN,
- * which it keeps a NaN. */
-static void f16_of_f32(const float *x, uint16_t *y, size_t n) {
-  size_t i = 0;
-#if VEC_BYTES == 16 && defined(VEC_F16C)
-  for (; i + 4 <= n; i += 4)
-    vst1_u16(y + i, vreinterpret_u16_f16(vcvt_f16_f32(vld1q_f32(x + i))));
-#elif defined(VEC_F16C)
-  for (; i + 8 <= n; i += 8)
-    _mm_storeu_si128(
-        (void *)(y + i),
-        _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT));
+/* The greater; `low` when x is NaN. */
+INLINE vf higher(vf x, vf low) {
+#if VEC_BYTES == 64
+  return (vf)_mm512_max_ps((__m512)x, (__m512)low);
+#elif VEC_BYTES == 32
+  return (vf)_mm256_max_ps((__m256)x, (__m256)low);
+#else
+  return pick(x > low, x, low);
 #endif
-  for (; i < n; i++)
-    y[i] = wn_f16_of_f32(x[i]);
 }
 
-#undef GROUP
+/* The greatest of 16 lanes, none of them NaN. */
+INLINE float greatest(strip x) {
+#if VEC_BYTES == 64
+  return _mm512_reduce_max_ps((__m512)x.v[0]);
+#else
+  float b[STRIP], m;
+  store(b, x);
+  m = b[0];
+  for (int k = 1; k < STRIP; k++)
+    m = b[k] > m ? b[k] : m;
+  return m;
+#endif
+}
+
+/* Scores of one query: scaled, bent, those outside -inf. Returns the greatest
+ * of them and `top`. */
+INLINE float prepare(float *s, size_t lo, size_t hi, float factor, float cap,
+                     float top) {
+  strip most;
+  EACH_REG most.v[r_] = all(top);
+  if (cap > 0) {
+    scale(factor, s, s, WN_PANEL);
+    softcap(cap, s, s, WN_PANEL);
+    factor = 1;
+  }
+  bool whole = lo == 0 && hi == WN_PANEL;
+  WN_UNROLL
+  for (size_t i = 0; i < WN_PANEL / STRIP; i++) {
+    strip x = load(s + i * STRIP);
+    EACH_REG x.v[r_] *= all(factor);
+    if (!whole) x = inside(x, i, lo, hi);
+    EACH_REG most.v[r_] = higher(x.v[r_], most.v[r_]);
+    store(s + i * STRIP, x);
+  }
+  return greatest(most);
+}
+
+/* What the states of up to 16 queries are multiplied by when their maxima
+ * rise; exp(0) is exactly 1. */
+INLINE void rescale(const float *from, const float *to, float *keep) {
+  strip a = load(from), b = load(to);
+  EACH_REG {
+    vf k = exp_low(a.v[r_] - b.v[r_]);
+    k = pick(a.v[r_] == b.v[r_], all(1.0f), k);
+    a.v[r_] = pick(a.v[r_] == all(-INFINITY), all(0.0f), k);
+  }
+  store(keep, a);
+}
+
+/* Scores of one query to exponentials; their sums. */
+INLINE void expand(float *s, float top, float keep, float *sums) {
+  strip sum = load(sums);
+  EACH_REG sum.v[r_] *= all(keep);
+  WN_UNROLL
+  for (size_t i = 0; i < WN_PANEL / STRIP; i++) {
+    strip x = load(s + i * STRIP);
+    EACH_REG sum.v[r_] += x.v[r_] = exp_low(x.v[r_] - all(top));
+    store(s + i * STRIP, x);
+  }
+  store(sums, sum);
+}
+
+/* All queries go through one stage after another, some at a time: within a
+ * query every stage waits for the one before. */
+static void soften(float *s, size_t n, const wn_range *seen, size_t group,
+                   float factor, float cap, float *run, size_t ld,
+                   float *keep) {
+  for (size_t i = 0; i < n; i += STRIP) {
+    size_t some = n - i < STRIP ? n - i : STRIP;
+    float from[STRIP] = {0}, to[STRIP] = {0}, kept[STRIP];
+    for (size_t k = 0; k < some; k++) {
+      const wn_range *r = &seen[(i + k) / group];
+      from[k] = run[(i + k) * ld];
+      to[k] =
+          prepare(s + (i + k) * WN_PANEL, r->lo, r->hi, factor, cap, from[k]);
+    }
+    rescale(from, to, kept);
+    for (size_t k = 0; k < some; k++) {
+      float *st = run + (i + k) * ld;
+      expand(s + (i + k) * WN_PANEL, to[k], kept[k], st + STRIP);
+      st[0] = to[k];
+      keep[i + k] = kept[k];
+    }
+  }
+}
+
+#undef TILE_ROWS
+#undef TILE_STRIPS

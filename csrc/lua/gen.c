@@ -5,7 +5,7 @@
  *   sampler:accept(id)                    remembers it for the penalties
  *   sampler:bias(id, add)
  * core.job.gen(ctx, sampler, ids, opts) -> gen
- *   gen:step() -> true while running; text is taken with gen:take()
+ *   gen:step() -> true while running, the text that became ready
  * core.job.start(ctx, sampler, ids, opts) -> job
  *   job:poll() -> text ("" when nothing is new), running
  *   job:fd(), job:cancel(), job:stats() */
@@ -232,25 +232,20 @@ static int gen_new(lua_State *L) {
   return 1;
 }
 
-/* gen:step() -> running (boolean) | nil, msg, code */
+/* gen:step() -> running (boolean), text | nil, msg, code */
 static int gen_step(lua_State *L) {
   wn_gen *g = wn_handle_check(L, 1, &gen_class);
+  const char *text;
   wn_err e = {0};
   if (!wn_gen_enter(g))
     return luaL_error(L, "wane: context or sampler is busy");
   int rc = wn_gen_step(g, &e);
   wn_gen_leave(g);
   if (rc != WN_OK) return wn_push_error(L, &e);
-  lua_pushboolean(L, wn_gen_ended(g) == WN_GEN_RUNNING);
-  return 1;
-}
-
-static int gen_take(lua_State *L) {
-  wn_gen *g = wn_handle_check(L, 1, &gen_class);
-  const char *text;
   size_t n = wn_gen_take(g, &text);
+  lua_pushboolean(L, wn_gen_ended(g) == WN_GEN_RUNNING);
   lua_pushlstring(L, n > 0 ? text : "", n);
-  return 1;
+  return 2;
 }
 
 static int gen_stats(lua_State *L) {
@@ -272,11 +267,8 @@ static int gen_ids(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg gen_methods[] = {{"step", gen_step},
-                                       {"take", gen_take},
-                                       {"stats", gen_stats},
-                                       {"ids", gen_ids},
-                                       {NULL, NULL}};
+static const luaL_Reg gen_methods[] = {
+    {"step", gen_step}, {"stats", gen_stats}, {"ids", gen_ids}, {NULL, NULL}};
 
 static const wn_class_def gen_class = {"wane.generator", gen_methods, NULL,
                                        gen_unref};

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/pool.h"
 #include "kern/timing.h"
+#include "kern/vec.h"
 #include "lua/buffer.h"
 #include "lua/lib.h"
 
@@ -142,6 +143,74 @@ static int kern_activations(lua_State *L) {
   return 2;
 }
 
+/* ---- attention --------------------------------------------------------- */
+
+static const char *const row_kinds[] = {"f32",  "f16",  "bf16",
+                                        "q8_0", "q4_0", NULL};
+
+/* Rows of `width` numbers of a type: the string at `arg`. */
+static size_t count_rows(lua_State *L, int arg, size_t row) {
+  size_t n;
+  luaL_checklstring(L, arg, &n);
+  luaL_argcheck(L, n % row == 0 && n / row <= WN_PANEL, arg,
+                "want whole rows, 64 at most");
+  return n / row;
+}
+
+/* The first and last key of each row of queries, from the table at `arg`. */
+static wn_range *check_ranges(lua_State *L, int arg, size_t n, size_t n_keys) {
+  wn_range *r = lua_newuserdata(L, (n + 1) * sizeof *r);
+  luaL_checktype(L, arg, LUA_TTABLE);
+  for (size_t i = 0; i < n; i++) {
+    lua_rawgeti(L, arg, (int)(2 * i + 1));
+    lua_rawgeti(L, arg, (int)(2 * i + 2));
+    r[i].lo = (uint32_t)wn_check_int(L, -2, 1, (int64_t)n_keys) - 1;
+    r[i].hi = (uint32_t)wn_check_int(L, -1, r[i].lo + 1, (int64_t)n_keys);
+    lua_pop(L, 2);
+  }
+  return r;
+}
+
+/* core.kern.attend(type, queries, keys, values, ranges, group, scale, cap,
+ * scores, states): a step of attention in the tier in force (core.set_isa).
+ * keys, values: strings of rows of that type; ranges: first and last key of
+ * every `group` queries. scores (queries x 64) receives the weights; states
+ * (queries x 32 and the values' width, or more) are running softmaxes as in
+ * vec.h with the weighted values behind. */
+static int kern_attend(lua_State *L) {
+  wn_row_kind kind = (wn_row_kind)luaL_checkoption(L, 1, NULL, row_kinds);
+  int type = wn_type_of_name(row_kinds[kind]);
+  wn_buffer *q = wn_buffer_check(L, 2), *s = wn_buffer_check(L, 9);
+  wn_buffer *st = wn_buffer_check(L, 10);
+  size_t k_row = row_bytes(L, 2, type, q->cols), n = count_rows(L, 3, k_row);
+  size_t v_bytes, group = (size_t)wn_check_int(L, 6, 1, 1 << 20);
+  const char *k = lua_tostring(L, 3), *v = luaL_checklstring(L, 4, &v_bytes);
+  luaL_argcheck(L, n > 0 && v_bytes % n == 0, 4, "want a value for each key");
+  size_t v_row = v_bytes / n, unit = row_bytes(L, 4, type, 32);
+  size_t width = v_row / unit * 32 + v_row % unit * 32 / unit;
+  luaL_argcheck(L, row_bytes(L, 4, type, width) == v_row, 4, "want whole rows");
+  luaL_argcheck(L, q->rows % group == 0, 6, "want whole groups");
+  luaL_argcheck(L, s->rows == q->rows && s->cols == WN_PANEL, 9, "wrong size");
+  luaL_argcheck(L, st->rows == q->rows && st->cols >= 32 + width, 10,
+                "too small for the result");
+  wn_range *seen = check_ranges(L, 5, q->rows / group, n);
+  float factor = (float)luaL_checknumber(L, 7);
+  float cap = (float)luaL_checknumber(L, 8);
+  float *panel = lua_newuserdata(L, q->cols * WN_PANEL * sizeof *panel);
+  float *keep = lua_newuserdata(L, (q->rows + 16) * sizeof *keep);
+  memset(panel, 0xff, q->cols * WN_PANEL * sizeof *panel); /* NaN */
+  const wn_vec *t = wn_vec_get();
+  t->panel(kind, k, k_row, n, q->cols, panel);
+  t->product(q->data, q->cols, q->rows, WN_ROW_F32, panel,
+             WN_PANEL * sizeof *panel, q->cols, (n + 15) / 16 * 16, NULL,
+             s->data, WN_PANEL);
+  t->soften(s->data, q->rows, seen, group, factor, cap, st->data, st->cols,
+            keep);
+  t->product(s->data, WN_PANEL, q->rows, kind, v, v_row, n, width, keep,
+             st->data + 32, st->cols);
+  return 0;
+}
+
 /* ---- measuring --------------------------------------------------------- */
 
 static const char *const time_options[] = {
@@ -201,6 +270,7 @@ static int kern_read(lua_State *L) {
 static const luaL_Reg functions[] = {{"tiers", kern_tiers},
                                      {"mm", kern_mm},
                                      {"activations", kern_activations},
+                                     {"attend", kern_attend},
                                      {"time", kern_time},
                                      {"peak", kern_peak},
                                      {"read", kern_read},

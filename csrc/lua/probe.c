@@ -1,7 +1,10 @@
 /* probe.c - core.probe: the limits of the machine (kern/probe.h), for benches.
  *
  * core.probe.units() -> list of the names of what this machine offers
- * core.probe.peak(unit, threads) -> operations a second */
+ * core.probe.peak(unit, threads) -> operations a second
+ * core.probe.barrier(threads) -> seconds of one barrier
+ * core.probe.run(threads, idle) -> seconds of an empty run of the pool, begun
+ *   `idle` seconds after the one before */
 #include "kern/probe.h"
 
 #include "base/pool.h"
@@ -30,9 +33,26 @@ static int probe_peak(lua_State *L) {
   return 1;
 }
 
+static int probe_barrier(lua_State *L) {
+  int n = (int)wn_check_int(L, 1, 1, WN_MAX_THREADS);
+  lua_pushnumber(L, wn_probe_barrier(n));
+  return 1;
+}
+
+static int probe_run(lua_State *L) {
+  int n = (int)wn_check_int(L, 1, 1, WN_MAX_THREADS);
+  double idle = luaL_checknumber(L, 2);
+  luaL_argcheck(L, idle >= 0 && idle <= 1, 2, "want 0 to 1 seconds");
+  lua_pushnumber(L, wn_probe_run(n, idle));
+  return 1;
+}
+
 int wn_open_probe(lua_State *L) {
-  static const luaL_Reg funcs[] = {
-      {"units", probe_units}, {"peak", probe_peak}, {NULL, NULL}};
+  static const luaL_Reg funcs[] = {{"units", probe_units},
+                                   {"peak", probe_peak},
+                                   {"barrier", probe_barrier},
+                                   {"run", probe_run},
+                                   {NULL, NULL}};
   lua_newtable(L);
   wn_setfuncs(L, funcs);
   return 1;

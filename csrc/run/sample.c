@@ -1,10 +1,8 @@
 /* sample.c - see sample.h.
  *
- * The candidates of one choice live in a scratch array as (logit, id) pairs.
- * Top-k passes over them once with the k best so far in a heap; without it a
- * heap over all gives the best ones in order: no more of a large vocabulary is
- * sorted than is kept. The greedy choice reads the logits once. Order is total
- * - logit down, then id up - so equal logits give the same choice everywhere.
+ * Biases and penalties, where there are any, are added in a copy of the logits.
+ * best.h finds the candidates that top-k or min-p leave; without top-k a heap
+ * gives them in order: no more of a large vocabulary is sorted than is kept.
  * Sums run in double, in candidate order; exp is the C library's. */
 #include "run/sample.h"
 
@@ -14,13 +12,9 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "base/cpu.h"
 #include "base/mem.h"
-
-typedef struct cand {
-  float logit;
-  int32_t id;
-} cand;
+#include "kern/vec.h"
+#include "run/best.h"
 
 typedef struct bias {
   int32_t id;
@@ -33,7 +27,9 @@ struct wn_sampler {
   wn_sample_opts o;
   uint32_t n_vocab;
   uint64_t rng[4];
-  cand *cands;      /* n_vocab */
+  float *changed;   /* n_vocab: logits with biases and penalties */
+  float *peaks;     /* of the logits in hand (best.h) */
+  wn_cand *cands;   /* n_vocab */
   double *weights;  /* n_vocab: softmax numerators of the kept candidates */
   uint32_t *counts; /* n_vocab: occurrences among the recent tokens */
   int32_t *recent;  /* ring of repeat_last_n */
@@ -84,6 +80,11 @@ static int check_opts(const wn_sample_opts *o, wn_err *e) {
   return bad == NULL ? WN_OK : wn_fail(e, WN_EARG, "sampler: bad %s", bad);
 }
 
+static size_t n_peaks(const wn_sampler *s) {
+  size_t groups = ((size_t)s->n_vocab + WN_PEAK_GROUP - 1) / WN_PEAK_GROUP;
+  return groups * WN_PEAK_LANES;
+}
+
 int wn_sampler_new(const wn_sample_opts *o, uint32_t n_vocab, wn_sampler **out,
                    wn_err *e) {
   *out = NULL;
@@ -96,11 +97,14 @@ int wn_sampler_new(const wn_sample_opts *o, uint32_t n_vocab, wn_sampler **out,
   s->o = *o;
   s->n_vocab = n_vocab;
   rng_seed(s->rng, o->seed);
+  s->changed = wn_calloc(WN_MEM_RUN, n_vocab, sizeof *s->changed);
+  s->peaks = wn_calloc(WN_MEM_RUN, n_peaks(s), sizeof *s->peaks);
   s->cands = wn_calloc(WN_MEM_RUN, n_vocab, sizeof *s->cands);
   s->weights = wn_calloc(WN_MEM_RUN, n_vocab, sizeof *s->weights);
   s->counts = wn_calloc(WN_MEM_RUN, n_vocab, sizeof *s->counts);
   s->recent = wn_calloc(WN_MEM_RUN, o->repeat_last_n, sizeof *s->recent);
-  if (!s->cands || !s->weights || !s->counts || !s->recent) {
+  if (!s->changed || !s->peaks || !s->cands || !s->weights || !s->counts ||
+      !s->recent) {
     wn_sampler_unref(s);
     return wn_fail(e, WN_ENOMEM, "sampler: out of memory");
   }
@@ -115,6 +119,8 @@ wn_sampler *wn_sampler_ref(wn_sampler *s) {
 
 void wn_sampler_unref(wn_sampler *s) {
   if (s == NULL || atomic_fetch_sub(&s->refs, 1) != 1) return;
+  wn_free(s->changed);
+  wn_free(s->peaks);
   wn_free(s->cands);
   wn_free(s->weights);
   wn_free(s->counts);
@@ -158,24 +164,6 @@ void wn_sampler_accept(wn_sampler *s, int32_t id) {
 
 /* ---- one choice */
 
-/* a comes before b */
-static bool better(cand a, cand b) {
-  return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
-}
-
-static void sift_down(cand *h, uint32_t n, uint32_t i) {
-  for (;;) {
-    uint32_t best = i, l = 2 * i + 1, r = l + 1;
-    if (l < n && better(h[l], h[best])) best = l;
-    if (r < n && better(h[r], h[best])) best = r;
-    if (best == i) return;
-    cand t = h[i];
-    h[i] = h[best];
-    h[best] = t;
-    i = best;
-  }
-}
-
 static bool has_penalties(const wn_sample_opts *o) {
   return o->repeat_penalty != 1 || o->frequency_penalty != 0 ||
          o->presence_penalty != 0;
@@ -183,159 +171,115 @@ static bool has_penalties(const wn_sample_opts *o) {
 
 /* Penalties of tokens seen in the window, as llama.cpp defines them: a
  * positive logit is divided by the repeat penalty, another multiplied; then
- * count * frequency + presence is taken off. Each token once. */
+ * count * frequency + presence is taken off. Each token once: its count is
+ * marked meanwhile. */
 static void penalise(wn_sampler *s) {
+  const uint32_t done = 1u << 31;
   const wn_sample_opts *o = &s->o;
-  if (!has_penalties(o)) return;
-  for (uint32_t i = 0; i < s->n_vocab; i++) {
-    uint32_t n = s->counts[i];
-    if (n == 0) continue;
-    float *l = &s->cands[i].logit;
+  for (uint32_t i = 0; i < s->n_recent; i++) {
+    uint32_t *n = &s->counts[s->recent[i]];
+    if (*n & done) continue;
+    float *l = &s->changed[s->recent[i]];
     *l = *l <= 0 ? *l * o->repeat_penalty : *l / o->repeat_penalty;
-    *l -= (float)n * o->frequency_penalty + o->presence_penalty;
+    *l -= (float)*n * o->frequency_penalty + o->presence_penalty;
+    *n |= done;
   }
+  for (uint32_t i = 0; i < s->n_recent; i++)
+    s->counts[s->recent[i]] &= ~done;
 }
 
-/* No choice is defined among logits with a NaN or +inf at place i, or, when
- * all are finite or -inf, with nothing above -inf. */
-static int no_choice(uint32_t i, float l, wn_err *e) {
-  if (!(l <= FLT_MAX))
-    return wn_fail(e, WN_EDATA, "non-finite logits: token %u has %s", i,
-                   isnan(l) ? "nan" : "inf");
+/* The logits with biases and penalties. */
+static const float *change(wn_sampler *s, const float *logits) {
+  bool penalties = has_penalties(&s->o);
+  if (s->n_biases == 0 && !penalties) return logits;
+  memcpy(s->changed, logits, s->n_vocab * sizeof *logits);
+  for (uint32_t i = 0; i < s->n_biases; i++)
+    s->changed[s->biases[i].id] += s->biases[i].add;
+  if (penalties) penalise(s);
+  return s->changed;
+}
+
+/* No choice is defined among logits with a NaN or +inf, or with nothing above
+ * -inf. */
+static int no_choice(const float *l, uint32_t n, wn_err *e) {
+  for (uint32_t i = 0; i < n; i++)
+    if (!(l[i] <= FLT_MAX))
+      return wn_fail(e, WN_EDATA, "non-finite logits: token %u has %s", i,
+                     isnan(l[i]) ? "nan" : "inf");
   return wn_fail(e, WN_EDATA, "non-finite logits: every token has -inf");
 }
 
-/* The first of the greatest logits. */
-static int pick_greatest(const float *logits, uint32_t n, int32_t *id,
-                         wn_err *e) {
-  float top = -INFINITY;
-  *id = -1;
-  for (uint32_t i = 0; i < n; i++) {
-    float l = logits[i];
-    if (!(l <= FLT_MAX)) return no_choice(i, l, e);
-    if (l <= top) continue;
-    top = l;
-    *id = (int32_t)i;
+/* Finds the peaks of the logits and their greatest. Fails as no_choice says. */
+static int find_top(wn_sampler *s, const float *l, float *top, wn_err *e) {
+  wn_vec_get()->peaks(l, s->n_vocab, s->peaks);
+  *top = -INFINITY;
+  for (size_t i = 0, n = n_peaks(s); i < n; i++) {
+    if (!(s->peaks[i] <= FLT_MAX)) return no_choice(l, s->n_vocab, e);
+    if (s->peaks[i] > *top) *top = s->peaks[i];
   }
-  return *id < 0 ? no_choice(0, top, e) : WN_OK;
+  return *top == -INFINITY ? no_choice(l, s->n_vocab, e) : WN_OK;
 }
 
-/* Fills cands from logits with biases and penalties; *best is the winner.
- * Fails as no_choice says. */
-static int fill(wn_sampler *s, const float *logits, cand *best, wn_err *e) {
-  for (uint32_t i = 0; i < s->n_vocab; i++)
-    s->cands[i] = (cand){logits[i], (int32_t)i};
-  for (uint32_t i = 0; i < s->n_biases; i++)
-    s->cands[s->biases[i].id].logit += s->biases[i].add;
-  penalise(s);
-  *best = (cand){-INFINITY, -1};
-  for (uint32_t i = 0; i < s->n_vocab; i++) {
-    float l = s->cands[i].logit;
-    if (!(l <= FLT_MAX)) return no_choice(i, l, e);
-    if (l > best->logit) *best = s->cands[i];
-  }
-  return best->id < 0 ? no_choice(0, best->logit, e) : WN_OK;
+/* What top-p and min-p leave of candidates that come best first. */
+typedef struct cut {
+  double least;     /* of the best one's probability */
+  double goal, sum; /* mass wanted, mass so far */
+  float top;
+} cut;
+
+/* `total` is the mass of all candidates, as multiples of the best one's. */
+static cut cut_of(const wn_sampler *s, float top, double total) {
+  double goal = s->o.top_p < 1 ? (double)s->o.top_p * total : INFINITY;
+  return (cut){(double)s->o.min_p, goal, 0, top};
 }
 
-/* Sum of exp(logit - max) over n candidates. */
-static double softmax_sum(const cand *c, uint32_t n, float max) {
-  double sum = 0;
-  for (uint32_t i = 0; i < n; i++)
-    sum += exp((double)(c[i].logit - max));
-  return sum;
+/* Is the next candidate kept? The first always is. */
+static bool keeps(cut *c, float logit) {
+  double p = exp((double)(logit - c->top));
+  if (c->sum > 0 && (c->sum >= c->goal || p < c->least)) return false;
+  c->sum += p;
+  return true;
 }
 
-/* Pops the best of a heap of n into c[n - 1]. */
-static cand pop(cand *c, uint32_t n) {
-  cand top = c[0];
-  c[0] = c[n - 1];
-  sift_down(c, n - 1, 0);
-  c[n - 1] = top;
-  return top;
+/* Leaves what is kept of the k best at the front; returns how many. */
+static uint32_t keep_of_k(wn_sampler *s, const wn_field *f, uint32_t k,
+                          float top) {
+  double total = 0;
+  uint32_t n = 0;
+  wn_best_k(f, k, s->cands);
+  for (uint32_t i = 0; i < k; i++)
+    total += exp((double)(s->cands[i].logit - top));
+  cut c = cut_of(s, top, total);
+  while (n < k && keeps(&c, s->cands[n].logit))
+    n++;
+  return n;
 }
 
-static void reverse(cand *c, uint32_t n) {
+static void reverse(wn_cand *c, uint32_t n) {
   for (uint32_t i = 0, j = n - 1; i < j; i++, j--) {
-    cand t = c[i];
+    wn_cand t = c[i];
     c[i] = c[j];
     c[j] = t;
   }
 }
 
-/* Of sorted candidates: the length of the shortest prefix that holds top_p of
- * `total`, cut where a candidate has less than min_p of the best one's
- * probability. At least 1. */
-static uint32_t cut_sorted(const wn_sampler *s, const cand *c, uint32_t n,
-                           double total) {
-  double floor_p = (double)s->o.min_p, mass = 0;
-  for (uint32_t i = 0; i < n; i++) {
-    double p = exp((double)(c[i].logit - c[0].logit));
-    if (i > 0 && p < floor_p) return i;
-    mass += p;
-    if (s->o.top_p < 1 && mass >= (double)s->o.top_p * total) return i + 1;
-  }
-  return n;
-}
-
-/* Puts c[i] in its place in a heap of n whose root is the worst. */
-static void sift_worst(cand *h, uint32_t n, uint32_t i) {
-  cand x = h[i];
-  for (;;) {
-    uint32_t child = 2 * i + 1;
-    if (child >= n) break;
-    if (child + 1 < n && better(h[child], h[child + 1])) child++;
-    if (!better(x, h[child])) break;
-    h[i] = h[child];
-    i = child;
-  }
-  h[i] = x;
-}
-
-/* Leaves the k best of n candidates, best first, in c[0 .. k-1]; the others
- * are lost. Ids grow along c, so an equal logit that comes later is worse. */
-static void select_best(cand *c, uint32_t n, uint32_t k) {
-  for (uint32_t i = k / 2; i-- > 0;)
-    sift_worst(c, k, i);
-  for (uint32_t i = k; i < n; i++) {
-    if (c[i].logit <= c[0].logit) continue;
-    c[0] = c[i];
-    sift_worst(c, k, 0);
-  }
-  for (uint32_t left = k; left > 1; left--) { /* the worst goes last */
-    cand worst = c[0];
-    c[0] = c[left - 1];
-    c[left - 1] = worst;
-    sift_worst(c, left - 1, 0);
-  }
-}
-
-/* Leaves the candidates that top-k, top-p and min-p keep, best first, at the
- * front of the n; returns how many. Without top-k the heap is popped in
- * chunks, until the cut falls inside what was popped. */
-static uint32_t keep_best(const wn_sampler *s, cand *c, uint32_t n, uint32_t k,
-                          float max) {
-  enum { CHUNK = 64 };
-  if (k < n) {
-    select_best(c, n, k);
-    return cut_sorted(s, c, k, softmax_sum(c, k, max));
-  }
-  double total = softmax_sum(c, n, max);
-  uint32_t popped = 0, kept = 0;
-  for (uint32_t i = n / 2; i-- > 0;)
-    sift_down(c, n, i);
-  while (popped < n && kept == popped) {
-    uint32_t goal = popped + CHUNK < n ? popped + CHUNK : n;
-    for (; popped < goal; popped++)
-      pop(c, n - popped);
-    reverse(c, n);
-    kept = cut_sorted(s, c, popped, total);
-    if (kept == popped && popped < n) reverse(c, n); /* back to popping */
-  }
-  return kept;
+/* The same without top-k. What is far below min-p is never looked at: the
+ * bound is lower than it by more than the logarithm's error. */
+static uint32_t keep_of_all(wn_sampler *s, const wn_field *f, float top) {
+  double total = 0, least = log((double)s->o.min_p) - 1e-3;
+  for (uint32_t i = 0; i < f->n && s->o.top_p < 1; i++)
+    total += exp((double)(f->logits[i] - top));
+  uint32_t n = wn_gather(f, (float)((double)top + least), s->cands), left = n;
+  cut c = cut_of(s, top, total);
+  wn_heap_make(s->cands, n);
+  while (left > 0 && keeps(&c, s->cands[0].logit))
+    wn_heap_pop(s->cands, left--);
+  reverse(s->cands, n); /* those that were popped, best first */
+  return n - left;
 }
 
 /* Draws from softmax(logit / temperature) over n candidates. */
-static int32_t draw(wn_sampler *s, const cand *c, uint32_t n, float max) {
+static int32_t draw(wn_sampler *s, const wn_cand *c, uint32_t n, float max) {
   double t = (double)s->o.temperature, sum = 0;
   for (uint32_t i = 0; i < n; i++) {
     s->weights[i] = exp(((double)c[i].logit - (double)max) / t);
@@ -354,20 +298,23 @@ static int32_t draw(wn_sampler *s, const cand *c, uint32_t n, float max) {
 
 int wn_sampler_pick(wn_sampler *s, const float *logits, int32_t *id,
                     wn_err *e) {
-  cand best;
-  if (s->o.temperature <= 0 && s->n_biases == 0 && !has_penalties(&s->o))
-    return pick_greatest(logits, s->n_vocab, id, e);
-  int rc = fill(s, logits, &best, e);
+  const wn_sample_opts *o = &s->o;
+  wn_field f = {change(s, logits), s->peaks, s->n_vocab};
+  float top;
+  int rc = find_top(s, f.logits, &top, e);
   if (rc != WN_OK) return rc;
-  if (s->o.temperature <= 0) {
-    *id = best.id;
+  if (o->temperature <= 0) {
+    *id = wn_first_best(&f, top);
     return WN_OK;
   }
-  uint32_t n = s->n_vocab, k = s->o.top_k;
-  if (k == 0 || k > n) k = n;
-  if (k < n || s->o.top_p < 1 || s->o.min_p > 0)
-    n = keep_best(s, s->cands, n, k, best.logit);
-  *id = draw(s, s->cands, n, best.logit);
+  uint32_t n;
+  if (o->top_k > 0 && o->top_k < f.n)
+    n = keep_of_k(s, &f, o->top_k, top);
+  else if (o->top_p < 1 || o->min_p > 0)
+    n = keep_of_all(s, &f, top);
+  else
+    n = wn_gather(&f, -INFINITY, s->cands);
+  *id = draw(s, s->cands, n, top);
   return WN_OK;
 }
 

@@ -1,10 +1,14 @@
-/* score.c - see score.h. */
+/* score.c - see score.h. The exponentials are those of the vector code (at most
+ * 1.5 units in the last place off), added up as floats over BLOCK logits and in
+ * double from block to block. */
 #include "run/score.h"
 
 #include <math.h>
 
-#include "base/cpu.h"
 #include "base/pool.h"
+#include "kern/vec.h"
+
+enum { BLOCK = 256 };
 
 /* What one row's softmax needs: log softmax(i) = logit[i] - max - log_sum. */
 typedef struct norm {
@@ -14,15 +18,19 @@ typedef struct norm {
 } norm;
 
 static norm normalise(const float *row, uint32_t n) {
-  norm r = {row[0], 0, 0};
-  for (uint32_t i = 1; i < n; i++)
-    if (row[i] > r.max) {
-      r.max = row[i];
-      r.top = (int32_t)i;
-    }
+  const wn_vec *v = wn_vec_get();
+  norm r = {-INFINITY, 0, 0};
+  uint32_t at = 0; /* the block with the first of the greatest */
+  for (uint32_t i = 0; i < n; i += BLOCK) {
+    float top = v->max(row + i, n - i < BLOCK ? n - i : BLOCK);
+    if (top > r.max) r.max = top, at = i;
+  }
+  while (at < n - 1 && row[at] != r.max)
+    at++;
+  r.top = (int32_t)at;
   double sum = 0;
-  for (uint32_t i = 0; i < n; i++)
-    sum += (double)expf(row[i] - r.max);
+  for (uint32_t i = 0; i < n; i += BLOCK)
+    sum += (double)v->exp_total(row + i, n - i < BLOCK ? n - i : BLOCK, r.max);
   r.log_sum = log(sum);
   return r;
 }

@@ -112,14 +112,13 @@ function M.stream(model, prompt, opts)
   end
   return function()
     while running do
-      local more, why = gen:step()
+      local more, text = gen:step()
       if more == nil then
         running = false
         finish()
-        error("wane: " .. why, 2)
+        error("wane: " .. text, 2)
       end
       running = more
-      local text = gen:take()
       if not running then finish() end
       if text ~= "" then return text end
     end

@@ -195,12 +195,31 @@ describe("matrix multiply", function()
     seed(7)
     for _, name in ipairs { "q8_0", "q4_K" } do
       for _ = 1, 20 do
-        local x = activations(1, 256 * random(1, 4))
+        local x = activations(1, name == "q8_0" and 32 * random(1, 40) or 256 * random(1, 4))
         local first
         for i = 2, #tiers do
           local _, bytes = assert(kern.activations(tiers[i], name, x))
           first = first or bytes
           assert.is_true(first == bytes)
+        end
+      end
+    end
+  end)
+
+  -- Magnitudes from below the smallest half to beyond the largest, zeros, the
+  -- same magnitude with both signs, values that are not finite.
+  it("packs the same bytes of odd values in every tier", function()
+    seed(9)
+    local odd = { 0, 1e-40, -1e-38, 3e-6, -6e-8, 7.62e-6, 0.5, -0.5, 127, -127, 8.3e6, -8.4e6, 3e38, -3e38, 1 / 0, 0 / 0 }
+    for _, name in ipairs { "q8_0", "q4_K" } do
+      for _ = 1, 200 do
+        local t, most, first = {}, random(1, #odd), nil
+        for i = 1, 512 do t[i] = odd[random(1, most)] * (random(1, 8) == 1 and 1 or uniform()) end
+        local x = assert(quant.buffer(1, 512, t))
+        for i = 2, #tiers do
+          local _, bytes = assert(kern.activations(tiers[i], name, x))
+          first = first or bytes
+          assert.is_true(type(bytes) == "string" and first == bytes, tiers[i])
         end
       end
     end

@@ -80,11 +80,24 @@ function M.scoring_context(model, n_ctx, threads)
   return model:context { context = n_ctx, batch = math.min(n_ctx, 512), threads = threads }
 end
 
+-- The tokens of one step from `at` on, which wanted rows they have, and what
+-- follows those: at most `batch` tokens, `out` of them wanted.
+local function slice(chunk, at, first, batch, out)
+  local last = math.min(#chunk - 1, at + batch - 1, math.max(at, first) + out - 1)
+  local piece, want, targets = {}, {}, {}
+  for i = at, last do
+    piece[#piece + 1] = chunk[i]
+    want[#want + 1] = i >= first
+    if i >= first then targets[#targets + 1] = chunk[i + 1] end
+  end
+  return piece, want, targets
+end
+
 --- Calls visit(targets) after each step that has wanted logits: together the
---- positions first..n_ctx-1 of every context, in lock-step.
+--- positions first..n_ctx-1 of every context, in lock-step. Steps are as long
+--- as batches allow, like those of any other prompt.
 function M.run_chunk(contexts, chunk, visit)
-  local n_ctx = #chunk
-  local first = math.floor(n_ctx / 2) + 1 -- its logits predict token first + 1
+  local first = math.floor(#chunk / 2) + 1 -- its logits predict token first + 1
   local batch, out = math.huge, math.huge
   for _, ctx in ipairs(contexts) do
     local info = ctx:info()
@@ -93,21 +106,14 @@ function M.run_chunk(contexts, chunk, visit)
     if not ok then return nil, message, code end
   end
   local at = 1
-  while at < n_ctx do
-    local wanted = at >= first
-    local last = wanted and math.min(n_ctx - 1, at + math.min(batch, out) - 1)
-      or math.min(first - 1, at + batch - 1)
-    local piece, targets = {}, {}
-    for i = at, last do
-      piece[#piece + 1] = chunk[i]
-      targets[#targets + 1] = chunk[i + 1]
-    end
+  while at < #chunk do
+    local piece, want, targets = slice(chunk, at, first, batch, out)
     for _, ctx in ipairs(contexts) do
-      local ok, message, code = ctx:step(piece, { want = wanted and "all" or "none" })
+      local ok, message, code = ctx:step(piece, { want = want })
       if not ok then return nil, message, code end
     end
-    if wanted then visit(targets) end
-    at = last + 1
+    if #targets > 0 then visit(targets) end
+    at = at + #piece
   end
   return true
 end
