@@ -4,11 +4,18 @@
 #include "kern/kern.h"
 
 /* Units a member should get of a stage: enough to even out the load, few
- * enough to keep streams long. With few rows (FEW) the results of a unit are
- * small however long it is; with many they shall stay in the cache. A stage of
- * less than SHORT products for each member is over before drawing units could
- * even out anything: there each member has one fixed range. */
-enum { UNITS_EACH = 4, MIN_CHUNK = WN_MM_ROWS, MAX_CHUNK = 256, FEW = 4 };
+ * enough to keep streams long. With few rows (FEW) weights are read at the
+ * memory's pace, and a start costs more; the results of a unit are small
+ * however long it is. With many they shall stay in the cache. A stage of less
+ * than SHORT products for each member is over before drawing units could even
+ * out anything: there each member has one fixed range. */
+enum {
+  UNITS_EACH = 4,
+  UNITS_FEW = 2,
+  MIN_CHUNK = WN_MM_ROWS,
+  MAX_CHUNK = 256,
+  FEW = 4
+};
 enum { SHORT = 1 << 18 };
 
 /* Ranges of a bundle begin at multiples of this. */
@@ -19,11 +26,12 @@ static uint32_t step_of(const wn_bundle *b) {
 
 uint32_t wn_chunk_rows(const wn_member *m, uint64_t all_rows,
                        const wn_bundle *b) {
-  uint64_t units =
-      m->n == 1 && m->n_rows <= FEW ? 1 : (uint64_t)m->n * UNITS_EACH;
+  bool few = m->n_rows <= FEW;
+  uint64_t each = !few ? UNITS_EACH : m->n == 1 ? 1 : UNITS_FEW;
+  uint64_t units = (uint64_t)m->n * each;
   uint64_t chunk = (all_rows + units - 1) / units;
   if (chunk < MIN_CHUNK) chunk = MIN_CHUNK;
-  if (chunk > MAX_CHUNK && m->n_rows > FEW) chunk = MAX_CHUNK;
+  if (chunk > MAX_CHUNK && !few) chunk = MAX_CHUNK;
   uint32_t step = step_of(b);
   chunk = (chunk + step - 1) / step * step;
   return chunk > b->rows ? b->rows : (uint32_t)chunk;

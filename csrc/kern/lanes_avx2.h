@@ -5,6 +5,7 @@
 
 #define INLINE static inline __attribute__((always_inline))
 #define LANES 8
+#define LANES_ROWS /* row.inc.h is for these */
 typedef __m256 VF;
 typedef __m256i VI;
 
@@ -178,6 +179,56 @@ static inline VI vi_dot16(VI acc, VI a, VI b) {
 }
 #endif
 
+/* ---- one row: see lanes_avx512.h ---------------------------------------- */
+
+static inline VI vf_as_i(VF v) { /* the bits */
+  return _mm256_castps_si256(v);
+}
+
+/* 16 bytes each of 2 blocks at p, `stride` bytes apart. */
+INLINE VI vi_quarters(const uint8_t *p, size_t stride) {
+  VI v = _mm256_castsi128_si256(_mm_loadu_si128((const void *)p));
+  p += stride;
+  return _mm256_inserti128_si256(v, _mm_loadu_si128((const void *)p), 1);
+}
+/* The 32 bytes of block i of 8. */
+INLINE VI vi_halves(const uint8_t *p, size_t i, size_t stride) {
+  return vi_load(p + i * stride);
+}
+INLINE VI vi_parts(const uint8_t *p, size_t stride) {
+  (void)stride;
+  return vi_load(p);
+}
+INLINE VI vi_both(const uint8_t *p) {
+  return vi_load(p);
+}
+INLINE VI vi_srlv(VI v, int n, int step) {
+  (void)step;
+  return _mm256_srl_epi32(v, _mm_cvtsi32_si128(n));
+}
+INLINE VI vi_sllv(VI v, int n, int step) {
+  (void)step;
+  return _mm256_sll_epi32(v, _mm_cvtsi32_si128(n));
+}
+
+/* Lane 4 l + j: the sum of the 4 lanes of v[j] from 4 l on. */
+INLINE VI vi_sum4(const VI v[4]) {
+  VI a = vi_add(_mm256_unpacklo_epi32(v[0], v[1]),
+                _mm256_unpackhi_epi32(v[0], v[1]));
+  VI b = vi_add(_mm256_unpacklo_epi32(v[2], v[3]),
+                _mm256_unpackhi_epi32(v[2], v[3]));
+  return vi_add(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+}
+/* Lane b: the sum of the 8 lanes of v[b]. */
+INLINE VI vi_sum8(const VI v[8]) {
+  VI t[4];
+  WN_UNROLL
+  for (int j = 0; j < 4; j++)
+    t[j] = vi_add(_mm256_permute2x128_si256(v[j], v[4 + j], 0x20),
+                  _mm256_permute2x128_si256(v[j], v[4 + j], 0x31));
+  return vi_sum4(t);
+}
+
 /* ---- columns of 8 rows, `stride` bytes apart --------------------------- */
 
 /* 16 bytes of each row at p: v[j] = the j-th 32 bits of all rows. */
@@ -224,6 +275,19 @@ static inline __m128i vi_eight16(const uint8_t *p, size_t stride) {
   for (size_t i = 0; i < 8; i++)
     memcpy(&x[i], p + i * stride, 2);
   return _mm_set_epi16(x[7], x[6], x[5], x[4], x[3], x[2], x[1], x[0]);
+}
+/* The 16 bits in front of 8 blocks of `stride` bytes at p. */
+INLINE void vi_words(const uint8_t *p, size_t stride, uint16_t out[8]) {
+  _mm_storeu_si128((void *)out, vi_eight16(p, stride));
+}
+/* The byte in front of 8 blocks of 17 bytes at p, as 16 bits. */
+INLINE void vi_bytes17(const uint8_t *p, uint16_t out[8]) {
+  WN_UNROLL
+  for (size_t i = 0; i < 8; i++)
+    out[i] = p[17 * i];
+}
+static inline VI vi_words32(const uint16_t *p) { /* as 32 bits */
+  return _mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)p));
 }
 INLINE VI vi_column16(const wn_rows *s, size_t off) {
   const uint8_t *p = s->w + off;

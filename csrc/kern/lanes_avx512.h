@@ -4,6 +4,7 @@
 
 #define INLINE static inline __attribute__((always_inline))
 #define LANES 16
+#define LANES_ROWS /* row.inc.h is for these */
 typedef __m512 VF;
 typedef __m512i VI;
 
@@ -46,7 +47,7 @@ static inline VF vf_bf16(const void *p) {
 }
 
 /* v[j] lane i becomes v[i] lane j: pairs, then quads, then 128-bit lanes. */
-static inline void vf_transpose(VF v[16]) {
+INLINE void vf_transpose(VF v[16]) {
   VF t[16];
   WN_UNROLL
   for (int i = 0; i < 16; i += 2) {
@@ -289,6 +290,117 @@ INLINE VI vi_column8(const wn_rows *s, size_t off) {
   /* clang-format on */
 #undef ROW
           return _mm512_cvtepu8_epi32(v);
+}
+
+/* ---- one row ----------------------------------------------------------- */
+
+static inline VI vf_as_i(VF v) { /* the bits */
+  return _mm512_castps_si512(v);
+}
+
+/* 16 bytes each of 4 blocks at p, `stride` bytes apart. */
+INLINE VI vi_quarters(const uint8_t *p, size_t stride) {
+  VI v = _mm512_castsi128_si512(_mm_loadu_si128((const void *)p));
+#define PART(n) _mm_loadu_si128((const void *)(p + (n)*stride))
+  v = _mm512_inserti32x4(v, PART(1), 1);
+  v = _mm512_inserti32x4(v, PART(2), 2);
+  return _mm512_inserti32x4(v, PART(3), 3);
+#undef PART
+}
+
+/* Of 16 blocks at p, `stride` bytes apart, the 32 bytes of those two whose
+ * sums vi_sum8 finds in vector i. */
+INLINE VI vi_halves(const uint8_t *p, size_t i, size_t stride) {
+  p += (i / 4 * 8 + i % 4) * stride;
+  VI v = _mm512_castsi256_si512(_mm256_loadu_si256((const void *)p));
+  p += 4 * stride;
+  return _mm512_inserti64x4(v, _mm256_loadu_si256((const void *)p), 1);
+}
+
+/* 32 bytes each at p and p + stride; the 32 bytes at p twice. */
+INLINE VI vi_parts(const uint8_t *p, size_t stride) {
+  VI v = _mm512_castsi256_si512(_mm256_loadu_si256((const void *)p));
+  p += stride;
+  return _mm512_inserti64x4(v, _mm256_loadu_si256((const void *)p), 1);
+}
+INLINE VI vi_both(const uint8_t *p) {
+  return _mm512_broadcast_i64x4(_mm256_loadu_si256((const void *)p));
+}
+
+/* Lanes of 32 bits shifted right by n, left by n; in the upper half by n +
+ * step, n - step. */
+INLINE VI vi_srlv(VI v, int n, int step) {
+  VI by = _mm512_inserti64x4(vi_set1(n), _mm256_set1_epi32(n + step), 1);
+  return _mm512_srlv_epi32(v, by);
+}
+INLINE VI vi_sllv(VI v, int n, int step) {
+  VI by = _mm512_inserti64x4(vi_set1(n), _mm256_set1_epi32(n - step), 1);
+  return _mm512_sllv_epi32(v, by);
+}
+
+/* The 16 bits in front of 16 blocks of `stride` bytes at p. */
+INLINE void vi_words(const uint8_t *p, size_t stride, uint16_t out[16]) {
+  __m256i v;
+  if (stride == 18 || stride == 34) {
+    /* two vectors, 64 words, hold those of 8 or 4 blocks */
+    unsigned n = stride == 18 ? 8 : 4;
+    int16_t at[32];
+    WN_UNROLL
+    for (unsigned i = 0; i < 32; i++)
+      at[i] = (int16_t)(i % n * (stride / 2));
+    VI number = vi_load(at);
+    VI all = vi_zero();
+    WN_UNROLL
+    for (unsigned i = 0; i < 16; i += n) {
+      const uint8_t *q = p + i * stride;
+      all = vi_or(
+          all, _mm512_maskz_permutex2var_epi16(((1u << n) - 1) << i, vi_load(q),
+                                               number, vi_load(q + 64)));
+    }
+    v = _mm512_castsi512_si256(all);
+  } else {
+    v = vi_sixteen16(p, stride);
+  }
+  _mm256_storeu_si256((void *)out, v);
+}
+/* The byte in front of 16 blocks of 17 bytes at p, as 16 bits. Two vectors hold
+ * those of 8 blocks. */
+INLINE void vi_bytes17(const uint8_t *p, uint16_t out[16]) {
+  VI all = vi_zero();
+  int8_t at[64];
+  WN_UNROLL
+  for (int i = 0; i < 64; i++)
+    at[i] = (int8_t)(i % 8 * 17);
+  VI number = vi_load(at);
+  WN_UNROLL
+  for (int i = 0; i < 16; i += 8)
+    all = vi_or(
+        all, _mm512_maskz_permutex2var_epi8(0xffull << i, vi_load(p + i * 17),
+                                            number, vi_load(p + i * 17 + 64)));
+  _mm256_storeu_si256((void *)out,
+                      _mm256_cvtepu8_epi16(_mm512_castsi512_si128(all)));
+}
+static inline VI vi_words32(const uint16_t *p) { /* as 32 bits */
+  return _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)p));
+}
+
+/* Lane 4 l + j: the sum of the 4 lanes of v[j] from 4 l on. */
+INLINE VI vi_sum4(const VI v[4]) {
+  VI a = vi_add(_mm512_unpacklo_epi32(v[0], v[1]),
+                _mm512_unpackhi_epi32(v[0], v[1]));
+  VI b = vi_add(_mm512_unpacklo_epi32(v[2], v[3]),
+                _mm512_unpackhi_epi32(v[2], v[3]));
+  return vi_add(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+}
+
+/* Lane b: the sum of the 8 lanes of block b, as vi_halves places blocks. */
+INLINE VI vi_sum8(const VI v[8]) {
+  VI t[4];
+  WN_UNROLL
+  for (int j = 0; j < 4; j++)
+    t[j] = vi_add(_mm512_shuffle_i32x4(v[j], v[4 + j], 0x88),
+                  _mm512_shuffle_i32x4(v[j], v[4 + j], 0xdd));
+  return vi_sum4(t);
 }
 
 /* ---- grids ------------------------------------------------------------- */

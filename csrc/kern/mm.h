@@ -64,7 +64,7 @@ typedef struct wn_mm_job {
   void *scratch; /* WN_MM_SCRATCH bytes, 64-byte aligned */
 } wn_mm_job;
 
-#define WN_MM_SCRATCH (136u << 10)
+#define WN_MM_SCRATCH (168u << 10)
 
 /* Rows of a chunk as they are unpacked: row r at w + r * stride. Each time
  * that bytes of 16 rows are taken, as many bytes that will be wanted soon are

@@ -1,7 +1,8 @@
 /* mm.inc.h - the whole matrix multiply of one tier. The including file has
  * included mm.h and the headers of quant/ and defined the vectors (lanes_*.h)
  * and TIER (the table's name), TIER_NAME, WN_TIER_ISA, FLOAT_NC and QCOLS. */
-/* the walk, then kernels, then panels, then the table */
+/* the walk, then kernels, then panels, then rows for one column, then the
+ * table */
 #include "kern/tile.inc.h"
 
 #include "kern/float.inc.h"
@@ -14,6 +15,20 @@
 #include "kern/panelk.inc.h"
 
 #include "kern/paneliq.inc.h"
+
+#ifdef LANES_ROWS
+#include "kern/row.inc.h"
+
+#include "kern/row32.inc.h"
+#include "kern/rowk.inc.h"
+
+#include "kern/rowtypes.inc.h"
+#else
+static size_t run_rows(const wn_mm_job *job, const uint8_t *packed, float *y) {
+  (void)job, (void)packed, (void)y;
+  return 0;
+}
+#endif
 
 #include "kern/probe.inc.h"
 

@@ -76,6 +76,20 @@ UNPACK(q5_K) {
   }
 }
 
+/* d and the scales of q6_K. */
+INLINE void header_q6_K(wn_rows *src, size_t h, qpanel *p) {
+  VI sc[4];
+  vi_columns4(src, 192, sc);
+  WN_UNROLL
+  for (size_t j = 0; j < 4; j++) {
+    SCALE(4 * j, vi_f32(SIGNED_BYTE(sc[j], 0)));
+    SCALE(4 * j + 1, vi_f32(SIGNED_BYTE(sc[j], 1)));
+    SCALE(4 * j + 2, vi_f32(SIGNED_BYTE(sc[j], 2)));
+    SCALE(4 * j + 3, vi_f32(SIGNED_BYTE(sc[j], 3)));
+  }
+  D(vf_column_f16(src, 208));
+}
+
 UNPACK(q6_K) {
   (void)n;
   VI four = vi_set8(15), top = vi_set8(0x30);
@@ -94,16 +108,7 @@ UNPACK(q6_K) {
         vi_and_or(vi_srl(q[j], 2), top, vi_and(vi_srl(b[j], 4), four)));
     }
   }
-  VI sc[4];
-  vi_columns4(src, 192, sc);
-  WN_UNROLL
-  for (size_t j = 0; j < 4; j++) {
-    SCALE(4 * j, vi_f32(SIGNED_BYTE(sc[j], 0)));
-    SCALE(4 * j + 1, vi_f32(SIGNED_BYTE(sc[j], 1)));
-    SCALE(4 * j + 2, vi_f32(SIGNED_BYTE(sc[j], 2)));
-    SCALE(4 * j + 3, vi_f32(SIGNED_BYTE(sc[j], 3)));
-  }
-  D(vf_column_f16(src, 208));
+  header_q6_K(src, h, p);
 }
 
 /* The 2-bit levels of q2_K and tq2_0: 64 bytes, half i of 128 values in 32
@@ -155,9 +160,9 @@ INLINE void fuse4(VI v, int add, int offset, size_t s, size_t h, qpanel *p) {
 #define fuse4(v, add, offset, s, h, p) (void)0
 #endif
 
-INLINE void any_q2_K(wn_rows *src, bool fused, size_t h, qpanel *p) {
-  VI v[4], four = vi_set8(15);
-  levels2(src, 16, h, p);
+/* d, dmin, scales and minima of q2_K; `fused`: the scales into the levels. */
+INLINE void any_header_q2_K(wn_rows *src, bool fused, size_t h, qpanel *p) {
+  VI v[4], four = vi_set8(15), dd = vi_column(src, 80);
   vi_columns4(src, 0, v);
   WN_UNROLL
   for (size_t j = 0; j < 4; j++) {
@@ -168,19 +173,23 @@ INLINE void any_q2_K(wn_rows *src, bool fused, size_t h, qpanel *p) {
       scales4(scale, 0, 4 * j, h, p);
     minima4(vi_and(vi_srl(v[j], 4), four), 4 * j, h, p);
   }
-  VI dd = vi_column(src, 80);
   D(vi_f16(dd));
   MINUS_DMIN(vi_f16(vi_srl(dd, 16)));
 }
 
+INLINE void header_q2_K(wn_rows *src, size_t h, qpanel *p) {
+  any_header_q2_K(src, false, h, p);
+}
+
 UNPACK(q2_K) {
   (void)n;
-  any_q2_K(src, false, h, p);
+  levels2(src, 16, h, p);
+  header_q2_K(src, h, p);
 }
 
 /* d and the scales of q3_K: the last 16 bytes of a block, of which the first
  * two are levels. */
-INLINE void tail_q3_K(wn_rows *src, bool fused, size_t h, qpanel *p) {
+INLINE void any_header_q3_K(wn_rows *src, bool fused, size_t h, qpanel *p) {
   VI v[4], t[3], x[4], four = vi_set8(15), top = vi_set8(0x30);
   vi_columns4(src, 94, v);
   D(vi_f16(vi_srl(v[3], 16)));
@@ -197,6 +206,10 @@ INLINE void tail_q3_K(wn_rows *src, bool fused, size_t h, qpanel *p) {
       fuse4(x[j], -32, Q3_OFFSET, 4 * j, h, p);
     else
       scales4(x[j], -32, 4 * j, h, p);
+}
+
+INLINE void header_q3_K(wn_rows *src, size_t h, qpanel *p) {
+  any_header_q3_K(src, false, h, p);
 }
 
 INLINE void any_q3_K(wn_rows *src, bool fused, size_t h, qpanel *p) {
@@ -216,7 +229,7 @@ INLINE void any_q3_K(wn_rows *src, bool fused, size_t h, qpanel *p) {
       hm[j] = vi_srl(q, 4);
     }
   }
-  tail_q3_K(src, fused, h, p);
+  any_header_q3_K(src, fused, h, p);
 }
 
 UNPACK(q3_K) {
@@ -227,13 +240,29 @@ UNPACK(q3_K) {
 #ifdef FUSED
 UNPACK(q2_K_fused) {
   (void)n;
-  any_q2_K(src, true, h, p);
+  levels2(src, 16, h, p);
+  any_header_q2_K(src, true, h, p);
 }
 UNPACK(q3_K_fused) {
   (void)n;
   any_q3_K(src, true, h, p);
 }
 #endif
+
+/* d and the scales of iq4_xs. */
+INLINE void header_iq4_xs(wn_rows *src, size_t h, qpanel *p) {
+  VI head = vi_column(src, 0), low = vi_column(src, 4);
+  VI four = vi_set1(15), top = vi_set1(0x30), bias = vi_set1(32);
+  D(vi_f16(head));
+  head = vi_srl(head, 12); /* scales_h shifted left by 4 */
+  WN_UNROLL
+  for (size_t i = 0; i < 8; i++) {
+    VI v = vi_and_or(head, top, vi_and(low, four));
+    SCALE(i, vi_f32(vi_sub(v, bias)));
+    head = vi_srl(head, 2);
+    low = vi_srl(low, 4);
+  }
+}
 
 UNPACK(iq4_xs) {
   (void)n;
@@ -248,17 +277,7 @@ UNPACK(iq4_xs) {
       U(at + 4, vi_shuffle(book, vi_and(vi_srl(v[j], 4), four8)));
     }
   }
-  VI head = vi_column(src, 0), low = vi_column(src, 4);
-  VI four = vi_set1(15), top = vi_set1(0x30), bias = vi_set1(32);
-  D(vi_f16(head));
-  head = vi_srl(head, 12); /* scales_h shifted left by 4 */
-  WN_UNROLL
-  for (size_t i = 0; i < 8; i++) {
-    VI v = vi_and_or(head, top, vi_and(low, four));
-    SCALE(i, vi_f32(vi_sub(v, bias)));
-    head = vi_srl(head, 2);
-    low = vi_srl(low, 4);
-  }
+  header_iq4_xs(src, h, p);
 }
 
 INLINE void all_ones(size_t h, qpanel *p) {

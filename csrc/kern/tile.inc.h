@@ -60,6 +60,9 @@ typedef struct kernel {
 /* That for products with n_cols columns. */
 static const kernel *kernel_of(int type, size_t n_cols);
 
+/* One column of as many rows as row.inc.h can do: their number. */
+static size_t run_rows(const wn_mm_job *job, const uint8_t *packed, float *y);
+
 /* The first n_rows rows of a chunk, and rows of zeros, side by side. */
 static void copy_rows(const uint8_t *w, size_t stride, size_t bytes,
                       size_t n_rows, uint8_t (*rows)[CHUNK_BYTES]) {
@@ -154,11 +157,14 @@ static void run(const wn_mm_job *job) {
   for (size_t c = job->c0; c < job->c1; c += TILE_COLS) {
     size_t n_cols = job->c1 - c < TILE_COLS ? job->c1 - c : TILE_COLS;
     const uint8_t *packed = job->packed + c * job->col.stride;
-    stream s = {job->w + job->r0 * job->row_bytes,
+    size_t r0 = job->r0;
+    if (n_cols == 1) r0 += run_rows(job, packed, job->y + c * job->ldy);
+    if (r0 == job->r1) continue;
+    stream s = {job->w + r0 * job->row_bytes,
                 job->w + job->r1 * job->row_bytes};
-    size_t first = job->r1 - job->r0 < R ? job->r1 - job->r0 : R;
+    size_t first = job->r1 - r0 < R ? job->r1 - r0 : R;
     prefetch_to(&s.at, s.at + first * job->row_bytes);
-    for (size_t r = job->r0; r < job->r1; r += R) {
+    for (size_t r = r0; r < job->r1; r += R) {
       size_t n_rows = job->r1 - r < R ? job->r1 - r : R;
       run_tile(job, kn, job->w + r * job->row_bytes, n_rows, &s, packed, n_cols,
                job->y + c * job->ldy + r, t);

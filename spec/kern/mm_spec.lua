@@ -171,6 +171,26 @@ describe("matrix multiply", function()
     end)
   end
 
+  -- One column of many rows has kernels of its own, for k from some length on
+  -- and whole groups of rows.
+  it("gives one column the bits that it has among others", function()
+    for number, t in ipairs(types()) do
+      seed(2000 + number)
+      for _ = 1, ROUNDS do
+        local k = t.block * random(math.ceil(512 / t.block), math.ceil(1400 / t.block))
+        if t.block == 1 then k = 16 * math.ceil(k / 16) end
+        local c = { rows = random(8, 50), n = 3, k = k }
+        c.w = weights(t, 5, k):rep(10):sub(1, c.rows * k / t.block * t.bytes)
+        c.x = activations(c.n, k)
+        for i = 2, #tiers do
+          local all, one = product(tiers[i], t, c), poisoned(c.n, c.rows)
+          for col = 1, c.n do assert(kern.mm(tiers[i], t.name, c.w, c.x, one, 1, c.rows, col, col)) end
+          assert.is_true(all:bytes() == one:bytes(), ("%s %s: rows %d, k %d"):format(tiers[i], t.name, c.rows, k))
+        end
+      end
+    end
+  end)
+
   it("packs the same bytes in every tier", function()
     seed(7)
     for _, name in ipairs { "q8_0", "q4_K" } do
