@@ -10,8 +10,9 @@
  * How: a tile of weight rows is unpacked into a panel (rows side by side in
  * the lanes of a vector) that stays in the first cache, and a
  * register-blocked kernel runs over it for all columns. With few columns the
- * work is bound by reading the weights, with many by arithmetic: float types
- * have code of their own for few, with the same order of operations. */
+ * work is bound by reading the weights, with many by arithmetic: so one column
+ * (of most types) goes row by row as memory lies, and float types have code of
+ * their own for up to four, all with the same order of operations. */
 #ifndef WN_KERN_KERN_H
 #define WN_KERN_KERN_H
 
