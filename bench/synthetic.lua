@@ -104,14 +104,20 @@ local function shapes(s)
   return list
 end
 
---- The recipe that `name` stands for: a mix of llama.cpp ("Q4_K_M"), or a
---- type ("mxfp4") for all layers, with q8_0 around them.
-local function recipe_of(name)
-  for _, mix in ipairs(recipe.names()) do
-    if mix:lower() == name:lower() then return recipe(mix) end
-  end
+--- A type ("mxfp4") for all layers, with q8_0 around them.
+local function layers_of(name)
   local t = assert(types.find(name))
   return recipe(function(tensor) return tensor.layer and t.name or "q8_0" end)
+end
+
+--- The plan that `name` stands for: that of a mix of llama.cpp ("Q4_K_M") that
+--- can be made, or that of a type.
+local function plan_of(desc, name)
+  for _, mix in ipairs(recipe.names()) do
+    local plan = mix:lower() == name:lower() and planner.make(desc, recipe(mix), { dry_run = true })
+    if plan then return plan end
+  end
+  return assert(planner.make(desc, layers_of(name), { dry_run = true }))
 end
 
 --- The type of every tensor: name -> type name.
@@ -121,7 +127,7 @@ local function choose_types(s, list, name)
     ["llama.attention.head_count"] = s.heads, ["llama.attention.head_count_kv"] = s.kv,
   }
   local desc = assert(describe.model { get = function(key) return meta[key] end, tensors = list })
-  local plan = assert(planner.make(desc, recipe_of(name), { dry_run = true }))
+  local plan = plan_of(desc, name)
   local chosen = {}
   for _, d in ipairs(plan.tensors) do
     chosen[d.name] = #d.shape == 1 and "f32" or d.to
