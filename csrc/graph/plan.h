@@ -16,7 +16,7 @@ enum {
   WN_ATTEND_PART = 1024, /* keys after which partial results are merged */
   WN_ATTEND_TILE = 144,  /* queries that share a block of keys */
   WN_ATTEND_STEP = 24,   /* queries that go through a block together */
-  WN_ATTEND_DIRECT = 6   /* queries that read halves where they are */
+  WN_ATTEND_DIRECT = 6   /* queries for which values stay as they are */
 };
 
 typedef struct wn_value_mem {
