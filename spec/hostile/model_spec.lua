@@ -131,7 +131,7 @@ row("K5", "widths for 3 of 2 layers", "EFORMAT", "feed_forward_length has 3 valu
   with("feed_forward_length", "array", { 96, 96, 96 }, "u32"))
 row("K5", "heads as floats", "EFORMAT", "is an array of f32, want u32",
   with("attention.head_count", "array", { 4, 4 }, "f32"))
-row("K5", "a layer without heads", "EFORMAT", "head_count is 0",
+row("K5", "a layer without heads", "EFORMAT", "blk%.1%.attn_q has no rows: head_count",
   with("attention.head_count", "array", { 4, 0 }, "u32"))
 row("K5", "arrays that fit", "OK", nil, with("attention.head_count", "array", { 4, 4 }, "u32"))
 
