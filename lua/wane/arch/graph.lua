@@ -191,6 +191,17 @@ local function rows_of(graph, name)
   return table[name]
 end
 
+-- 0 rows: the file says that this layer has no such part.
+local KEYS = {
+  attn_q = "attention.head_count", attn_gate = "attention.head_count", attn_k = "attention.head_count_kv",
+  attn_v = "attention.head_count_kv", ffn_gate_inp = "expert_count",
+  ffn_gate_shexp = "expert_shared_feed_forward_length", ffn_up_shexp = "expert_shared_feed_forward_length",
+}
+local function no_rows(graph, name)
+  hparams.fail("EFORMAT", "key %s%s is 0, but %s%s is needed", graph.hp.r.prefix,
+    KEYS[name] or "feed_forward_length", graph.prefix, name)
+end
+
 --- x times the matrix `name`.weight, plus `name`.bias when the file has it
 --- (bias = true: it must; false: never). `out`: rows of the matrix where the
 --- name does not tell; `part = { first, n }`: only those rows, from 0; `tied`:
@@ -200,10 +211,7 @@ function Graph:linear(x, name, opts)
   opts = options(opts, { out = true, part = true, tied = true, bias = true })
   local out = opts.out or rows_of(self, name)
   if not out then error(("wane: linear '%s': say how many rows it has (out = n)"):format(name), 2) end
-  if out == 0 then
-    hparams.fail("EFORMAT", "%s%s has no rows: head_count, feed_forward_length or expert_count is 0 there",
-      self.prefix, name)
-  end
+  if out == 0 then no_rows(self, name) end
   local tensor = self.prefix .. name
   if opts.tied and not self:has(name) then tensor = self.prefix .. opts.tied end
   local input = ids(s, x)
