@@ -258,6 +258,19 @@ end
 
 local function human(n) return report.count(math.ceil(n)) end
 
+-- Why no mix can meet the budget, before anything is measured; or nil.
+local function cannot_be_met(o)
+  if o.table or not (o.bytes or o.bpw) then return nil end
+  local list = o.sensitivity and o.sensitivity.types or o.types
+  local least, n = require("wane.search.sensitivity").least(o.model, { types = list })
+  if o.bytes and least > o.bytes then
+    return ("recipe.solve: %s bytes cannot be met: the smallest mix of these types has %s bytes of data"):format(
+      human(o.bytes), human(least))
+  elseif o.bpw and least * 8 / n > o.bpw then
+    return ("recipe.solve: %g bits per weight cannot be met: the smallest possible is %.3f"):format(o.bpw, least * 8 / n)
+  end
+end
+
 -- Solves for a file of at most o.bytes bytes: headers and padding are whatever
 -- the planner says, so the budget for data is corrected until the file fits.
 local function solve_file(o, sens, order, by)
@@ -309,6 +322,8 @@ function M.solve(o)
   if type(goal) ~= "number" or not (goal > 0 and goal < math.huge) then
     error("wane: recipe.solve: the budget is not a positive number", 2)
   end
+  local hopeless = cannot_be_met(o)
+  if hopeless then return nil, hopeless, "EDATA" end
   local sens, message, code = sensitivity_of(o)
   if not sens then return nil, message, code end
   local order, by, kind = options_of(o, sens.rows)
