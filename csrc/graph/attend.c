@@ -329,9 +329,10 @@ static void attend_part(const att *a, const tile *t, uint32_t from, uint32_t to,
   const uint8_t *values = c->v + t->seq * c->v_seq + t->head * c->v_head;
   for (uint32_t p = from / WN_PANEL * WN_PANEL; p < to; p += WN_PANEL) {
     block b = {.p0 = p, .n = to - p < WN_PANEL ? to - p : WN_PANEL};
-    load_keys(a, keys + p * c->k_pos, c->k_pos, b.n);
-    load_values(a, values + p * c->v_pos, c->v_pos, (t->r1 - t->r0) * a->group,
-                &b);
+    size_t at = p % c->ring; /* a panel lies in one piece */
+    load_keys(a, keys + at * c->k_pos, c->k_pos, b.n);
+    load_values(a, values + at * c->v_pos, c->v_pos,
+                (t->r1 - t->r0) * a->group, &b);
     pass s;
     for (s.k1 = 0; next_pass(a, t, &b, &s);)
       attend_pass(a, &b, &s, states);

@@ -256,7 +256,9 @@ static void find_wanted(const wn_prog *p, uint8_t *wanted) {
   if (p->result_kind == WN_RESULT_EMBEDDINGS) wanted[p->result] = 0;
   for (uint32_t i = p->n_ops; i-- > 0;) {
     const wn_op *op = &p->ops[i];
-    if (wanted[i] && !wn_desc(p, i)->all_rows) continue;
+    const wn_op_desc *d = wn_desc(p, i);
+    if (d->recurrent) wanted[i] = 0;
+    if (wanted[i] && !d->all_rows) continue;
     for (int k = 0; k < WN_OP_INS; k++)
       if (op->in[k] != WN_NONE) wanted[op->in[k]] = 0;
   }

@@ -129,6 +129,7 @@ typedef struct wn_op_desc {
   int n_i, n_f;       /* integers and numbers in use, from the first on */
   bool all_rows;      /* needs all rows of its inputs, whichever of its own
                          are wanted */
+  bool recurrent;     /* ... and makes all rows: each token changes a state */
   int (*verify)(wn_checker *c);
 
   /* Lengths of ranges of a row on which it can be done: multiples of this; 0

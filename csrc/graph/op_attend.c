@@ -25,7 +25,11 @@ static int verify(wn_checker *c) {
     return wn_bad(c, "window %u", c->op->i[3]);
   rc = wn_check_vector(c, 0, n);
   if (rc != WN_OK) return rc;
-  wn_slot slot = {n_kv, k / n_kv, v / n_kv, c->op->i[3]};
+  wn_slot slot = {.keep = c->op->i[3] != 0 ? WN_KEEP_WINDOW : WN_KEEP_ALL,
+                  .n_head_kv = n_kv,
+                  .width_k = k / n_kv,
+                  .width_v = v / n_kv,
+                  .window = c->op->i[3]};
   rc = wn_check_slot(c, slot);
   if (rc != WN_OK) return rc;
   if (c->op->kind == WN_ATTEND_FULL) c->p->causal = false;
@@ -94,7 +98,7 @@ static void keep(wn_member *m, uint32_t i, bool keys, uint32_t r, uint32_t c0,
   const wn_op *op = &f->p->ops[i];
   const wn_cache_slot *s = &f->slots[op->i[0]];
   const wn_slot *slot = &f->p->slots[op->i[0]];
-  uint32_t t = wn_token_of(m, r), seq = f->seq[t], pos = f->pos[t];
+  uint32_t t = wn_token_of(m, r), seq = f->seq[t], pos = f->pos[t] % s->ring;
   uint32_t width = keys ? slot->width_k : slot->width_v;
   const float *x = wn_row_in(m, op->in[keys ? 1 : 2], r);
   for (uint32_t c = c0; c < c1; c += width) {

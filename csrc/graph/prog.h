@@ -115,10 +115,19 @@ typedef struct wn_weight {
   bool matrix;
 } wn_weight;
 
-/* What attention keeps of each token in one cache slot. */
+/* What a context keeps of a sequence for one operation (run/state.h). */
+typedef enum wn_keep {
+  WN_KEEP_ALL,    /* keys and values of every position */
+  WN_KEEP_WINDOW, /* ... of the last `window` positions */
+  WN_KEEP_KEYS,   /* keys only: values are the first width_v of each */
+  WN_KEEP_STATE   /* n_state floats, whatever the length */
+} wn_keep;
+
 typedef struct wn_slot {
+  wn_keep keep;
   uint32_t n_head_kv, width_k, width_v; /* widths of one head */
   uint32_t window;                      /* 0: everything */
+  uint32_t n_state;
 } wn_slot;
 
 /* What the result value is. */
