@@ -12,7 +12,6 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/statvfs.h>
-#include <time.h>
 #include <unistd.h>
 
 /* The most that one read or write asks for: Linux stops at 2 GiB anyway. */
@@ -270,10 +269,4 @@ int wn_os_call_of_name(const char *name) {
   for (int i = 0; i < WN_OS_N_CALLS; i++)
     if (strcmp(names[i], name) == 0) return i;
   return -1;
-}
-
-uint64_t wn_clock_ns(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }

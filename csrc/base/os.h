@@ -70,9 +70,6 @@ void *wn_os_map(int fd, size_t n);
 long wn_os_owner(int fd);
 void wn_os_mark_owner(int fd);
 
-/* Nanoseconds of a clock that only goes forward. */
-uint64_t wn_clock_ns(void);
-
 static inline wn_file_id wn_id_of_stat(const struct stat *st) {
   wn_file_id id = {(uint64_t)st->st_dev, (uint64_t)st->st_ino};
   return id;

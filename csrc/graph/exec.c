@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "base/os.h"
 #include "graph/op.h"
 
 /* Rows of the stage in hand. */
@@ -110,41 +109,39 @@ static void leave_stage(wn_member *m) {
 /* The first stage of this step, with the values it needs in place. */
 static uint32_t enter_stage(wn_member *m) {
   const wn_tap *t = m->f->tap;
-  if (m->f->at != 0 || t == NULL || t->enter == NULL) return m->f->at;
+  if (t == NULL || t->enter == NULL) return 0;
   cross_edge(m, t->enter, true);
   wn_meet(m);
   return t->enter->stage;
 }
 
-/* Member 0 says before the barrier that ends a stage whether all shall leave
- * behind it. Two words in turn: a slow member still reads the last one while
- * member 0 writes the next. */
-static void ask_to_leave(wn_member *m, atomic_bool *word) {
+/* Member 0 asks, before the barrier that ends the stage. All read the answer
+ * behind it; the next but one stage, whose answer takes the same place, ends
+ * only when all have come to it. */
+static void ask_to_leave(wn_member *m, int turn) {
   wn_frame *f = m->f;
-  if (m->id != 0) return;
-  bool stop =
-      f->stop != NULL && atomic_load_explicit(f->stop, memory_order_relaxed);
-  stop = stop || (f->deadline != 0 && wn_clock_ns() >= f->deadline);
-  atomic_store_explicit(word, stop, memory_order_relaxed);
+  if (m->id != 0 || f->leave == NULL) return;
+  f->leaves[turn] =
+      f->leave(f->pace, m->stage) && m->stage + 1 < f->s->n_stages;
 }
 
-/* Tables of rotations for this step. */
+/* The tables of many tokens are still there when a step goes on. */
 static void make_tables(wn_member *m) {
   wn_rope_tables(m, true);
-  if (m->f->n_tokens <= WN_NARROW_ROWS) return;
+  if (m->f->n_tokens <= WN_NARROW_ROWS || m->f->first != 0) return;
   wn_rope_tables(m, false);
   wn_meet(m);
 }
 
-/* Every member walks the same stages: whether to go on is decided by what all
- * of them have read behind the same barrier. */
 void wn_exec_task(void *frame, wn_team *team, int member, int n_members) {
   wn_frame *f = frame;
   wn_member m = {.f = f, .team = team, .id = member, .n = n_members};
   m.mem = f->members + (size_t)member * f->plan->member_bytes;
+  bool left = false;
+  int turn = 0;
   make_tables(&m);
-  m.stage = enter_stage(&m);
-  for (uint32_t turn = 0; m.stage < f->s->n_stages; m.stage++) {
+  m.stage = f->first != 0 ? f->first : enter_stage(&m);
+  for (; m.stage < f->s->n_stages && !left; m.stage++) {
     leave_stage(&m);
     m.st = &f->s->stages[m.stage];
     m.sm = &f->plan->stages[m.stage];
@@ -153,21 +150,18 @@ void wn_exec_task(void *frame, wn_team *team, int member, int n_members) {
     if (m.n_rows == 0) continue;
     run_stage(&m);
     if (f->tap != NULL) watch(&m);
-    ask_to_leave(&m, &f->leave[turn]);
+    ask_to_leave(&m, turn);
     wn_meet(&m);
+    left = f->leave != NULL && f->leaves[turn];
+    turn ^= 1;
     if (wn_tap_ends(f->tap, m.stage)) {
+      left = false;
       m.stage++;
       leave_stage(&m); /* an edge right behind the last item */
-      m.stage = f->s->n_stages;
       break;
     }
-    if (atomic_load_explicit(&f->leave[turn], memory_order_relaxed)) {
-      m.stage++;
-      break;
-    }
-    turn ^= 1;
   }
   if (member != 0) return;
-  f->n_regions = m.n_regions;
-  f->at = m.stage;
+  f->next = left ? m.stage : f->s->n_stages;
+  f->n_regions += m.n_regions;
 }

@@ -13,8 +13,6 @@
 #ifndef WN_GRAPH_EXEC_H
 #define WN_GRAPH_EXEC_H
 
-#include <stdatomic.h>
-
 #include "base/pool.h"
 #include "graph/plan.h"
 #include "graph/sched.h"
@@ -66,22 +64,16 @@ typedef struct wn_frame {
                                its sequence in this batch (kind full) */
   const uint32_t *out_rows; /* the token of each wanted row */
   const wn_tap *tap;        /* who watches inputs, or NULL */
-  /* Leaving early: behind every stage member 0 looks at *stop (NULL: never)
-   * and, when `deadline` is not 0, at the clock (wn_clock_ns). Then all leave
-   * together and `at` is the stage to go on with: the same frame, run again
-   * with nothing else done to the arena in between, continues there and gives
-   * the same bits. At the end of the program `at` is the number of stages. */
-  const atomic_bool *stop;
-  uint64_t deadline;
-  uint32_t at;
-  atomic_bool leave[2]; /* member 0's word for even and odd stages */
-  uint32_t n_regions;   /* out: barriers met in this step */
+  /* A step may be left between two stages and go on later: member 0 asks
+   * `leave(pace, stage)` after each stage but the last (NULL: never leaves).
+   * `first` is the stage to go on with, 0 for a new step; `next` comes out:
+   * n_stages when the step is complete. */
+  bool (*leave)(void *pace, uint32_t stage);
+  void *pace;
+  uint32_t first, next;
+  bool leaves[2];     /* the answers, in turn */
+  uint32_t n_regions; /* out: barriers met in this step */
 } wn_frame;
-
-/* Has the step been done to its end? */
-static inline bool wn_exec_done(const wn_frame *f) {
-  return f->at >= f->s->n_stages;
-}
 
 void wn_exec_task(void *frame, wn_team *team, int member, int n_members);
 

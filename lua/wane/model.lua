@@ -267,8 +267,12 @@ function Context:embed(tokens, pooling)
   return h:pool(pooling)
 end
 
+--- Many generations in the steps of this context: wane.batch.
+---@return wane.Batch
+function Context:batch() return require("wane.batch").of(self) end
+
 -- The plain operations of the core context.
-for _, name in ipairs { "step", "logits", "n_past", "truncate", "copy", "info" } do
+for _, name in ipairs { "step", "logits", "n_past", "held", "truncate", "copy", "info" } do
   Context[name] = function(self, ...) return self.handle[name](self.handle, ...) end
 end
 
