@@ -101,12 +101,12 @@ void wn_plan_pack(wn_planner *pl, uint32_t stage, uint32_t weight, uint32_t k,
 
 /* Something of an operation that is done row by row before its stage: it
  * reads one input and makes no value. */
-typedef struct wn_op_part {
+typedef struct wn_op_before {
   int in;
   uint32_t (*granule)(const wn_prog *p, const wn_op *op);
   void (*plan)(wn_planner *pl, uint32_t i, uint32_t stage); /* or NULL */
   void (*run)(wn_member *m, uint32_t i, uint32_t r, uint32_t c0, uint32_t c1);
-} wn_op_part;
+} wn_op_before;
 
 /* What the rows are that a tap sees in a stage. */
 typedef struct wn_tap_shape {
@@ -136,7 +136,7 @@ typedef struct wn_op_desc {
    * (and NULL): whole rows only. */
   uint32_t (*granule)(const wn_prog *p, const wn_op *op);
   int n_parts;
-  wn_op_part parts[WN_OP_PARTS];
+  wn_op_before parts[WN_OP_PARTS];
   /* Puts operation i into stages. NULL: it is a row step. */
   int (*place)(wn_fuser *f, uint32_t i, bool wanted);
 

@@ -51,3 +51,21 @@ const wn_op_desc wn_op_glu = {.name = "glu",
                               .verify = verify_glu,
                               .granule = wn_granule_any,
                               .row = glu};
+
+static void xielu(wn_member *m, uint32_t i, uint32_t r, uint32_t c0,
+                  uint32_t c1) {
+  const wn_op *op = &m->f->p->ops[i];
+  const float *x = wn_row_in(m, op->in[0], r) + c0;
+  m->f->vec->xielu(op->f, x, wn_row(m, i, r) + c0, c1 - c0);
+}
+
+static int verify_xielu(wn_checker *c) {
+  return wn_make(c, wn_in_width(c, 0));
+}
+
+const wn_op_desc wn_op_xielu = {.name = "xielu",
+                                .n_in = 1,
+                                .n_f = 4,
+                                .verify = verify_xielu,
+                                .granule = wn_granule_any,
+                                .row = xielu};

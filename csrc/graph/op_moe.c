@@ -26,25 +26,60 @@ enum { UPWARDS, DOWNWARDS };
 
 /* -- verifying, placing, planning ----------------------------------------- */
 
+/* Flags of i[6]. */
+enum { MERGED = 1, WEIGHT_FIRST = 2, MAX_GROUPS = 64 };
+
+static int check_router(wn_checker *c, uint32_t n) {
+  const uint32_t *i = c->op->i;
+  if (n > (uint32_t)WN_MAX_EXPERTS || i[0] == 0 || i[0] > n)
+    return wn_bad(c, "uses %u of %u experts", i[0], n);
+  if (i[1] >= WN_N_GATE || i[2] > 1 || i[6] > (MERGED | WEIGHT_FIRST))
+    return wn_bad(c, "gating %u, normalising %u, flags %u", i[1], i[2], i[6]);
+  if (i[4] == 0 && i[5] == 0) return WN_OK;
+  if (i[4] == 0 || i[4] > MAX_GROUPS || n % i[4] != 0 || i[5] == 0 ||
+      i[5] > i[4] || i[0] > n / i[4] * i[5])
+    return wn_bad(c, "%u experts of %u in %u of %u groups", i[0], n, i[5],
+                  i[4]);
+  return WN_OK;
+}
+
+/* Gate and up, up alone, or both in one matrix. */
+static int check_parts(wn_checker *c) {
+  const uint32_t *w = c->op->w;
+  bool gate = w[WN_MOE_GATE] != WN_NONE, up = w[WN_MOE_UP] != WN_NONE;
+  bool merged = (c->op->i[6] & MERGED) != 0;
+  if (merged ? !gate || up : !up)
+    return wn_bad(c, "gate and up: %d, %d, %s", gate, up,
+                  merged ? "in one matrix" : "apart");
+  if (!gate && (w[WN_MOE_GATE_B] != WN_NONE || w[WN_MOE_GATE_S] != WN_NONE))
+    return wn_bad(c, "a bias or factor for a gate that is not there");
+  if (!up && (w[WN_MOE_UP_B] != WN_NONE || w[WN_MOE_UP_S] != WN_NONE))
+    return wn_bad(c, "a bias or factor for rows that gate has");
+  if (!gate && c->op->kind >= WN_ACT_N_UNARY)
+    return wn_bad(c, "kind %s without a gate",
+                  wn_kind_name(c->op->code, c->op->kind));
+  return WN_OK;
+}
+
 static int verify(wn_checker *c) {
-  int rc = wn_check_gate(c, 1);
-  if (rc != WN_OK) return rc;
   uint32_t width = wn_in_width(c, 0), n = wn_in_width(c, 1);
-  uint32_t used = c->op->i[0], ff = c->op->i[3];
-  if (n > (uint32_t)WN_MAX_EXPERTS || used == 0 || used > n)
-    return wn_bad(c, "uses %u of %u experts", used, n);
-  if (c->op->i[1] >= WN_N_GATE || c->op->i[2] > 1)
-    return wn_bad(c, "gating %u, normalising %u", c->op->i[1], c->op->i[2]);
+  uint32_t ff = c->op->i[3];
+  int rc = wn_check_gate(c, 1);
+  if (rc == WN_OK) rc = check_router(c, n);
+  if (rc == WN_OK) rc = check_parts(c);
+  if (rc != WN_OK) return rc;
   if (ff == 0 || ff > (uint32_t)WN_MAX_WIDTH)
     return wn_bad(c, "experts of width %u", ff);
-  rc = wn_check_matrix(c, WN_MOE_GATE, width, ff, n);
+  uint32_t gate = (c->op->i[6] & MERGED) != 0 ? 2 * ff : ff;
+  rc = wn_check_matrix(c, WN_MOE_GATE, width, gate, n);
   if (rc == WN_OK) rc = wn_check_matrix(c, WN_MOE_UP, width, ff, n);
   if (rc == WN_OK) rc = wn_check_matrix(c, WN_MOE_DOWN, ff, width, n);
-  uint64_t all_ff = (uint64_t)ff * n, all = (uint64_t)width * n;
-  if (rc == WN_OK) rc = wn_check_vector(c, WN_MOE_GATE_B, all_ff);
-  if (rc == WN_OK) rc = wn_check_vector(c, WN_MOE_UP_B, all_ff);
+  uint64_t all = (uint64_t)width * n;
+  if (rc == WN_OK) rc = wn_check_vector(c, WN_MOE_GATE_B, (uint64_t)gate * n);
+  if (rc == WN_OK) rc = wn_check_vector(c, WN_MOE_UP_B, (uint64_t)ff * n);
   if (rc == WN_OK) rc = wn_check_vector(c, WN_MOE_DOWN_B, all);
-  if (rc == WN_OK) rc = wn_check_vector(c, WN_MOE_CHOICE_B, n);
+  for (int k = WN_MOE_CHOICE_B; k <= WN_MOE_DOWN_S && rc == WN_OK; k++)
+    rc = wn_check_vector(c, k, n);
   return rc == WN_OK ? wn_make(c, width) : rc;
 }
 
@@ -105,8 +140,9 @@ static void plan_stage(wn_planner *pl, const wn_stage *st, uint32_t stage) {
     uint64_t bytes = wn_plan_floats(pl, n, ff);
     wn_plan_buffer(pl, bytes, stage, stage + 1, &at[GATE]);
     wn_plan_buffer(pl, bytes, stage, stage, &at[UP]);
-    wn_plan_pack(pl, stage, op->w[WN_MOE_GATE], width, n, narrow);
-    wn_plan_pack(pl, stage, op->w[WN_MOE_UP], width, n, narrow);
+    for (int k = WN_MOE_GATE; k <= WN_MOE_UP; k++)
+      if (op->w[k] != WN_NONE)
+        wn_plan_pack(pl, stage, op->w[k], width, n, narrow);
   } else {
     wn_plan_buffer(pl, wn_plan_floats(pl, n, width), stage, stage, &at[DOWN]);
     wn_plan_pack(pl, stage, op->w[WN_MOE_DOWN], ff, n, narrow);
@@ -178,14 +214,17 @@ static logits logits_of(const moe *o, uint32_t r) {
 static float weight_of(const moe *o, const logits *l, uint32_t i) {
   if (o->op->i[1] == WN_GATE_SIGMOID) return 1.0f / (1.0f + wn_expf(-l->x[i]));
   if (o->op->i[1] == WN_GATE_CHOSEN) return l->x[i];
+  if (o->op->i[1] == WN_GATE_SQRT_SOFTPLUS)
+    return sqrtf(l->x[i] > 20 ? l->x[i] : log1pf(wn_expf(l->x[i])));
   return wn_expf(l->x[i] - l->max) / l->sum;
 }
 
 /* Experts are chosen by weight plus bias; without a bias the logits have the
  * same order. */
 static float score_of(const moe *o, const logits *l, uint32_t i) {
-  if (l->choice_bias == NULL) return l->x[i];
-  return weight_of(o, l, i) + l->choice_bias[i];
+  if (l->choice_bias == NULL && o->op->i[4] <= 1) return l->x[i];
+  float bias = l->choice_bias != NULL ? l->choice_bias[i] : 0;
+  return weight_of(o, l, i) + bias;
 }
 
 static bool is_chosen(const int32_t *ids, uint32_t n, uint32_t i) {
@@ -194,14 +233,50 @@ static bool is_chosen(const int32_t *ids, uint32_t n, uint32_t i) {
   return false;
 }
 
+/* Sum of the two best scores of a group of experts. */
+static float group_score(const moe *o, const logits *l, uint32_t g) {
+  uint32_t n = o->n_experts / o->op->i[4];
+  float top = -INFINITY, next = -INFINITY;
+  for (uint32_t i = g * n; i < (g + 1) * n; i++) {
+    float s = score_of(o, l, i);
+    if (s > top) {
+      next = top;
+      top = s;
+    } else if (s > next) {
+      next = s;
+    }
+  }
+  return n > 1 ? top + next : top;
+}
+
+/* The groups whose experts may be chosen, as bits: the best ones; of equal ones
+ * the lower number. */
+static uint64_t best_groups(const moe *o, const logits *l) {
+  uint32_t n = o->op->i[4];
+  float s[MAX_GROUPS];
+  uint64_t set = 0;
+  if (n <= 1) return UINT64_MAX;
+  for (uint32_t g = 0; g < n; g++)
+    s[g] = group_score(o, l, g);
+  for (uint32_t k = 0; k < o->op->i[5]; k++) {
+    uint32_t best = WN_NONE;
+    for (uint32_t g = 0; g < n; g++)
+      if ((set >> g & 1) == 0 && (best == WN_NONE || s[g] > s[best])) best = g;
+    set |= (uint64_t)1 << best;
+  }
+  return set;
+}
+
 /* Best first; of equal ones the lower number. NaN loses to everything. */
 static void choose(const moe *o, const logits *l, int32_t *ids) {
+  uint64_t groups = best_groups(o, l);
+  uint32_t n = o->op->i[4] > 1 ? o->n_experts / o->op->i[4] : o->n_experts;
   for (uint32_t k = 0; k < o->used; k++) {
     uint32_t best = WN_NONE;
     float top = 0;
     for (uint32_t i = 0; i < o->n_experts; i++) {
+      if ((groups >> i / n & 1) == 0 || is_chosen(ids, k, i)) continue;
       float s = score_of(o, l, i);
-      if (is_chosen(ids, k, i)) continue;
       if (best == WN_NONE || s > top || (isnan(top) && !isnan(s))) {
         best = i;
         top = s;
@@ -291,38 +366,77 @@ static float *buffer(const moe *o, size_t off) {
   return wn_floats(o->m->f->arena, off);
 }
 
-/* Output rows c0 <= c < c1 of every expert that has assignments: y has one
- * row of `width` values per column. Biases are rows of `width` values. */
-static void multiply(const moe *o, int which, uint32_t k, float *y,
-                     uint32_t width, uint32_t c0, uint32_t c1) {
+/* What is multiplied: rows of weight `which` from row `first` on, `width` of
+ * each expert's. */
+typedef struct product {
+  int which;
+  uint32_t first, width, k;
+} product;
+
+/* Factor and bias of an expert on its columns a <= c < b. */
+static void adjust(const moe *o, const product *p, uint32_t expert, float *y,
+                   uint32_t a, uint32_t b, uint32_t c0, uint32_t c1) {
   const wn_frame *f = o->m->f;
-  const wn_bound *w = &f->bound[o->op->w[which]];
-  uint32_t bias = o->op->w[which + WN_MOE_GATE_B - WN_MOE_GATE];
+  uint32_t bias = o->op->w[p->which + WN_MOE_GATE_B - WN_MOE_GATE];
+  uint32_t factor = o->op->w[p->which + WN_MOE_GATE_S - WN_MOE_GATE];
+  for (uint32_t c = a; c < b; c++) {
+    float *row = y + (size_t)c * p->width + c0;
+    if (factor != WN_NONE)
+      f->vec->scale(f->bound[factor].vec[expert], row, row, c1 - c0);
+    if (bias == WN_NONE) continue;
+    size_t all = f->p->weights[o->op->w[p->which]].ne[1];
+    f->vec->add(row, f->bound[bias].vec + expert * all + p->first + c0, row,
+                c1 - c0);
+  }
+}
+
+/* Output rows c0 <= c < c1 of every expert that has assignments: y has one
+ * row of p->width values per column. */
+static void multiply(const moe *o, product p, float *y, uint32_t c0,
+                     uint32_t c1) {
+  const wn_frame *f = o->m->f;
+  const wn_bound *w = &f->bound[o->op->w[p.which]];
   const wn_pack_mem *pm = wn_find_pack(o->m->sm, wn_mm_pack_kind(w->type));
+  const uint8_t *rows = w->data + p.first * w->row_bytes;
   for (uint32_t i = 0; i < o->n_experts; i++) {
     uint32_t a = o->start[i], b = o->start[i + 1];
     if (a == b) continue;
-    wn_mm(w->type, w->data + i * w->matrix_bytes, w->row_bytes, k, c0, c1,
-          wn_pack_place(o->m, pm), n_assigned(o), a, b, y, width,
+    wn_mm(w->type, rows + i * w->matrix_bytes, w->row_bytes, p.k, c0, c1,
+          wn_pack_place(o->m, pm), n_assigned(o), a, b, y, p.width,
           o->m->mem + f->plan->scratch_own);
-    for (uint32_t c = a; c < b && bias != WN_NONE; c++) {
-      float *row = y + (size_t)c * width + c0;
-      f->vec->add(row, f->bound[bias].vec + (size_t)i * width + c0, row,
-                  c1 - c0);
-    }
+    adjust(o, &p, i, y, a, b, c0, c1);
   }
+}
+
+/* Weights that come before the activation: a product is linear. */
+static void weigh_first(const moe *o, float *y, uint32_t c0, uint32_t c1) {
+  for (uint32_t r = 0; r < o->m->n_rows; r++)
+    for (uint32_t k = 0; k < o->used; k++) {
+      float *row = y + (size_t)o->column[r * o->used + k] * o->ff + c0;
+      o->m->f->vec->scale(weights_of(o, r)[k], row, row, c1 - c0);
+    }
 }
 
 static void up_unit(const moe *o, uint32_t c0, uint32_t c1) {
   const wn_vec *v = o->m->f->vec;
+  bool merged = (o->op->i[6] & MERGED) != 0;
+  bool first = (o->op->i[6] & WEIGHT_FIRST) != 0;
+  bool has_gate = o->op->w[WN_MOE_GATE] != WN_NONE;
   uint32_t k = o->m->f->p->widths[o->op->in[0]];
   float *g = buffer(o, o->mm->at[GATE]), *u = buffer(o, o->mm->at[UP]);
-  multiply(o, WN_MOE_GATE, k, g, o->ff, c0, c1);
-  multiply(o, WN_MOE_UP, k, u, o->ff, c0, c1);
+  product gate = {WN_MOE_GATE, 0, o->ff, k}, up = {WN_MOE_UP, 0, o->ff, k};
+  if (merged) up.which = WN_MOE_GATE, up.first = o->ff;
+  if (has_gate) multiply(o, gate, g, c0, c1);
+  multiply(o, up, u, c0, c1);
+  if (first && has_gate) weigh_first(o, g, c0, c1);
+  if (first) weigh_first(o, u, c0, c1);
   for (uint32_t a = 0; a < n_assigned(o); a++) {
     size_t at = (size_t)a * o->ff + c0;
-    v->glu((wn_act)o->op->kind, g + at, u + at, g + at, c1 - c0, o->op->f[1],
-           o->op->f[2]);
+    if (has_gate)
+      v->glu((wn_act)o->op->kind, g + at, u + at, g + at, c1 - c0, o->op->f[1],
+             o->op->f[2]);
+    else
+      v->act((wn_act)o->op->kind, u + at, g + at, c1 - c0);
   }
 }
 
@@ -330,16 +444,18 @@ static void down_unit(const moe *o, uint32_t c0, uint32_t c1) {
   const wn_vec *v = o->m->f->vec;
   uint32_t width = o->m->f->p->widths[o->id];
   float *d = buffer(o, o->mm->at[DOWN]);
-  multiply(o, WN_MOE_DOWN, o->ff, d, width, c0, c1);
+  product down = {WN_MOE_DOWN, 0, width, o->ff};
+  bool weighed = (o->op->i[6] & WEIGHT_FIRST) != 0;
+  multiply(o, down, d, c0, c1);
   for (uint32_t r = 0; r < o->m->n_rows; r++) {
     float *y = wn_row(o->m, o->id, r) + c0;
     const float *w = weights_of(o, r);
     for (uint32_t k = 0; k < o->used; k++) {
       const float *x = d + (size_t)o->column[r * o->used + k] * width + c0;
       if (k == 0)
-        v->scale(w[k], x, y, c1 - c0);
+        v->scale(weighed ? 1 : w[k], x, y, c1 - c0);
       else
-        v->madd(w[k], x, y, c1 - c0);
+        v->madd(weighed ? 1 : w[k], x, y, c1 - c0);
     }
   }
   wn_do_epilogues(o->m, &o->m->st->bundles[0], c0, c1);
@@ -440,9 +556,9 @@ const wn_op_desc wn_op_moe = {
     .n_kinds = WN_ACT_N,
     .n_in = 2,
     .n_main = 1,
-    .must = 7,
-    .may = 0x78,
-    .n_i = 4,
+    .must = 1 << WN_MOE_DOWN,
+    .may = 0x3ff,
+    .n_i = 7,
     .n_f = 3,
     .verify = verify,
     .n_parts = 1,

@@ -145,7 +145,7 @@ static void plan_prologue(wn_planner *pl, const wn_stage *st, uint32_t stage) {
     if (s.part == WN_WHOLE) {
       wn_plan_value(pl, s.op, stage, true);
     } else {
-      const wn_op_part *part = &wn_desc(pl->p, s.op)->parts[s.part - 1];
+      const wn_op_before *part = &wn_desc(pl->p, s.op)->parts[s.part - 1];
       if (part->plan != NULL) part->plan(pl, s.op, stage);
     }
   }

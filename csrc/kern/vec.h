@@ -68,6 +68,11 @@ typedef struct wn_vec {
   void (*scale)(float s, const float *x, float *y, size_t n);
   void (*madd)(float s, const float *x, float *y, size_t n); /* y += s x */
   void (*softcap)(float cap, const float *x, float *y, size_t n);
+  /* x, at least lo and at most hi; NaN stays NaN */
+  void (*clamp)(float lo, float hi, const float *x, float *y, size_t n);
+  /* with P, Q, beta, eps = p[0..3]: P x^2 + beta x for x > 0, else
+   * Q (e^min(x, eps) - 1 - x) + beta x */
+  void (*xielu)(const float *p, const float *x, float *y, size_t n);
   void (*act)(wn_act kind, const float *x, float *y, size_t n);
   /* y = act(g) * u. swiglu_oai: with g cut at limit from above and u from
    * both sides, g * sigmoid(alpha g) * (u + 1) */

@@ -339,6 +339,21 @@ static void softcap(float cap, const float *in, float *y, size_t n) {
   MAP1(n, in, y, all(cap) * tanh_reg(x * all(inverse)));
 }
 
+static void clamp(float lo, float hi, const float *in, float *y, size_t n) {
+  MAP1(n, in, y, at_least(at_most(x, all(hi)), all(lo)));
+}
+
+INLINE vf xielu_reg(const float *p, vf x) {
+  vf linear = all(p[2]) * x;
+  vf above = all(p[0]) * x * x + linear;
+  vf e = exp_reg(at_most(x, all(p[3]))) - all(1.0f);
+  return pick(x > all(0.0f), above, all(p[1]) * (e - x) + linear);
+}
+
+static void xielu(const float *p, const float *in, float *y, size_t n) {
+  MAP1(n, in, y, xielu_reg(p, x));
+}
+
 static void act(wn_act kind, const float *in, float *y, size_t n) {
   switch (kind) { /* one loop each, so that the choice is outside */
     case WN_ACT_SILU:
@@ -451,6 +466,8 @@ const wn_vec VEC_TABLE = {
     .scale = scale,
     .madd = madd,
     .softcap = softcap,
+    .clamp = clamp,
+    .xielu = xielu,
     .act = act,
     .glu = glu,
     .rope_normal = rope_normal,

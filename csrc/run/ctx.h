@@ -24,6 +24,8 @@ typedef struct wn_ctx_opts {
                          the logits below 64 MiB, at least n_seq) */
   int n_threads;      /* 0: wn_pool_default_threads() */
   int type_k, type_v; /* WN_TYPE_F16 (default), F32, later BF16, Q8_0, Q4_0 */
+  uint32_t n_marks;   /* of each sequence: positions to return to, where the
+                         model keeps rings or states (run/state.h) */
   uint64_t max_bytes; /* refuse to allocate more; 0: no limit */
 } wn_ctx_opts;
 
@@ -93,10 +95,29 @@ void wn_ctx_set_batch(wn_ctx *c, struct wn_batch *b);
 const float *wn_ctx_logits(const wn_ctx *c, size_t i, size_t *n_rows);
 
 /* Tokens held by a sequence; forgetting all from position n on; copying the
- * first n tokens of a sequence to another. */
+ * first n tokens of a sequence to another.
+ *
+ * A model that keeps windows or recurrent states cannot return to every
+ * position. Truncating and copying then give fewer tokens than n: as many as
+ * the nearest mark before it has. wn_ctx_n_past tells how many; the caller
+ * evaluates the rest again. wn_ctx_reach: how many that would be. Marks are
+ * made at the ends of pieces of prompts (steps with 16 tokens of the sequence
+ * or more) and by wn_ctx_mark, at the end of what the sequence holds; each
+ * sequence has n_marks, the one furthest back gives way. */
 uint32_t wn_ctx_n_past(const wn_ctx *c, uint32_t seq);
 int wn_ctx_truncate(wn_ctx *c, uint32_t seq, uint32_t n, wn_err *e);
 int wn_ctx_copy(wn_ctx *c, uint32_t from, uint32_t to, uint32_t n, wn_err *e);
+uint32_t wn_ctx_reach(const wn_ctx *c, uint32_t seq, uint32_t n);
+int wn_ctx_mark(wn_ctx *c, uint32_t seq, wn_err *e);
+
+/* What a sequence holds as bytes, exact: saved_bytes of them, good for any
+ * context of the same program and cache types that is long enough. Whether it
+ * is the same model is for the caller to know, as are the tokens. Loading
+ * checks everything before it changes anything (WN_EFORMAT). */
+uint64_t wn_ctx_saved_bytes(const wn_ctx *c, uint32_t seq);
+int wn_ctx_save(const wn_ctx *c, uint32_t seq, uint8_t *to, wn_err *e);
+int wn_ctx_load(wn_ctx *c, uint32_t seq, const uint8_t *from, size_t bytes,
+                const int32_t *tokens, size_t n_tokens, wn_err *e);
 
 /* Shows the inputs of matrices to a tap from now on; NULL: to nobody. Not
  * counted: it must stay until another one, or the context's end. */

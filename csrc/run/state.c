@@ -85,6 +85,9 @@ static int lay_out(const wn_state *s, uint32_t i, uint8_t *mem, uint64_t *end,
   int rc = lay_out_rows(s, t, t->width_k, s->type_k.type, end, k, e);
   c->v = c->k;
   memcpy(v, k, sizeof v);
+  uint64_t values;
+  if (rc == WN_OK && t->keep == WN_KEEP_KEYS) /* whole blocks of the keys */
+    rc = wn_row_bytes(s->type_k.type, t->width_v, &values, e);
   if (rc == WN_OK && t->keep != WN_KEEP_KEYS) {
     if (mem != NULL) c->v = mem + *end;
     rc = lay_out_rows(s, t, t->width_v, s->type_v.type, end, v, e);
@@ -251,8 +254,8 @@ static void move_mark(const wn_state *s, uint32_t seq, uint32_t n,
                       uint8_t *bytes, bool inwards) {
   for (uint32_t i = 0; i < s->n_slots; i++)
     if (forgets(s, &s->shape[i]))
-      bytes = wn_state_move(s, i, seq, wn_state_first(s, i, n), n, bytes,
-                            inwards);
+      bytes =
+          wn_state_move(s, i, seq, wn_state_first(s, i, n), n, bytes, inwards);
 }
 
 void wn_state_mark(wn_state *s, uint32_t seq, uint32_t n) {
@@ -347,9 +350,8 @@ uint32_t wn_state_copy(wn_state *s, uint32_t from, uint32_t to, uint32_t past,
   drop_marks(s, to, 0);
   for (uint32_t i = 0; i < s->n_slots && n != 0; i++)
     if (m == NULL || !forgets(s, &s->shape[i]))
-      copy_slot(s, i, from, to, s->shape[i].keep == WN_KEEP_WINDOW
-                                    ? s->top[from]
-                                    : n);
+      copy_slot(s, i, from, to,
+                s->shape[i].keep == WN_KEEP_WINDOW ? s->top[from] : n);
   if (m != NULL) move_mark(s, to, n, m->data, true);
   s->top[to] = n == 0 || m != NULL ? n : s->top[from];
   return n;

@@ -84,10 +84,11 @@ uint32_t wn_state_copy(wn_state *s, uint32_t from, uint32_t to, uint32_t past,
  * bytes begin with the slots' shapes and types. */
 uint64_t wn_state_saved_bytes(const wn_state *s, uint32_t n);
 void wn_state_save(const wn_state *s, uint32_t seq, uint32_t n, uint8_t *to);
-/* Puts such bytes into a sequence; *n: its tokens. WN_EFORMAT: they are not a
- * whole state, or one of another program or of other types; the sequence is as
- * it was then. */
-int wn_state_load(wn_state *s, uint32_t seq, const uint8_t *from, size_t bytes,
-                  uint32_t *n, wn_err *e);
+/* Are these such bytes, whole, of such a program, types and a context that is
+ * long enough? *n: their tokens. Else WN_EFORMAT. */
+int wn_state_check(const wn_state *s, const uint8_t *from, size_t bytes,
+                   uint32_t *n, wn_err *e);
+/* Puts checked bytes into a sequence. */
+void wn_state_load(wn_state *s, uint32_t seq, const uint8_t *from);
 
 #endif

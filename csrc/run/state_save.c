@@ -71,8 +71,8 @@ static uint32_t get(const uint8_t *from) {
 }
 
 /* Is this the state of such a program? */
-static int check(const wn_state *s, const uint8_t *from, size_t bytes,
-                 wn_err *e) {
+int wn_state_check(const wn_state *s, const uint8_t *from, size_t bytes,
+                   uint32_t *n_tokens, wn_err *e) {
   uint8_t want[PER_SLOT > HEAD ? PER_SLOT : HEAD];
   uint64_t head = HEAD + (uint64_t)PER_SLOT * s->n_slots;
   if (bytes < HEAD || memcmp(from, magic, 8) != 0 || get(from + 8) != VERSION)
@@ -97,15 +97,13 @@ static int check(const wn_state *s, const uint8_t *from, size_t bytes,
     if (memcmp(from + HEAD + (size_t)i * PER_SLOT, want, PER_SLOT) != 0)
       return wn_fail(e, WN_EFORMAT, "state: slot %u is another program's", i);
   }
+  *n_tokens = n;
   return WN_OK;
 }
 
-int wn_state_load(wn_state *s, uint32_t seq, const uint8_t *from, size_t bytes,
-                  uint32_t *n, wn_err *e) {
-  int rc = check(s, from, bytes, e);
-  if (rc != WN_OK) return rc;
-  *n = get(from + 16);
-  /* read only: wn_state_move writes to its bytes when it moves outwards */
+void wn_state_load(wn_state *s, uint32_t seq, const uint8_t *from) {
+  uint32_t n = get(from + 16);
+  /* wn_state_move reads only when it moves inwards */
   union {
     const uint8_t *in;
     uint8_t *out;
@@ -114,7 +112,6 @@ int wn_state_load(wn_state *s, uint32_t seq, const uint8_t *from, size_t bytes,
   for (uint32_t k = 0; k < s->o.n_marks; k++)
     s->marks[(size_t)seq * s->o.n_marks + k].pos = 0;
   for (uint32_t i = 0; i < s->n_slots; i++)
-    data = wn_state_move(s, i, seq, wn_state_first(s, i, *n), *n, data, true);
-  s->top[seq] = *n;
-  return WN_OK;
+    data = wn_state_move(s, i, seq, wn_state_first(s, i, n), n, data, true);
+  s->top[seq] = n;
 }

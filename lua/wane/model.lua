@@ -27,6 +27,7 @@ local LOAD = {
 }
 local CONTEXT = {
   context = true, threads = true, batch = true, kv = true, sequences = true, outputs = true, max_bytes = true,
+  marks = true,
 }
 
 local function check_options(opts, known, where)
@@ -167,13 +168,15 @@ local function core_options(model, opts)
   return {
     n_ctx = opts.context or d.context, n_batch = opts.batch or d.batch, n_seq = opts.sequences,
     n_out = opts.outputs, threads = opts.threads or d.threads, type_k = kv.k, type_v = kv.v,
-    max_bytes = opts.max_bytes,
+    max_bytes = opts.max_bytes, marks = opts.marks,
   }
 end
 
 --- A context: the state of one or more sequences.
 ---@param opts table|nil context (tokens), sequences, batch (tokens a step),
---- outputs (wanted rows a step), threads, kv ("f16", "f32", ... or { k =, v = }), max_bytes
+--- outputs (wanted rows a step), threads, kv ("f16", "f32", ... or { k =, v = }), max_bytes,
+--- marks (2: positions of a sequence that truncating can return to, where
+--- layers keep windows or recurrent states)
 ---@return wane.Context|nil, string|nil, string|nil
 function Model:context(opts)
   opts = check_options(opts, CONTEXT, "model:context")
