@@ -238,6 +238,11 @@ wn_bundle *wn_fuse_bundle(wn_stage *st, uint32_t rows) {
   return b;
 }
 
+int wn_fuse_close(wn_fuser *f) {
+  f->open = false;
+  return WN_OK;
+}
+
 int wn_fuse_alone(wn_fuser *f, uint32_t i, bool wanted) {
   int rc = wn_fuse_flush(f);
   if (rc != WN_OK) return rc;

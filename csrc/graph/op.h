@@ -63,6 +63,8 @@ wn_stage *wn_fuse_open(wn_fuser *f, wn_stage_kind kind, bool wanted);
 /* Opens a stage for operation i alone: what waits is done before it, and
  * nothing joins it. */
 int wn_fuse_alone(wn_fuser *f, uint32_t i, bool wanted);
+/* Nothing more joins the last stage. */
+int wn_fuse_close(wn_fuser *f);
 /* Adds an empty bundle of so many output rows. */
 wn_bundle *wn_fuse_bundle(wn_stage *st, uint32_t rows);
 /* The value is made by the last stage. */

@@ -92,7 +92,12 @@
   X(XIELU, wn_op_xielu)     \
   X(PART, wn_op_part)       \
   X(JOIN, wn_op_join)       \
-  X(MOE, wn_op_moe)
+  X(MOE, wn_op_moe)         \
+  X(HEADS, wn_op_heads)     \
+  X(CONV, wn_op_conv)       \
+  X(DELTA, wn_op_delta)     \
+  X(SCAN, wn_op_scan)       \
+  X(WKV, wn_op_wkv)
 
 typedef enum wn_opcode {
 #define X(id, desc) WN_OP_##id,

@@ -67,6 +67,16 @@ typedef struct wn_vec {
   void (*mul)(const float *a, const float *b, float *y, size_t n);
   void (*scale)(float s, const float *x, float *y, size_t n);
   void (*madd)(float s, const float *x, float *y, size_t n); /* y += s x */
+  void (*mul_add)(const float *a, const float *b, float *y, size_t n);
+  float (*dot)(const float *a, const float *b, size_t n);
+  void (*exp_of)(float s, const float *x, float *y, size_t n); /* e^(s x) */
+  /* A state of n_rows rows of n columns, ld values apart. fade: s *= factor,
+   * y[c] = sum over r of a[r] s[r][c]. outer: s[r][c] += k[r] u[c], then y as
+   * before. Sums run over r in order, element by element. */
+  void (*fade)(float factor, const float *a, float *s, size_t ld, size_t n_rows,
+               size_t n, float *y);
+  void (*outer)(const float *k, const float *u, const float *a, float *s,
+                size_t ld, size_t n_rows, size_t n, float *y);
   void (*softcap)(float cap, const float *x, float *y, size_t n);
   /* x, at least lo and at most hi; NaN stays NaN */
   void (*clamp)(float lo, float hi, const float *x, float *y, size_t n);

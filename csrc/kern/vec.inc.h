@@ -334,6 +334,8 @@ static void madd(float s, const float *in, float *y, size_t n) {
   MAP2(n, in, y, y, z + all(s) * x);
 }
 
+#include "kern/vec_state.inc.h"
+
 static void softcap(float cap, const float *in, float *y, size_t n) {
   const float inverse = 1.0f / cap;
   MAP1(n, in, y, all(cap) * tanh_reg(x * all(inverse)));
@@ -466,6 +468,11 @@ const wn_vec VEC_TABLE = {
     .scale = scale,
     .madd = madd,
     .softcap = softcap,
+    .mul_add = mul_add,
+    .dot = dot,
+    .exp_of = exp_of,
+    .fade = fade,
+    .outer = outer,
     .clamp = clamp,
     .xielu = xielu,
     .act = act,
