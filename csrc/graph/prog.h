@@ -51,7 +51,7 @@
  *          the slopes that belong to this greatest exponent. Without k and v:
  *          those of slot i[0], which an earlier one fills. Without v: the
  *          first i[4] values of each head's key
- * act      kind(x), element by element
+ * act      kind(x + w[0]), element by element; w[0] is optional
  * glu      kind(x) * y, in = x, y; swiglu_oai has alpha f[0] and limit f[1]
  * clamp    x, at least f[0] and at most f[1]
  * xielu    with P, Q, beta, eps = f[0..3]: P x^2 + beta x for x > 0, else
@@ -74,6 +74,18 @@
  *          own; no gate at all: act(up_e x); i[6] & 2: weight(e) times gate
  *          and up instead of down. Last three weights: a factor for each
  *          expert's products
+ * heads    each of i[0] heads of x times a matrix of its own, w[0], times w[1]
+ *          (one value, optional)
+ * conv     causal convolution over tokens: state i[0], i[1] taps, w[0] a row
+ *          of taps for each channel, w[1] bias (optional). Kind shift: the row
+ *          of the token before
+ * delta    the gated delta rule: state i[0], i[1] key heads, i[2] value heads
+ *          of i[3] values, eps f[0]; in = q|k|v, decay, beta (op_delta.c)
+ * scan     selective state spaces: state i[0], i[1] heads, i[2] values of
+ *          state, i[3] groups, i[4] channels; w = decay, bias of dt, skip
+ *          (op_scan.c)
+ * wkv      RWKV's recurrence: state i[0], i[1] heads of i[2] values; in =
+ *          r|w|k|v|a|b (op_wkv.c)
  *
  * Each line: id, descriptor (op.h). */
 #define WN_OPS(X)           \

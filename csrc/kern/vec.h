@@ -26,6 +26,7 @@ enum { WN_PEAK_GROUP = 256, WN_PEAK_LANES = 16 };
   X(RELU2, "relu2")           \
   X(SIGMOID, "sigmoid")       \
   X(TANH, "tanh")             \
+  X(SOFTPLUS, "softplus")     \
   X(SWIGLU_OAI, "swiglu_oai")
 
 typedef enum wn_act {

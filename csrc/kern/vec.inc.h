@@ -249,6 +249,14 @@ INLINE vf gelu_erf_reg(vf x) {
   return x;
 }
 
+/* ln(1 + e^x) */
+INLINE vf softplus_reg(vf x) {
+  vf e = exp_reg(at_most(x, all(20.0f)));
+  for (int k = 0; k < PER_REG; k++)
+    e[k] = log1pf(e[k]);
+  return pick(x > all(20.0f), x, e);
+}
+
 INLINE vf act_reg(wn_act kind, vf x) {
   switch (kind) {
     case WN_ACT_SILU:
@@ -268,6 +276,8 @@ INLINE vf act_reg(wn_act kind, vf x) {
       return sigmoid_reg(x);
     case WN_ACT_TANH:
       return tanh_reg(x);
+    case WN_ACT_SOFTPLUS:
+      return softplus_reg(x);
     default:
       return x;
   }

@@ -130,11 +130,12 @@ end
 --- (`by = "position"`), or always row `row`.
 function Graph:embed(name, opts)
   local s = state_of(self)
-  opts = options(opts, { by = true, row = true, rows = true })
+  opts = options(opts, { by = true, row = true, rows = true, width = true })
   local kind = opts.row and "row" or opts.by or "token"
   local rows = opts.rows or (kind == "position" and self.hp.context_length) or self.hp.vocab_size
-  local w = weight(s, self.prefix .. name .. ".weight", true, self.hp.embedding_length, rows)
-  return op(s, self.hp.embedding_length, "embed", kind, self.prefix .. name, {}, { w }, { opts.row or 0 }, {})
+  local width = opts.width or self.hp.embedding_length
+  local w = weight(s, self.prefix .. name .. ".weight", true, width, rows)
+  return op(s, width, "embed", kind, self.prefix .. name, {}, { w }, { opts.row or 0 }, {})
 end
 
 -- eps of the norm in use, read from the file once.
@@ -152,10 +153,11 @@ end
 
 --- Normalises x, with `name`.weight and, when the file has it, `name`.bias;
 --- name nil: without weights. `per = "head"`: each head of `head` values (by
---- default the key length) on its own. `eps`: instead of the file's.
+--- default the key length) on its own. `eps`: instead of the file's;
+--- `suffix`: of the tensor's name, instead of ".weight".
 function Graph:norm(x, name, opts)
   local s = state_of(self)
-  opts = options(opts, { per = true, head = true, kind = true, eps = true })
+  opts = options(opts, { per = true, head = true, kind = true, eps = true, suffix = true })
   local kind = opts.kind or s.use.norm
   local group, w, b, n1 = 0, false, false, nil
   local n = width_of(x)
@@ -167,7 +169,7 @@ function Graph:norm(x, name, opts)
     if t and s.g:tensor(t).shape[2] then n1 = x.width / group end
   end
   if name then
-    w = weight(s, self.prefix .. name .. ".weight", false, n, n1)
+    w = weight(s, self.prefix .. name .. (opts.suffix or ".weight"), false, n, n1)
     b = bias(self, name, n, nil, n1)
   end
   return op(s, width_of(x), "norm", kind, self.prefix .. (name or "norm"), ids(s, x), { w, b }, { group },
@@ -202,13 +204,24 @@ local function no_rows(graph, name)
     KEYS[name] or "feed_forward_length", graph.prefix, name)
 end
 
---- x times the matrix `name`.weight, plus `name`.bias when the file has it
---- (bias = true: it must; false: never). `out`: rows of the matrix where the
---- name does not tell; `part = { first, n }`: only those rows, from 0; `tied`:
---- the name to use when the file lacks `name`.
+-- The factor of a whole matrix that conversions from scaled formats leave in
+-- `name`.scale, or false. A tensor of that name with more values is something
+-- of the family's own.
+local function factor(graph, name)
+  local t = graph.state.g:find_tensor(graph.prefix .. name .. ".scale")
+  local shape = t and graph.state.g:tensor(t).shape
+  if not t or #shape > 1 or shape[1] ~= 1 then return false end
+  return weight(graph.state, graph.prefix .. name .. ".scale", false, 1)
+end
+
+--- x times the matrix `name`.weight, times `name`.scale and plus `name`.bias
+--- when the file has them (bias = true: it must; false: never). `out`: rows of
+--- the matrix where the name does not tell; `part = { first, n }`: only those
+--- rows, from 0; `each = { n, stride }`: they lie in groups of n rows, stride
+--- from one to the next; `tied`: the name to use when the file lacks `name`.
 function Graph:linear(x, name, opts)
   local s = state_of(self)
-  opts = options(opts, { out = true, part = true, tied = true, bias = true })
+  opts = options(opts, { out = true, part = true, tied = true, bias = true, each = true })
   local out = opts.out or rows_of(self, name)
   if not out then error(("wane: linear '%s': say how many rows it has (out = n)"):format(name), 2) end
   if out == 0 then no_rows(self, name) end
@@ -217,8 +230,9 @@ function Graph:linear(x, name, opts)
   local input = ids(s, x)
   local w = weight(s, tensor .. ".weight", true, x.width, out)
   local b = bias(self, name, out, opts.bias)
-  local part = opts.part or { 0, out }
-  return op(s, part[2], "linear", nil, self.prefix .. name, input, { w, b }, part, {})
+  local part, each = opts.part or { 0, out }, opts.each or {}
+  return op(s, part[2], "linear", nil, self.prefix .. name, input, { w, b, factor(self, name) },
+    { part[1], part[2], each[1] or 0, each[2] or 0 }, {})
 end
 
 --- Queries, keys and values from x: three matrices, or one (attn_qkv).
@@ -253,8 +267,9 @@ end
 
 --- Rotates the heads of x by their positions. Options, instead of what the
 --- file says for all layers (sliding layers of some models differ): base,
---- scale, dims (values of a head that rotate), head (its length), kind,
---- factors = false; plain = true: no scaling of any kind.
+--- scale, dims (values of a head that rotate), head (its length), kind (mrope
+--- and imrope take the file's sections), factors = false; plain = true: no
+--- scaling of any kind.
 function Graph:rope(x, opts)
   local s, r = state_of(self), self.hp.rope
   opts = options(opts, { base = true, scale = true, dims = true, head = true, kind = true, factors = true, plain = true })
@@ -263,30 +278,64 @@ function Graph:rope(x, opts)
   local weights = opts.factors ~= false and rope_factors(self, dims) or {}
   local f = { opts.base or r.base, opts.scale or r.scale, r.strength, r.magnitude, r.fast, r.slow }
   if opts.plain then f = { f[1], opts.scale or 1, 0, 1, r.fast, r.slow } end
-  return op(s, width_of(x), "rope", opts.kind or s.use.rope, self.prefix .. "rope", ids(s, x), weights,
-    { opts.head or self.hp.key_length, dims, r.original }, f)
+  local kind, axes = opts.kind or s.use.rope, {}
+  if kind == "mrope" or kind == "imrope" then
+    axes = r.sections or {}
+    if #axes == 0 then kind = "neox" end -- one axis
+  end
+  return op(s, width_of(x), "rope", kind, self.prefix .. "rope", ids(s, x), weights,
+    { opts.head or self.hp.key_length, dims, r.original, axes[1] or 0, axes[2] or 0, axes[3] or 0, axes[4] or 0 }, f)
+end
+
+-- The next slot of a sequence's state.
+local function new_slot(s)
+  s.slots = s.slots + 1
+  return s.slots - 1
 end
 
 --- Attention of queries over the keys and values of the sequence so far.
---- Options: window (tokens), scale (default 1/sqrt(key length)), cap (soft cap
---- of scores), sinks (name of a tensor with a value per head).
+--- Options: window (tokens), kind ("causal", "full", "symmetric": window/2 to
+--- each side, "chunked": from the start of its chunk of `window` tokens), scale
+--- (default 1/sqrt(head's length)), cap (soft cap of scores), sinks (name of a
+--- tensor with a value per head), alibi (greatest exponent of its slopes),
+--- heads, heads_kv (default: the layer's). Without v, `values`: the first so
+--- many of each key are its value. Without k and v, `from`: the result of an
+--- earlier attend, whose keys and values these queries look at.
 function Graph:attend(q, k, v, opts)
   local s, hp, l = state_of(self), self.hp, (self.layer or 0) + 1
-  opts = options(opts, { window = true, scale = true, cap = true, sinks = true })
-  local sinks = opts.sinks and weight(s, self.prefix .. opts.sinks .. ".weight", false, hp.head_count[l])
-  local slot = s.slots
-  s.slots = slot + 1
-  return op(s, hp.head_count[l] * hp.value_length, "attend", s.use.causal == false and "full" or "causal",
-    self.prefix .. "attn", ids(s, q, k, v), { sinks or false },
-    { slot, hp.head_count[l], hp.head_count_kv[l], opts.window or 0 },
-    { opts.scale or 1 / math.sqrt(hp.key_length), opts.cap or 0 })
+  opts = options(opts, {
+    window = true, kind = true, scale = true, cap = true, sinks = true, alibi = true, heads = true, heads_kv = true,
+    values = true, from = true,
+  })
+  local n, kv = opts.heads or hp.head_count[l], opts.heads_kv or hp.head_count_kv[l]
+  local window = opts.window or 0
+  local kind = opts.kind or (s.use.causal == false and (window > 0 and "symmetric" or "full") or "causal")
+  local sinks = opts.sinks and weight(s, self.prefix .. opts.sinks .. ".weight", false, n)
+  local input, slot, value
+  if opts.from then
+    if getmetatable(opts.from) ~= Value or not opts.from.slot then
+      error("wane: attend: option 'from': want the result of an attend", 2)
+    end
+    input, slot, kv = ids(s, q), opts.from.slot, opts.from.heads_kv
+    value = opts.from.head_value
+  else
+    input = v and ids(s, q, k, v) or ids(s, q, k)
+    slot, value = new_slot(s), v and v.width / kv or opts.values
+  end
+  local out = op(s, n * value, "attend", kind, self.prefix .. "attn", input, { sinks or false },
+    { slot, n, kv, window, v == nil and not opts.from and opts.values or 0 },
+    { opts.scale or 1 / math.sqrt(width_of(q) / n), opts.cap or 0, opts.alibi or 0 })
+  if out ~= s.result then out.slot, out.heads_kv, out.head_value = slot, kv, value end
+  return out
 end
 
 --- An activation: "silu", "gelu", "gelu_erf", "gelu_quick", "relu", "relu2",
---- "sigmoid", "tanh".
-function Graph:act(kind, x)
+--- "sigmoid", "tanh", "softplus". `bias`: name of a vector that is added to x
+--- before.
+function Graph:act(kind, x, bias_name)
   local s = state_of(self)
-  return op(s, width_of(x), "act", kind, self.prefix .. kind, ids(s, x), {}, {}, {})
+  local w = bias_name and weight(s, self.prefix .. bias_name, false, width_of(x))
+  return op(s, width_of(x), "act", kind, self.prefix .. kind, ids(s, x), { w or false }, {}, {})
 end
 
 local OAI = { 1.702, 7 } -- alpha and limit of swiglu_oai
@@ -338,10 +387,33 @@ function Graph:shared(x, kind, width)
   return op(s, width_of(x), "moe", kind, self.prefix .. "ffn_shexp", ids(s, x, logit), weights, { 1, 1, 0, width }, { 1 })
 end
 
---- A factor, or a soft cap: c tanh(x / c).
-function Graph:scale(x, factor)
+-- A vector of the file, in the shape it has there.
+local function vector(graph, name, n)
+  local t = graph.state.g:find_tensor(graph.prefix .. name)
+  local shape = t and graph.state.g:tensor(t).shape or { n }
+  return weight(graph.state, graph.prefix .. name, false, shape[1], shape[2], shape[3])
+end
+
+--- x times a factor, times the vector `name` (a whole name, with its ending;
+--- one value, or as many as x has).
+function Graph:scale(x, by, name)
   local s = state_of(self)
-  return op(s, width_of(x), "scale", nil, self.prefix .. "scale", ids(s, x), {}, {}, { factor })
+  local w = name and vector(self, name, width_of(x))
+  return op(s, width_of(x), "scale", "plain", self.prefix .. "scale", ids(s, x), { w or false }, {}, { by })
+end
+
+--- x times 1 + t ln(1 + floor((position + offset) / length)): the temperature
+--- of attention in long contexts.
+function Graph:temper(x, t, length, offset)
+  local s = state_of(self)
+  return op(s, width_of(x), "scale", "position", self.prefix .. "temper", ids(s, x), {}, { length },
+    { 1, t, offset or 0 })
+end
+
+--- x, at least lo and at most hi.
+function Graph:clamp(x, lo, hi)
+  local s = state_of(self)
+  return op(s, width_of(x), "clamp", nil, self.prefix .. "clamp", ids(s, x), {}, {}, { lo, hi })
 end
 
 function Graph:softcap(x, cap)
@@ -349,44 +421,62 @@ function Graph:softcap(x, cap)
   return op(s, width_of(x), "softcap", nil, self.prefix .. "softcap", ids(s, x), {}, {}, { cap })
 end
 
--- The weights of a moe operation in the order C wants.
+-- The weights of a moe operation in the order C wants: gate and up apart, both
+-- in one matrix, or up alone.
 local function moe_weights(graph, width, ff)
   local s, n = graph.state, graph.hp.expert_count
-  local function full(name) return graph.prefix .. name .. ".weight" end
+  local merged = graph:has "ffn_gate_up_exps"
+  local function matrix(name, ne0, ne1)
+    return weight(s, graph.prefix .. name .. ".weight", true, ne0, ne1, n)
+  end
+  local function factors(name)
+    return graph:has(name, ".scale") and weight(s, graph.prefix .. name .. ".scale", false, n)
+  end
+  local gate = merged and "ffn_gate_up_exps" or graph:has "ffn_gate_exps" and "ffn_gate_exps"
+  local gate_rows = merged and 2 * ff or ff
   return {
-    weight(s, full "ffn_gate_exps", true, width, ff, n),
-    weight(s, full "ffn_up_exps", true, width, ff, n),
-    weight(s, full "ffn_down_exps", true, ff, width, n),
-    bias(graph, "ffn_gate_exps", ff, nil, n),
-    bias(graph, "ffn_up_exps", ff, nil, n),
+    gate and matrix(gate, width, gate_rows),
+    not merged and matrix("ffn_up_exps", width, ff),
+    matrix("ffn_down_exps", ff, width),
+    gate and bias(graph, gate, gate_rows, nil, n),
+    not merged and bias(graph, "ffn_up_exps", ff, nil, n),
     bias(graph, "ffn_down_exps", width, nil, n),
     graph:has("exp_probs_b", ".bias") and weight(s, graph.prefix .. "exp_probs_b.bias", false, n),
-  }
+    gate and factors(gate), not merged and factors "ffn_up_exps", factors "ffn_down_exps",
+  }, merged
 end
 
-local GATING = { softmax = 0, sigmoid = 1, chosen = 2 }
+local GATING = { softmax = 0, sigmoid = 1, chosen = 2, sqrtsoftplus = 3 }
 
 --- A mixture of experts on x, routed by `ffn_gate_inp`. Options: kind
---- ("silu"), gating ("softmax", "sigmoid", "chosen": softmax over the chosen;
---- default: what the file says, else softmax), normalise (divide weights by
---- their sum), ff (width of an expert; default: feed_forward_length).
+--- ("silu"), gating ("softmax", "sigmoid", "chosen": softmax over the chosen,
+--- "sqrtsoftplus"; default: what the file says, else softmax), normalise
+--- (divide weights by their sum), ff (width of an expert; default:
+--- feed_forward_length), logits (what the router says, when it does not see
+--- x), weight_first (weights multiply what goes into an expert). Groups,
+--- biases of the choice, factors and merged matrices: what the file has.
 function Graph:moe(x, opts)
   local s, hp = state_of(self), self.hp
-  opts = options(opts, { kind = true, gating = true, normalise = true, ff = true })
+  opts = options(opts, { kind = true, gating = true, normalise = true, ff = true, logits = true, weight_first = true })
   local ff = opts.ff or hp.feed_forward_length[self.layer + 1]
   local named = opts.gating or (hp.expert_gating == "default" and "softmax" or hp.expert_gating)
   local gating = GATING[named]
-  if not gating and opts.gating then error("wane: moe: unknown gating '" .. tostring(named) .. "'", 2) end
-  if not gating then hparams.fail("EUNSUP", "experts weighted by %s are not supported", named) end
-  if hp.expert_groups > 1 then hparams.fail("EUNSUP", "experts chosen by groups are not supported") end
-  local logits = self:linear(x, "ffn_gate_inp")
+  if not gating then error("wane: moe: unknown gating '" .. tostring(named) .. "'", 2) end
+  local logits = opts.logits or self:linear(x, "ffn_gate_inp")
   local kind = opts.kind or "silu"
   local f = kind == "swiglu_oai" and OAI or {}
-  return op(s, width_of(x), "moe", kind, self.prefix .. "ffn_moe", ids(s, x, logits),
-    moe_weights(self, x.width, ff),
-    { hp.expert_used_count, gating, opts.normalise and 1 or 0, ff },
+  local weights, merged = moe_weights(self, x.width, ff)
+  local groups = hp.expert_groups > 1 and { hp.expert_groups, hp.expert_groups_used } or { 0, 0 }
+  return op(s, width_of(x), "moe", kind, self.prefix .. "ffn_moe", ids(s, x, logits), weights,
+    { hp.expert_used_count, gating, opts.normalise and 1 or 0, ff, groups[1], groups[2],
+      (merged and 1 or 0) + (opts.weight_first and 2 or 0) },
     { hp.expert_weights_scale, f[1] or 0, f[2] or 0 })
 end
+
+require("wane.arch.mixers")(Graph, {
+  op = op, weight = weight, vector = vector, ids = ids, width_of = width_of, state_of = state_of, options = options,
+  new_slot = new_slot, factor = factor,
+})
 
 local function pair(name)
   return function(a, b)
