@@ -79,7 +79,7 @@ end
 local function load(g, opts)
   local name = hparams.architecture(g)
   local describe = arch.find(name)
-  if not describe then hparams.fail("EUNSUP", "unknown architecture %q", name:sub(1, 64)) end
+  if not describe then hparams.fail("EUNSUP", "%s", arch.unknown(name)) end
   local hp = hparams.read(g)
   local prog, used = graph.build(g, describe, hp, opts.embeddings)
   hp.embeddings = opts.embeddings
