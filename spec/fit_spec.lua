@@ -148,8 +148,7 @@ describe("fit", function()
   end)
 
   it("knows the weights of a model whose architecture it does not", function()
-    local tiny = require "spec.support.tiny"
-    local path = tiny.write(nil, function(meta)
+    local path = require("spec.support.tiny").write(nil, function(meta)
       for _, e in ipairs(meta) do
         if e[1] == "general.architecture" then e[3] = "flubber" end
         e[1] = e[1]:gsub("^llama%.", "flubber.")

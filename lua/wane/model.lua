@@ -240,10 +240,11 @@ function Model:_runner()
   if handle:info().result ~= "embeddings" then
     if self.replaced then hparams.fail("EUNSUP", "embeddings of a model with replaced tensors are not supported") end
     prog = graph.build(self.gguf, arch.find(self.hp.architecture), self.hp, true)
-    local o, msg, code = self.opts, nil, nil
-    handle, msg, code = core.model.load(self.gguf, prog,
+    local o = self.opts
+    local made, msg, code = core.model.load(self.gguf, prog,
       { map = o.map ~= false, max_bytes = o.max_bytes, n_ctx = self.hp.context_length }, self.vocab and self.vocab.handle)
-    if not handle then error({ code = code, msg = msg }, 0) end
+    if not made then error({ code = code, msg = msg }, 0) end
+    handle = made
   end
   local info = handle:info()
   self.runner = { handle = handle, prog = prog, width = info.n_vocab, causal = info.causal, head = {} }
