@@ -27,6 +27,21 @@ local function check_prompt(name, variant, m, n_ctx, p)
   ctx:close()
 end
 
+-- Every pooling of a prompt; rows of the "none" kind come as one buffer.
+local function check_embeddings(name, m, p)
+  local max = families.tolerance(m.hp.architecture, "F32")
+  for kind, e in pairs(p.embeddings) do
+    local got = assert(m:embed(p.tokens, { pooling = kind, normalize = false }))
+    local rows, cols = got:shape()
+    local want = data.rows("families/" .. name .. "/" .. e.file, cols)
+    assert.equal(#want, #got)
+    local worst = 0
+    for i = 1, rows do worst = math.max(worst, data.row_diff(got, i, want, i, cols)) end
+    say(name, kind, #p.tokens .. " tokens", worst)
+    assert(worst <= max, ("%s embeddings of %d tokens differ by %g, want at most %g"):format(kind, #p.tokens, worst, max))
+  end
+end
+
 describe("families:", function()
   support.check_leaks()
   local index = families.index()
@@ -38,7 +53,14 @@ describe("families:", function()
     table.sort(variants)
     for _, variant in ipairs(variants) do
       local v = x.variants[variant]
-      if not v.prompts[1].embeddings then
+      if v.prompts[1].embeddings then
+        it(("%s %s has the peer's embeddings"):format(name, variant), function()
+          if not arch.find(x.arch) then return support.skip("no page for " .. x.arch) end
+          local m = assert(model.load(support.conformance("families/" .. name .. "/" .. v.model)))
+          for _, p in ipairs(v.prompts) do check_embeddings(name, m, p) end
+          m:close()
+        end)
+      else
         it(("%s %s agrees with the peer"):format(name, variant), function()
           if not arch.find(x.arch) then return support.skip("no page for " .. x.arch) end
           local m = assert(model.load(support.conformance("families/" .. name .. "/" .. v.model)))

@@ -205,9 +205,14 @@ end
 --- x times the matrix `name`.weight, plus `name`.bias when the file has it
 --- (bias = true: it must; false: never). `out`: rows of the matrix where the
 --- name does not tell; `part = { first, n }`: only those rows, from 0; `tied`:
---- the name to use when the file lacks `name`.
+--- the name to use when the file lacks `name`. When a program for embeddings is
+--- built, the input of "output" is its result.
 function Graph:linear(x, name, opts)
   local s = state_of(self)
+  if s.embeddings and name == "output" and self.prefix == "" then
+    s.result = s.result or x
+    return s.result
+  end
   opts = options(opts, { out = true, part = true, tied = true, bias = true })
   local out = opts.out or rows_of(self, name)
   if not out then error(("wane: linear '%s': say how many rows it has (out = n)"):format(name), 2) end

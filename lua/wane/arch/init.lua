@@ -67,6 +67,18 @@ function M.find(name)
   return module and require(module)
 end
 
+--- What to tell about an architecture that is not known.
+---@param name string
+---@return string
+function M.unknown(name)
+  local shown = ("%q"):format(name:sub(1, 64))
+  if name == "clip" then
+    return "architecture " .. shown .. ": a vision or audio tower (mmproj), which is no model of text by itself"
+  end
+  return ("unknown architecture %s: known are %s; docs/adding-an-architecture.md tells how to add one"):format(shown,
+    table.concat(M.names(), ", "))
+end
+
 --- Names of all architectures, sorted.
 function M.names()
   local list, seen = {}, {}
