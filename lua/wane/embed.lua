@@ -186,10 +186,21 @@ local function rank_head(model, runner, x)
   return scores
 end
 
+-- The dense layers behind the pooling, where the file has them.
+local function deepen(model, runner, x)
+  return dense(runner, model, "dense_3", dense(runner, model, "dense_2", x))
+end
+
 -- One text's rows as its result.
 local function pool(model, runner, o, rows, first, n)
   local last = first + n - 1
-  if o.pooling == "none" then return try(rows:rows(first, last):copy()) end
+  if o.pooling == "none" then
+    local out = try(rows:rows(first, last):copy())
+    if not model.gguf:find_tensor "dense_2.weight" and not model.gguf:find_tensor "dense_3.weight" then return out end
+    local list = {}
+    for i = 1, n do list[i] = deepen(model, runner, out:rows(i)):bytes() end
+    return try(core.quant.buffer(n, #list[1] / 4, table.concat(list)))
+  end
   local kind = o.pooling
   if kind == "rank" then
     kind = by_last[model.hp.architecture] and "last" or model.hp.architecture == "modern-bert" and "mean" or "cls"
@@ -197,7 +208,7 @@ local function pool(model, runner, o, rows, first, n)
   local x
   if kind == "mean" then x = try(vector.mean(rows, first, n)) else x = rows:rows(kind == "last" and last or first):copy() end
   if o.pooling == "rank" then return rank_head(model, runner, x) end
-  return dense(runner, model, "dense_3", dense(runner, model, "dense_2", x))
+  return deepen(model, runner, x)
 end
 
 -- Truncated, then normalised.

@@ -7,12 +7,12 @@ local builtin = {}
 
 -- A page may serve several names.
 for page, names in pairs {
-  llama = { "llama", "internlm2", "ernie4_5" },
+  llama = { "llama", "internlm2", "mistral3", "ernie4_5" },
   qwen2 = { "qwen2" },
   qwen2moe = { "qwen2moe" },
   qwen2vl = { "qwen2vl" },
-  qwen3 = { "qwen3" },
-  qwen3moe = { "qwen3moe" },
+  qwen3 = { "qwen3", "qwen3vl" },
+  qwen3moe = { "qwen3moe", "qwen3vlmoe" },
   gemma = { "gemma" },
   gemma2 = { "gemma2" },
   gemma3 = { "gemma3" },
@@ -36,12 +36,15 @@ for page, names in pairs {
   ernie4_5_moe = { "ernie4_5-moe" },
   hunyuan = { "hunyuan-dense", "hunyuan-moe" },
   seed_oss = { "seed_oss" },
-  dots1 = { "dots1" },
+  dots1 = { "dots1", "bailingmoe2" },
   minimax_m2 = { "minimax-m2" },
   starcoder2 = { "starcoder2" },
   muse_glimmer = { "muse-glimmer" },
   bert = { "bert" },
-  nomic_bert = { "nomic-bert", "jina-bert-v3" },
+  nomic_bert = { "nomic-bert", "nomic-bert-moe", "jina-bert-v3" },
+  jina_bert_v2 = { "jina-bert-v2" },
+  modern_bert = { "modern-bert" },
+  gemma_embedding = { "gemma-embedding" },
   eurobert = { "eurobert", "llama-embed" },
 } do
   for _, name in ipairs(names) do builtin[name] = "wane.arch." .. page end
