@@ -23,8 +23,8 @@ static int check_groups(wn_checker *c, uint32_t n) {
   if (groups == 0 && used == 0) return WN_OK;
   if (groups == 0 || n % groups != 0 || used == 0 || used > groups ||
       (uint64_t)used * (n / groups) < c->op->i[0])
-    return wn_bad(c, "chooses %u of %u experts in %u of %u groups", c->op->i[0],
-                  n, used, groups);
+    return wn_bad(c, "chooses %u of %u in %u of %u groups", c->op->i[0], n,
+                  used, groups);
   return WN_OK;
 }
 

@@ -41,7 +41,7 @@ end
 -- Names of tensors that the program does not use, in file order. Those that
 -- are not known to be meant for something else are an error, unless the caller
 -- says otherwise: a model without a part of it gives wrong results in silence.
-local function unused(g, used, hp, opts)
+local function unused(g, used, hp, opts, handle)
   local list, strange = {}, {}
   for i = 1, g:info().n_tensors do
     local name = g:tensor(i).name
@@ -51,6 +51,7 @@ local function unused(g, used, hp, opts)
     end
   end
   if #strange > 0 and opts.unused ~= "ignore" then
+    handle:close()
     hparams.fail("EUNSUP", "%d tensors that %s does not use: %s%s (unused = \"ignore\" loads it without them)",
       #strange, hp.architecture, table.concat(strange, ", ", 1, math.min(#strange, 4)), #strange > 4 and ", ..." or "")
   end
@@ -83,7 +84,6 @@ local function load(g, opts)
   local hp = hparams.read(g)
   local prog, used = graph.build(g, describe, hp, opts.embeddings)
   hp.embeddings = opts.embeddings
-  local left = unused(g, used, hp, opts)
   local vocab, vocab_error = vocab_of(g)
   local fuse = opts.fuse
   if fuse == nil then fuse = os.getenv "WANE_FUSE" ~= "0" end
@@ -92,6 +92,7 @@ local function load(g, opts)
       replace = opts.replace },
     vocab and vocab.handle)
   if not handle then error({ code = code, msg = msg, named = true }, 0) end
+  local left = unused(g, used, hp, opts, handle) -- after what binding has to say
   return {
     handle = handle, gguf = g, prog = prog, hp = hp, opts = kept(opts), vocab = vocab, vocab_error = vocab_error,
     unused = left, replaced = opts.replace ~= nil,
