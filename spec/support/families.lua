@@ -5,10 +5,11 @@
 -- half, those of quantized ones to 8 bits in other blocks), so tolerances are
 -- what it differs from itself by on other processors, rounded up: F32 2e-4,
 -- with GELU (through halves in the peer) 1e-2, F16 0.06. Quantized files come
--- with two references, and a row must be near one of them. A rounding can
--- choose another expert in a mixture: a row may then differ as much as the
--- references of that row do, and where a variant has one reference, as much
--- as the peer's own processors did.
+-- with two references: a row must be about as near to one of them as they are
+-- to each other over the prompt, which is what one activation costs that is
+-- rounded to 8 bits the other way (the peer's processors differ by up to 1.07
+-- times that); in a mixture, where a rounding can choose another expert, at
+-- that very row, but for one row of twenty, which may be one where ours did.
 local M = {}
 
 local support = require "spec.support"
