@@ -8,12 +8,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/thread.h"
 
 typedef struct text {
   char *p;
@@ -100,13 +100,8 @@ static int open_pipe(wn_job *j, wn_err *e) {
   return WN_OK;
 }
 
-/* The host's signals stay with the host's threads. */
 static int start_thread(wn_job *j, wn_err *e) {
-  sigset_t all, old;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &old);
-  int sys = pthread_create(&j->thread, NULL, run, j);
-  pthread_sigmask(SIG_SETMASK, &old, NULL);
+  int sys = wn_thread_start(&j->thread, run, j);
   if (sys != 0) return wn_fail_sys(e, sys, "job: cannot start a thread");
   j->pid = getpid();
   return WN_OK;
