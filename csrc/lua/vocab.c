@@ -13,9 +13,8 @@
  *   v:stream(special) -> s               #v -> number of tokens
  *   s:push(id) -> text that may be shown now; s:finish() -> the rest
  *
- * Whatever must live across a Lua call that can raise is in a handle: ids and
- * texts from C in a box, and the vocabulary, pinned against finalizers that
- * close its handle. */
+ * Ids and texts from C that must live across a Lua call that can raise are in
+ * a handle, a box. */
 #include "lua/vocab.h"
 
 #include <string.h>
