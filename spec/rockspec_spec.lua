@@ -2,10 +2,14 @@ local support = require "spec.support"
 
 describe("rockspec", function()
   local rock = {}
-  local chunk = assert((loadstring or load)(support.slurp "wane-dev-1.rockspec"))
-  if setfenv then setfenv(chunk, rock) end
-  if not setfenv then chunk = assert(load(support.slurp "wane-dev-1.rockspec", "rockspec", "t", rock)) end
-  chunk()
+  local text = support.slurp "wane-dev-1.rockspec"
+  if rawget(_G, "setfenv") then
+    local chunk = assert(rawget(_G, "loadstring")(text))
+    rawget(_G, "setfenv")(chunk, rock)
+    chunk()
+  else
+    assert(load(text, "rockspec", "t", rock))()
+  end
 
   it("names what the program needs beside Lua", function()
     local found
