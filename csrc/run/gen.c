@@ -244,7 +244,8 @@ static int step_token(wn_gen *g, wn_err *e) {
   int rc =
       wn_sampler_pick(g->sampler, wn_ctx_logits(g->ctx, 0, &n_rows), &id, e);
   if (rc != WN_OK) return rc;
-  wn_sampler_accept(g->sampler, id);
+  rc = wn_sampler_take(g->sampler, id, e);
+  if (rc != WN_OK) return rc;
   if (g->vocab != NULL && wn_vocab_is_eog(g->vocab, id))
     return end_with(g, WN_GEN_EOG, e);
   rc = add_id(g, id, e);
