@@ -171,6 +171,7 @@ static int walk(wn_match *m, wn_err *e) {
   m->path[0] = m->place;
   for (uint32_t i = 1; i < t->n_nodes;) {
     const wn_token_node *n = &t->node[i];
+    __builtin_prefetch(&t->node[n->skip]); /* where the walk jumps */
     uint32_t to;
     int rc = wn_places_step(m->places, m->path[n->depth - 1], n->byte, &to, e);
     if (rc != WN_OK) return rc;

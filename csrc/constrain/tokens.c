@@ -160,9 +160,17 @@ static bool is_utf8(const uint8_t *s, uint32_t n) {
   return true;
 }
 
+/* Do all bytes up to the node end a character that began before the token?
+ * More of them may follow, or not: it is not known where characters begin. */
+static bool is_tail(const build *b, uint32_t i) {
+  for (; i != 0; i = b->parent[i])
+    if ((b->t->node[i].byte & 0xC0) != 0x80) return false;
+  return true;
+}
+
 /* Adds what node i and its subtree are to what its parent's subtree is. */
-static void add_up(wn_tokens *t, uint32_t i, uint32_t parent) {
-  wn_token_node *c = &t->node[i], *p = &t->node[parent];
+static void add_up(build *b, uint32_t i, uint32_t parent) {
+  wn_token_node *c = &b->t->node[i], *p = &b->t->node[parent];
   bool begins = (c->byte & 0xC0) != 0x80;
   uint32_t height = (uint32_t)c->height + begins;
   if (c->byte < 128)
@@ -172,7 +180,7 @@ static void add_up(wn_tokens *t, uint32_t i, uint32_t parent) {
   p->ascii[0] |= c->ascii[0];
   p->ascii[1] |= c->ascii[1];
   p->longer |= c->longer;
-  p->broken |= c->broken | (parent == 0 && !begins);
+  p->broken |= c->broken | (!begins && is_tail(b, parent));
   if (height > p->height) p->height = (uint16_t)height;
 }
 
@@ -194,7 +202,7 @@ static void summarise(build *b) {
     while (next < end && t->node[next].depth > t->node[i].depth)
       next = t->node[next].skip;
     t->node[i].skip = next;
-    add_up(t, i, b->parent[i]);
+    add_up(b, i, b->parent[i]);
   }
 }
 
