@@ -129,7 +129,7 @@ bool wn_match_may_end(wn_match *m) {
 
 bool wn_match_complete(wn_match *m) {
   if (m->waits) return false;
-  const wn_place *x = wn_places_at(m->places, m->place);
+  const wn_gplace *x = wn_places_at(m->places, m->place);
   return m->ended || (x->accepts && x->n == 0);
 }
 
@@ -153,7 +153,7 @@ static void take(wn_match *m, uint32_t first, uint32_t last) {
 }
 
 /* May everything under the node follow from the place? (Sufficient.) */
-static bool takes_all(const wn_match *m, const wn_place *x,
+static bool takes_all(const wn_match *m, const wn_gplace *x,
                       const wn_token_node *n) {
   if (n->broken) return false;
   for (uint32_t i = 0; i < x->n_loops; i++) {
@@ -190,7 +190,7 @@ static int walk(wn_match *m, wn_err *e) {
 /* Tokens that the place reads as tokens. !<x> stands for any token with text
  * and any control token that does not end the text. */
 static void take_tokens(wn_match *m) {
-  const wn_place *x = wn_places_at(m->places, m->place);
+  const wn_gplace *x = wn_places_at(m->places, m->place);
   const wn_config *c = wn_places_configs(m->places, m->place);
   uint32_t n_vocab = m->tokens->n_vocab;
   for (uint32_t i = 0; i < x->n; i++) {
@@ -238,7 +238,7 @@ int wn_match_mask(wn_match *m, const wn_mask **mask, wn_err *e) {
   if (m->waits) return WN_OK;
   int rc = wn_places_rest(m->places, &m->place, e);
   if (rc != WN_OK) return rc;
-  wn_place *x = wn_places_at(m->places, m->place);
+  wn_gplace *x = wn_places_at(m->places, m->place);
   if (x->mask == NULL) {
     wn_mask *made = NULL;
     memset(m->bits, 0, (m->tokens->n_vocab / 64 + 1) * sizeof *m->bits);

@@ -37,7 +37,7 @@ typedef struct seen {
 struct wn_places {
   wn_grammar *g;
   frame *frame;
-  wn_place *place;
+  wn_gplace *place;
   uint32_t *next; /* n_kinds for each place */
   wn_config *config;
   uint32_t *frame_index, *place_index; /* hash tables of numbers */
@@ -337,7 +337,7 @@ static void tidy(wn_places *p) {
 }
 
 /* A class that is read again and again from a configuration. */
-static void add_loop(const wn_places *p, wn_place *x, wn_config c) {
+static void add_loop(const wn_places *p, wn_gplace *x, wn_config c) {
   const wn_gstate *s = &p->g->state[c.state], *next = &p->g->state[s->next];
   uint32_t room = 0;
   if (s->op != WN_OP_CLASS || c.part != 0) return;
@@ -369,7 +369,7 @@ static uint32_t hash_found(const wn_places *p) {
 }
 
 static bool is_place(const wn_places *p, uint32_t i, uint32_t h) {
-  const wn_place *x = &p->place[i];
+  const wn_gplace *x = &p->place[i];
   return x->hash == h && x->n == p->n_found && x->accepts == p->accepts &&
          (x->n == 0 ||
           memcmp(p->config + x->first, p->found, x->n * sizeof *p->found) == 0);
@@ -386,11 +386,11 @@ static int new_place(wn_places *p, uint32_t h, uint32_t *to, wn_err *e) {
       !wn_groom(&p->config, p->n_configs, &p->cap_configs, n,
                 sizeof *p->config))
     return no_memory(e);
-  wn_place x = {.first = p->n_configs,
-                .n = n,
-                .hash = h,
-                .accepts = p->accepts,
-                .only = -2};
+  wn_gplace x = {.first = p->n_configs,
+                 .n = n,
+                 .hash = h,
+                 .accepts = p->accepts,
+                 .only = -2};
   for (uint32_t i = 0; i < n; i++) {
     wn_gop op = p->g->state[p->found[i].state].op;
     x.tokens |= op == WN_OP_TOKEN || op == WN_OP_OTHER;
@@ -579,7 +579,7 @@ uint32_t wn_places_start(const wn_places *p) {
   return p->start;
 }
 
-wn_place *wn_places_at(wn_places *p, uint32_t place) {
+wn_gplace *wn_places_at(wn_places *p, uint32_t place) {
   return &p->place[place];
 }
 
@@ -602,7 +602,7 @@ static int copy_stack(wn_places *p, const frame *old, uint32_t stack,
 
 /* Forgets all but one place. */
 static int renew(wn_places *p, uint32_t *place, wn_err *e) {
-  wn_place x = p->place[*place];
+  wn_gplace x = p->place[*place];
   size_t bytes = x.n * sizeof(wn_config);
   wn_config *kept = wn_alloc(WN_MEM_RUN, bytes);
   frame *old = wn_alloc(WN_MEM_RUN, p->n_frames * sizeof *old);

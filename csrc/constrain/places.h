@@ -34,7 +34,7 @@ typedef struct wn_mask {
 } wn_mask;
 enum { WN_MASK_FEW = 512 };
 
-typedef struct wn_place {
+typedef struct wn_gplace {
   uint32_t first, n; /* configurations */
   uint32_t hash;
   bool accepts; /* the text may end here */
@@ -43,7 +43,7 @@ typedef struct wn_place {
   int16_t only; /* the one byte that may follow; -1: not one; -2: not known */
   wn_gloop loop[3];
   wn_mask *mask; /* NULL: not known */
-} wn_place;
+} wn_gplace;
 
 typedef struct wn_places wn_places;
 
@@ -53,7 +53,7 @@ void wn_places_free(wn_places *p);
 /* Where a text begins. */
 uint32_t wn_places_start(const wn_places *p);
 /* Valid until the next step. */
-wn_place *wn_places_at(wn_places *p, uint32_t place);
+wn_gplace *wn_places_at(wn_places *p, uint32_t place);
 const wn_config *wn_places_configs(const wn_places *p, uint32_t place);
 
 /* After byte b; *to is WN_PLACE_NONE when it may not come. */
