@@ -134,6 +134,7 @@ build = {
         "csrc/run/pieces.c",
         "csrc/run/place.c",
         "csrc/run/sample.c",
+        "csrc/run/saved.c",
         "csrc/run/score.c",
         "csrc/run/tap.c",
         "csrc/text/bpe.c",
