@@ -9,7 +9,10 @@ description = {
   license = "MIT",
 }
 supported_platforms = { "unix" }
-dependencies = { "lua >= 5.1, < 5.5" }
+-- 5.1 stands for LuaJIT; the Makefile says so to another Lua
+dependencies = { "lua >= 5.1, < 5.5", "argparse >= 0.7" }
+-- The Makefile knows the sources and how they are compiled, and writes into
+-- build/ only: the tree stays as it was.
 build = {
   type = "builtin",
   modules = {
@@ -270,6 +273,19 @@ build = {
     ["wane.template.text"] = "lua/wane/template/text.lua",
     ["wane.template.value"] = "lua/wane/template/value.lua",
     ["wane.vocab"] = "lua/wane/vocab.lua",
+  type = "make",
+  build_target = "rock",
+  build_variables = {
+    CC = "$(CC)",
+    CFLAGS = "$(CFLAGS)",
+    LUA = "$(LUA)",
+    LUA_INCDIR = "$(LUA_INCDIR)",
   },
-  install = { bin = { wane = "lua/wane/cli/wane.lua" } },
+  install_target = "install-rock",
+  install_variables = {
+    LUA = "$(LUA)",
+    INST_LIBDIR = "$(LIBDIR)",
+    INST_LUADIR = "$(LUADIR)",
+    INST_BINDIR = "$(BINDIR)",
+  },
 }
