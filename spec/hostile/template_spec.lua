@@ -77,7 +77,8 @@ large("batches that are filled", "{{ [1]|batch(1000000000, 0)|list }}")
 large("slices", "{{ [1]|slice(1000000000)|list }}")
 large("characters of a long text", "{% for c in 'x' * 200000 %}{% endfor %}")
 large("recursive loops", "{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}", "deeper than 100")
-large("a generator over generators", "{% set n = namespace(g=range(99999)) %}{% for i in range(9999) %}{% set n.g = n.g|map('string') %}{% endfor %}{{ n.g|list }}", "")
+large("a generator over generators",
+  "{% set n = namespace(g=range(99999)) %}{% for i in range(9999) %}{% set n.g = n.g|map('string') %}{% endfor %}{{ n.g|list }}", "")
 large("a namespace in itself", "{% set n = namespace() %}{% set n.n = n %}{{ n|string }}", "deeper than 100")
 large("2 MiB of source", (" "):rep(2097152), "2097152 bytes, want at most 1048576")
 

@@ -9,7 +9,7 @@ local M = {}
 local V = require "wane.template.value"
 local bad = V.bad
 
-local unpack = table.unpack or unpack
+local unpack = rawget(table, "unpack") or rawget(_G, "unpack")
 
 --- Empty arguments, or those given.
 function M.of(...)

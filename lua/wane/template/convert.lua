@@ -59,9 +59,11 @@ local function from_table(t, outside, level)
   return obj
 end
 
+local number_type = rawget(math, "type")
+
 --- An integer of any size of Lua, without a detour through a double.
 local function from_number(v)
-  if math.type and math.type(v) == "integer" then
+  if number_type and number_type(v) == "integer" then
     if v > -2 ^ 53 and v < 2 ^ 53 then return v + 0.0 end
     return big.parse(("%d"):format(v))
   end

@@ -224,8 +224,8 @@ function VALUE.cond(st, sc, node)
 end
 
 function VALUE.binary(st, sc, node)
-  local left, right = value(st, sc, node.left), nil
-  right = value(st, sc, node.right)
+  local left = value(st, sc, node.left)
+  local right = value(st, sc, node.right)
   st.pos = node.pos
   return operators.apply(st, node.op, left, right)
 end

@@ -309,7 +309,8 @@ end
 -- ---- operators ----------------------------------------------------------------------
 
 local function unary(self, with_filter)
-  local t, operand = self:peek(), nil
+  local t = self:peek()
+  local operand
   if self:take "-" or self:take "+" then
     local inner = self:deeper(unary, false)
     operand = node("sign", t[3], { operand = inner, minus = t[1] == "-" }, inner)

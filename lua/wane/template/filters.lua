@@ -381,12 +381,12 @@ def("filesizeformat", { { "binary", false } }, function(_, v, binary)
   local n = V.number(v) or kind(v) == "str" and number.read_float(bytes(v))
   if not n then bad "filesizeformat: want a number" end
   binary = V.truthy(binary)
-  local base, unit = binary and 1024 or 1000, nil
+  local base = binary and 1024 or 1000
   if n == 1 then return "1 Byte" end
   if n < base then return ("%.0f Bytes"):format(n < 0 and math.ceil(n) or math.floor(n)) end
   local letters = { "k", "M", "G", "T", "P", "E", "Z", "Y" }
   for i, letter in ipairs(letters) do
-    unit = base ^ (i + 1)
+    local unit = base ^ (i + 1)
     if n < unit or i == #letters then
       letter = binary and (letter == "k" and "K" or letter) .. "iB" or letter .. "B"
       return number.fixed(base * n / unit, 1) .. " " .. letter

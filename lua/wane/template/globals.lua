@@ -32,6 +32,7 @@ G.range = A.fn("range", range, "<class 'range'>")
 local function fill(st, out, args)
   if args.n > 1 then bad(("dict expected at most 1 argument, got %d"):format(args.n)) end
   local from = args[1]
+  if from ~= nil and kind(from) == "undef" then V.not_defined(from) end
   if from ~= nil and kind(from) == "obj" then
     for i = 1, from.n do V.set(out, from.keys[i], from.vals[i]) end
   elseif from ~= nil then

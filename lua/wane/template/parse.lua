@@ -77,7 +77,8 @@ local STATEMENTS = {}
 STATEMENTS["if"] = function(self, pos)
   local branches, other, last = {}, {}
   repeat
-    local test, inner = self:tuple(plain), nil
+    local test = self:tuple(plain)
+    local inner
     inner, last = body(self, pos, "endif", "elif", "else")
     branches[#branches + 1] = { test, inner }
   until last ~= "elif"

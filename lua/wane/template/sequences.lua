@@ -214,9 +214,10 @@ def("dictsort", { { "case_sensitive", false }, { "by", "key" }, { "reverse", fal
 end)
 
 def("unique", { { "case_sensitive", false }, { "attribute", NONE } }, function(st, v, case, attribute)
-  local get, next_value, seen = getter(st, attribute), V.cursor(v, st), {}
+  local get, next_value, seen = getter(st, attribute), nil, {}
   case = V.truthy(case)
   return V.iter(function()
+    next_value = next_value or V.cursor(v, st)
     while true do
       local x = next_value()
       if x == nil then return nil end
@@ -227,7 +228,7 @@ def("unique", { { "case_sensitive", false }, { "attribute", NONE } }, function(s
         return x
       end
     end
-  end, "generator", "do_unique")
+  end, "generator", "sync_do_unique")
 end)
 
 def("groupby", { "attribute", { "default", NONE }, { "case_sensitive", false } }, function(st, v, attribute, default, case)
@@ -248,10 +249,11 @@ def("groupby", { "attribute", { "default", NONE }, { "case_sensitive", false } }
 end)
 
 def("batch", { "linecount", { "fill_with", NONE } }, function(st, v, count, fill)
-  local next_value, done, held = V.cursor(v, st), false, nil
+  local next_value, done, held = nil, false, nil
   local size = V.number(count)
   return V.iter(function()
     if done then return nil end
+    next_value = next_value or V.cursor(v, st)
     local row, n = {}, 0
     if held ~= nil then row[1], n, held = held, 1, nil end
     while true do

@@ -272,7 +272,7 @@ function M.lines(st, s)
 end
 def("splitlines", { { "keepends", false } }, function(st, v, keep)
   local list = M.lines(st, bytes(v))
-  if V.truthy(keep) then
+  if V.index(keep) ~= 0 then
     for _, p in ipairs(list) do p[2] = p[2] + p[3] end
   end
   return pieces(v, list)

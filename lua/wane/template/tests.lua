@@ -66,8 +66,14 @@ for op, names in pairs {
   def(names, { "other" }, function(st, a, b) return operators.compare(st, op, a, b) end)
 end
 
-def("filter", {}, function(_, v) return kind(v) == "str" and check.has_filter(bytes(v)) end)
-def("test", {}, function(_, v) return kind(v) == "str" and T[bytes(v)] ~= nil end)
+local function name_in(has)
+  return function(_, v)
+    V.name_of(v) -- what cannot be a key raises
+    return kind(v) == "str" and has(bytes(v))
+  end
+end
+def("filter", {}, name_in(function(name) return check.has_filter(name) end))
+def("test", {}, name_in(function(name) return T[name] ~= nil end))
 
 --- Whether args[1] passes test `name`.
 function M.apply(st, name, args)

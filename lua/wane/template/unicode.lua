@@ -198,7 +198,6 @@ function M.map(c, name)
   if special then return special end
   local delta = map_of(name)[c]
   if not delta and name == "title" then
-    special = nil
     delta = map_of "upper"[c]
   elseif not delta and name == "fold" then
     delta = map_of "lower"[c]
