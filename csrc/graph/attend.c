@@ -90,8 +90,7 @@ static uint32_t group_of(const wn_op *op) {
   return group;
 }
 
-uint32_t wn_attend_units(const wn_prog *p, const wn_op *op) {
-  (void)p;
+uint32_t wn_attend_units(const wn_op *op) {
   return op->i[1] / group_of(op);
 }
 
@@ -108,7 +107,7 @@ static att att_of(wn_member *m) {
   const wn_op *op = &m->f->p->ops[m->st->op];
   const wn_slot *s = &m->f->p->slots[op->i[0]];
   att a = {.m = m, .op = op, .id = m->st->op, .group = group_of(op)};
-  a.units = op->i[1] / a.group;
+  a.units = wn_attend_units(op);
   a.split = a.units / op->i[2];
   a.in_keys = s->keep == WN_KEEP_KEYS;
   a.type_k = &m->f->type_k;
@@ -126,26 +125,33 @@ static att att_of(wn_member *m) {
   return a;
 }
 
-/* The positions that row r sees: lo <= p < hi. */
+/* The positions that row r sees: lo <= p < hi. A window ends at the row's own
+ * position, or lies around it where all positions see each other. */
 static void range_of(const att *a, uint32_t r, uint32_t *lo, uint32_t *hi) {
   uint32_t t = wn_token_of(a->m, r), window = a->op->i[3];
-  uint32_t pos = a->m->f->pos[t], end = a->m->f->end[t];
-  *hi = pos + 1;
-  *lo = window != 0 && *hi > window ? *hi - window : 0;
-  switch (a->op->kind) {
-    case WN_ATTEND_FULL:
-      *hi = end;
-      break;
-    case WN_ATTEND_SYMMETRIC:
-      *lo = pos > window / 2 ? pos - window / 2 : 0;
-      *hi = end - pos > window / 2 ? pos + window / 2 + 1 : end;
-      break;
-    case WN_ATTEND_CHUNKED:
-      *lo = pos / window * window;
-      break;
-    default:
-      break;
+  uint32_t pos = a->m->f->pos[t];
+  if (a->op->kind != WN_ATTEND_FULL) {
+    *hi = pos + 1;
+    *lo = window != 0 && *hi > window ? *hi - window : 0;
+    if (a->op->kind == WN_ATTEND_CHUNKED) *lo = pos / window * window;
+    return;
   }
+  uint32_t end = a->m->f->end[t], half = window / 2;
+  *lo = window != 0 && pos > half ? pos - half : 0;
+  *hi = window != 0 && end - pos > half ? pos + half + 1 : end;
+}
+
+/* What a score of head h loses for each position between query and key, times
+ * what scores are multiplied by: slopes halve (or so) from head to head, from
+ * 2^(-bias / n) for n heads, a power of two; heads beyond go between. */
+static float slope_of(const wn_op *op, uint32_t h) {
+  uint32_t n = op->i[1], n2 = 1;
+  while (n2 * 2 <= n)
+    n2 *= 2;
+  float bias = op->f[2], m0 = exp2f(-bias / (float)n2);
+  float m1 = exp2f(-bias / 2.0f / (float)n2);
+  return h < n2 ? powf(m0, (float)(h + 1))
+                : powf(m1, (float)(2 * (h - n2) + 1));
 }
 
 /* -- running softmaxes ---------------------------------------------------- */
@@ -353,31 +359,17 @@ static void weigh_pass(const att *a, const block *b, const pass *s, float *st) {
   }
 }
 
-/* The slope of a query head: with n the greatest power of two up to the number
- * of heads, 2^(-most k / n) for k = 1..n, and the odd k of twice as many for
- * the heads beyond. */
-static float slope_of(const att *a, uint32_t head) {
-  uint32_t n = 1;
-  while (2 * n <= a->op->i[1])
-    n *= 2;
-  float most = a->op->f[2], k = (float)(head + 1);
-  if (head < n) return powf(2.0f, -most * k / (float)n);
-  return powf(2.0f, -most * (float)(2 * (head - n) + 1) / (float)(2 * n));
-}
-
-/* ALiBi: what a key loses by its distance, before scores are scaled. */
-static void add_bias(const att *a, const tile *t, const block *b,
-                     const pass *s) {
+/* Takes the distances of n keys off the scores of a pass (ALiBi). */
+static void lean(const att *a, const tile *t, const block *b, const pass *s,
+                 uint32_t n) {
   const wn_frame *f = a->m->f;
+  float *x = a->scores;
   for (uint32_t k = s->k0; k < s->k1; k++) {
-    uint32_t pos = f->pos[wn_token_of(a->m, t->r0 + k)];
-    for (uint32_t g = 0; g < a->group; g++) {
-      float slope = slope_of(a, t->head * a->group + g) / a->op->f[0];
-      float *x = a->scores + ((k - s->k0) * a->group + g) * (size_t)WN_PANEL;
-      for (uint32_t j = 0; j < b->n; j++) {
-        uint32_t p = b->p0 + j;
-        x[j] -= slope * (float)(p < pos ? pos - p : p - pos);
-      }
+    float pos = (float)f->pos[wn_token_of(a->m, t->r0 + k)];
+    for (uint32_t i = 0; i < a->group; i++, x += WN_PANEL) {
+      float slope = slope_of(a->op, t->head * a->group + i) / a->op->f[0];
+      for (uint32_t j = 0; j < n; j++)
+        x[j] -= slope * fabsf((float)(b->p0 + j) - pos);
     }
   }
 }
@@ -394,7 +386,7 @@ static void attend_pass(const att *a, const tile *t, const block *b,
   v->product(a->queries + (size_t)s->k0 * a->group * a->wk, a->wk, n * a->group,
              WN_ROW_F32, a->panel, WN_PANEL * sizeof *a->panel, a->wk,
              whole_lanes(hi), NULL, a->scores, WN_PANEL);
-  if (a->op->f[2] > 0) add_bias(a, t, b, s);
+  if (a->op->f[2] != 0) lean(a, t, b, s, hi);
   v->soften(a->scores, n * a->group, s->seen, a->group, a->op->f[0],
             a->op->f[1], st, a->state, a->keep);
   weigh_pass(a, b, s, st);

@@ -22,7 +22,9 @@ static int check_shared(wn_checker *c, uint32_t width) {
     return wn_bad(c, "cache slot %u of %u", op->i[0], c->p->n_slots);
   const wn_slot *s = &c->p->slots[op->i[0]];
   uint32_t window = s->keep == WN_KEEP_STATE ? UINT32_MAX : s->window;
-  if (window != op->i[3] || s->n_head_kv != op->i[2] || s->width_k != width)
+  bool full = op->kind == WN_ATTEND_FULL;
+  if (window != (full ? 0 : op->i[3]) || s->n_head_kv != op->i[2] ||
+      s->width_k != width)
     return wn_bad(c,
                   "cache slot %u has %u heads of %u and window %u, want %u "
                   "heads of %u and window %u",
@@ -36,12 +38,12 @@ static int check_numbers(wn_checker *c) {
   const wn_op *op = c->op;
   if (!(op->f[0] > 0) || op->f[1] < 0)
     return wn_bad(c, "scale %g, cap %g", (double)op->f[0], (double)op->f[1]);
-  if (op->f[2] < 0 || op->f[2] > 64)
-    return wn_bad(c, "greatest bias %g", (double)op->f[2]);
-  bool none = op->kind == WN_ATTEND_FULL, must = op->kind > WN_ATTEND_FULL;
-  if (op->i[3] > (uint32_t)WN_MAX_CONTEXT || (op->i[3] != 0 && none) ||
-      (op->i[3] == 0 && must))
+  if (op->i[3] > (uint32_t)WN_MAX_CONTEXT ||
+      (op->i[3] == 0 && op->kind == WN_ATTEND_CHUNKED))
     return wn_bad(c, "window %u", op->i[3]);
+  if (op->f[2] < 0 || (op->f[2] != 0 && op->f[1] != 0))
+    return wn_bad(c, "bias %g by distance with cap %g", (double)op->f[2],
+                  (double)op->f[1]);
   return WN_OK;
 }
 
@@ -58,19 +60,18 @@ static int verify(wn_checker *c) {
   int rc = check_numbers(c);
   if (rc == WN_OK) rc = wn_check_vector(c, 0, n);
   if (rc != WN_OK) return rc;
-  if (op->kind == WN_ATTEND_FULL || op->kind == WN_ATTEND_SYMMETRIC)
-    c->p->causal = false;
+  if (op->kind == WN_ATTEND_FULL) c->p->causal = false;
   if (is_shared(op)) return check_shared(c, q / n);
   if (own_v ? op->i[4] != 0 : op->i[4] == 0 || op->i[4] > k / n_kv)
     return wn_bad(c, "values are the first %u of %u", op->i[4], k / n_kv);
-  bool ring = op->i[3] != 0 && op->kind != WN_ATTEND_SYMMETRIC;
+  bool ring = op->i[3] != 0 && op->kind != WN_ATTEND_FULL;
   wn_slot slot = {.keep = !own_v ? WN_KEEP_KEYS
                           : ring ? WN_KEEP_WINDOW
                                  : WN_KEEP_ALL,
                   .n_head_kv = n_kv,
                   .width_k = k / n_kv,
                   .width_v = own_v ? v / n_kv : op->i[4],
-                  .window = op->i[3]};
+                  .window = ring ? op->i[3] : 0};
   rc = wn_check_slot(c, slot);
   return rc == WN_OK ? wn_make(c, n * slot.width_v) : rc;
 }
@@ -105,8 +106,7 @@ static void plan(wn_planner *pl, uint32_t i) {
   uint64_t parts = wn_plan_floats(pl, plan->n_parts, wn_attend_partial(p, op));
   wn_plan_arena(pl, wn_plan_product(pl, parts, WN_NARROW_ROWS),
                 &plan->partial_off);
-  size_t bytes =
-      (size_t)wn_attend_units(p, op) * WN_NARROW_ROWS * sizeof(int32_t);
+  size_t bytes = (size_t)wn_attend_units(op) * WN_NARROW_ROWS * sizeof(int32_t);
   if (bytes > plan->counter_bytes) plan->counter_bytes = bytes;
   wn_plan_arena(pl, bytes, &plan->counter_off);
   wn_plan_member(pl, wn_plan_floats(pl, 1, wn_attend_floats(p, op)),
@@ -163,7 +163,7 @@ static void keep_values(wn_member *m, uint32_t i, uint32_t r, uint32_t c0,
   keep(m, i, false, r, c0, c1);
 }
 
-static const char *const kinds[] = {"causal", "full", "symmetric", "chunked"};
+static const char *const kinds[] = {"causal", "full", "chunked"};
 
 const wn_op_desc wn_op_attend = {
     .name = "attend",

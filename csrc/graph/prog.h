@@ -31,26 +31,25 @@
  * norm     x normalised, times w[0], plus w[1] (both optional): kind rms or
  *          layer, in groups of i[0] values (0: the whole row), eps f[0].
  *          w[0] has one group's values, or one row's
- * linear   x times i[1] rows of the matrix w[0] from row i[0] on, times w[2]
- *          (one value), plus the same rows of w[1] (both optional). With i[2]
- *          != 0 groups of so many rows, i[3] rows from one to the next
+ * linear   x times rows i[0] .. i[0]+i[1] of the matrix w[0], times the one
+ *          value of w[2], plus the same rows of w[1] (both optional). With
+ *          i[2] != 0 groups of so many rows, i[3] rows from one to the next
  * rope     x rotated by position, in heads of i[0] values of which the first
  *          i[1] rotate; pairs (2j, 2j+1) for kind normal, (j, j + i[1]/2) for
- *          kind neox. Angle position * f[0]^(-2j/i[1]) / w[0][j], scaled by
+ *          kind neox. Kinds mrope and imrope: neox, but for pairs of the
+ *          fourth of the axes whose numbers of pairs are the bytes of i[3],
+ *          lowest first. Angle position * f[0]^(-2j/i[1]) / w[0][j], scaled by
  *          f[1] with YaRN's ramp where f[2] != 0: f[3] magnitude, f[4] and
  *          f[5] fast and slow bounds, i[2] original context. w[1]: factors
- *          instead of w[0] when the context is longer than i[2]. Kinds mrope
- *          and imrope: neox with i[3..6] pairs for each of four axes, dealt
- *          out in a row or in turn; on text the fourth does not turn
- * attend   softmax(scale q k^T) v over the sequence so far (kind causal), the
- *          whole of it (full), what is at most i[3]/2 away (symmetric), or
- *          from the last multiple of i[3] on (chunked); in = q, k, v; cache
- *          slot i[0], i[1] query heads, i[2] key/value heads, window i[3] (0:
- *          none), scale f[0], soft cap f[1] (0: none), w[0] one sink per query
- *          head. ALiBi f[2] (0: none): scores less slope times distance, with
- *          the slopes that belong to this greatest exponent. Without k and v:
- *          those of slot i[0], which an earlier one fills. Without v: the
- *          first i[4] values of each head's key
+ *          instead of w[0] when the context is longer than i[2]
+ * attend   softmax(scale q k^T) v over the sequence so far (kind causal) or
+ *          the whole of it (kind full); in = q, k, v; cache slot i[0], i[1]
+ *          query heads, i[2] key/value heads, window i[3] (0: none; of kind
+ *          full i[3] / 2 to either side), scale f[0], soft cap f[1] (0: none),
+ *          f[2]: largest bias by distance (ALiBi; 0: none), w[0] one sink per
+ *          query head. Kind chunked: from the last multiple of i[3] on.
+ *          Without k and v: those of slot i[0], which an earlier one fills.
+ *          Without v: the first i[4] values of each head's key
  * act      kind(x + w[0]), element by element; w[0] is optional
  * glu      kind(x) * y, in = x, y; swiglu_oai has alpha f[0] and limit f[1]
  * clamp    x, at least f[0] and at most f[1]
@@ -58,22 +57,23 @@
  *          Q (e^min(x, eps) - 1 - x) + beta x
  * add, mul x + y, x * y. mul: y may have fewer values; each belongs to a group
  *          of x
- * scale    f[0] * x, times w[0] (optional; one value, or as many as x has).
- *          Kind position: times 1 + f[1] ln(1 + floor((pos + f[2]) / i[0]))
  * part     i[1] values of x from value i[0] on
  * join     of each head of i[0] values of x and of i[1] values of y, one behind
  *          the other; y may have a single head, for all
+ * scale    f[0] * x (kind constant), times w[0] (optional; one value, or as
+ *          many as x has), or (kind position)
+ *          x * (1 + f[0] ln(1 + floor((position + i[1]) / i[0])))
  * softcap  f[0] * tanh(x / f[0])
  * moe      sum over the i[0] best experts e of weight(e) * down_e(glu(gate_e
- *          x, up_e x)); in = x, router logits; w = gate, up, down, their
- *          biases, and a bias used only in choosing; gating i[1] (softmax,
- *          sigmoid, softmax of the chosen), i[2]: weights divided by their
- *          sum, times f[0]; expert width i[3]; kind as glu's with f[1], f[2].
- *          i[4] > 1 groups: only the i[5] best count, each by the sum of its
- *          two best scores. i[6] & 1: gate's matrix has up's rows behind its
- *          own; no gate at all: act(up_e x); i[6] & 2: weight(e) times gate
- *          and up instead of down. Last three weights: a factor for each
- *          expert's products
+ *          x, up_e x)); in = x, router logits; w = gate (without: act(up_e
+ *          x)), up, down, their biases, a bias used only in choosing, and
+ *          three scales of products, a value for each expert; gating i[1]
+ *          (softmax, sigmoid, softmax of the chosen), i[2]: weights divided by
+ *          their sum, times f[0]; expert width i[3]; i[4] groups of experts
+ *          (0: none), of which the i[5] best by their two best experts are
+ *          chosen from; kind as glu's with f[1], f[2]. i[6] & 1: the matrix of
+ *          gate has up's rows behind its own; i[6] & 2: weight(e) multiplies
+ *          gate and up instead of down
  * heads    each of i[0] heads of x times a matrix of its own, w[0], times w[1]
  *          (one value, optional)
  * conv     causal convolution over tokens: state i[0], i[1] taps, w[0] a row
@@ -122,13 +122,8 @@ typedef enum wn_opcode {
 enum { WN_EMBED_TOKEN, WN_EMBED_POSITION, WN_EMBED_ROW, WN_N_EMBED };
 enum { WN_NORM_RMS, WN_NORM_LAYER, WN_N_NORM };
 enum { WN_ROPE_NORMAL, WN_ROPE_NEOX, WN_ROPE_MROPE, WN_ROPE_IMROPE, WN_N_ROPE };
-enum {
-  WN_ATTEND_CAUSAL,
-  WN_ATTEND_FULL,
-  WN_ATTEND_SYMMETRIC,
-  WN_ATTEND_CHUNKED,
-  WN_N_ATTEND
-};
+enum { WN_SCALE_CONSTANT, WN_SCALE_POSITION, WN_N_SCALE };
+enum { WN_ATTEND_CAUSAL, WN_ATTEND_FULL, WN_ATTEND_CHUNKED, WN_N_ATTEND };
 enum {
   WN_GATE_SOFTMAX,
   WN_GATE_SIGMOID,
@@ -136,7 +131,6 @@ enum {
   WN_GATE_SQRT_SOFTPLUS,
   WN_N_GATE
 };
-enum { WN_SCALE_PLAIN, WN_SCALE_POSITION, WN_N_SCALE };
 
 /* Weights of moe, by place. */
 enum {
@@ -152,7 +146,7 @@ enum {
   WN_MOE_DOWN_S
 };
 
-enum { WN_OP_INS = 4, WN_OP_WEIGHTS = 10, WN_OP_INTS = 9, WN_OP_FLOATS = 6 };
+enum { WN_OP_INS = 3, WN_OP_WEIGHTS = 10, WN_OP_INTS = 7, WN_OP_FLOATS = 6 };
 
 typedef struct wn_op {
   uint16_t code; /* wn_opcode */

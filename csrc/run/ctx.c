@@ -343,7 +343,7 @@ static int take_batch(wn_ctx *c, const int32_t *tokens, const uint32_t *seq,
 
 /* The context the rotation is chosen for: rounded up to 256 tokens, as
  * llama.cpp does. */
-static bool is_long(const wn_ctx *c) {
+bool wn_ctx_is_long(const wn_ctx *c) {
   const wn_prog *p = wn_model_prog(c->model);
   uint32_t n_ctx = (c->o.n_ctx + 255) / 256 * 256;
   for (uint32_t t = 0; t < c->plan->n_ropes; t++) {
@@ -368,7 +368,7 @@ static wn_frame frame_of(wn_ctx *c, uint32_t n, uint32_t n_out) {
                 .n_runs = c->n_runs,
                 .runs = c->runs,
                 .follow = c->follow,
-                .long_rope = is_long(c),
+                .long_rope = wn_ctx_is_long(c),
                 .n_tokens = n,
                 .n_out = n_out,
                 .tokens = c->tokens,
@@ -513,6 +513,21 @@ const int32_t *wn_ctx_held(const wn_ctx *c, uint32_t seq) {
   return c->held + (size_t)seq * c->o.n_ctx;
 }
 
+const wn_state *wn_ctx_state(const wn_ctx *c) {
+  return &c->state;
+}
+
+void wn_ctx_hold(wn_ctx *c, uint32_t seq, uint32_t pos, int32_t id) {
+  c->held[(size_t)seq * c->o.n_ctx + pos] = id;
+}
+
+void wn_ctx_held_n(wn_ctx *c, uint32_t seq, uint32_t n) {
+  c->pending = false;
+  wn_batch_forget(c->batch, seq);
+  wn_state_set(&c->state, seq, n);
+  c->past[seq] = n;
+}
+
 int wn_ctx_truncate(wn_ctx *c, uint32_t seq, uint32_t n, wn_err *e) {
   int rc = check_seq(c, seq, e);
   if (rc != WN_OK) return rc;
@@ -532,36 +547,6 @@ int wn_ctx_mark(wn_ctx *c, uint32_t seq, wn_err *e) {
   int rc = check_seq(c, seq, e);
   if (rc == WN_OK) wn_state_mark(&c->state, seq, c->past[seq]);
   return rc;
-}
-
-uint64_t wn_ctx_saved_bytes(const wn_ctx *c, uint32_t seq) {
-  return seq < c->o.n_seq ? wn_state_saved_bytes(&c->state, c->past[seq]) : 0;
-}
-
-int wn_ctx_save(const wn_ctx *c, uint32_t seq, uint8_t *to, wn_err *e) {
-  int rc = check_seq(c, seq, e);
-  if (rc == WN_OK) wn_state_save(&c->state, seq, c->past[seq], to);
-  return rc;
-}
-
-int wn_ctx_load(wn_ctx *c, uint32_t seq, const uint8_t *from, size_t bytes,
-                const int32_t *tokens, size_t n_tokens, wn_err *e) {
-  uint32_t n = 0;
-  int rc = check_seq(c, seq, e);
-  if (rc == WN_OK) rc = wn_state_check(&c->state, from, bytes, &n, e);
-  if (rc == WN_OK && n != n_tokens)
-    rc = wn_fail(e, WN_EFORMAT, "state: %zu tokens, want %u", n_tokens, n);
-  for (uint32_t i = 0; i < n && rc == WN_OK; i++)
-    if (tokens[i] < 0 ||
-        (uint32_t)tokens[i] >= wn_model_prog(c->model)->n_vocab)
-      rc = wn_fail(e, WN_EFORMAT, "state: token %u is %d", i + 1, tokens[i]);
-  if (rc != WN_OK) return rc;
-  c->pending = false;
-  wn_batch_forget(c->batch, seq);
-  wn_state_load(&c->state, seq, from);
-  memcpy(c->held + (size_t)seq * c->o.n_ctx, tokens, n * sizeof *tokens);
-  c->past[seq] = n;
-  return WN_OK;
 }
 
 int wn_ctx_copy(wn_ctx *c, uint32_t from, uint32_t to, uint32_t n, wn_err *e) {

@@ -23,7 +23,7 @@ typedef struct wn_ctx_opts {
   uint32_t n_out;     /* most wanted rows of one step (0: a default that keeps
                          the logits below 64 MiB, at least n_seq) */
   int n_threads;      /* 0: wn_pool_default_threads() */
-  int type_k, type_v; /* WN_TYPE_F16 (default), F32, later BF16, Q8_0, Q4_0 */
+  int type_k, type_v; /* any type that state.c accepts (F16, Q8_0, ...) */
   uint32_t n_marks;   /* of each sequence: positions to return to, where the
                          model keeps rings or states (run/state.h) */
   uint64_t max_bytes; /* refuse to allocate more; 0: no limit */
@@ -85,6 +85,15 @@ void wn_ctx_set_low(wn_ctx *c, bool low);
 /* The tokens that a sequence holds: wn_ctx_n_past of them. */
 const int32_t *wn_ctx_held(const wn_ctx *c, uint32_t seq);
 
+/* For saved states: what is kept, and putting tokens back behind the state's
+ * back. held_n: how many the sequence holds from now on. */
+struct wn_state;
+const struct wn_state *wn_ctx_state(const wn_ctx *c);
+void wn_ctx_hold(wn_ctx *c, uint32_t seq, uint32_t pos, int32_t id);
+void wn_ctx_held_n(wn_ctx *c, uint32_t seq, uint32_t n);
+/* Is this context one of those that rotate positions for long ones? */
+bool wn_ctx_is_long(const wn_ctx *c);
+
 /* What works on this context's behalf: freed with it. NULL at first. */
 struct wn_batch *wn_ctx_batch(const wn_ctx *c);
 void wn_ctx_set_batch(wn_ctx *c, struct wn_batch *b);
@@ -109,15 +118,6 @@ int wn_ctx_truncate(wn_ctx *c, uint32_t seq, uint32_t n, wn_err *e);
 int wn_ctx_copy(wn_ctx *c, uint32_t from, uint32_t to, uint32_t n, wn_err *e);
 uint32_t wn_ctx_reach(const wn_ctx *c, uint32_t seq, uint32_t n);
 int wn_ctx_mark(wn_ctx *c, uint32_t seq, wn_err *e);
-
-/* What a sequence holds as bytes, exact: saved_bytes of them, good for any
- * context of the same program and cache types that is long enough. Whether it
- * is the same model is for the caller to know, as are the tokens. Loading
- * checks everything before it changes anything (WN_EFORMAT). */
-uint64_t wn_ctx_saved_bytes(const wn_ctx *c, uint32_t seq);
-int wn_ctx_save(const wn_ctx *c, uint32_t seq, uint8_t *to, wn_err *e);
-int wn_ctx_load(wn_ctx *c, uint32_t seq, const uint8_t *from, size_t bytes,
-                const int32_t *tokens, size_t n_tokens, wn_err *e);
 
 /* Shows the inputs of matrices to a tap from now on; NULL: to nobody. Not
  * counted: it must stay until another one, or the context's end. */

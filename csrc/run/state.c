@@ -1,12 +1,10 @@
-/* state.c - see state.h: sizes, places, marks, returning. Saving is in
- * state_save.c. */
+/* state.c - see state.h: sizes, places, marks, returning. */
 #include "run/state.h"
 
 #include <string.h>
 
 #include "base/arith.h"
 #include "base/mem.h"
-#include "run/state_parts.h"
 
 /* Rings are cut at whole panels: a block of keys lies in one piece. */
 #define RING_STEP WN_PANEL
@@ -196,51 +194,56 @@ void wn_state_commit(wn_state *s, uint32_t seq) {
   s->turn[seq] ^= 1;
 }
 
-/* -- moving bytes --------------------------------------------------------- */
+/* -- what there is -------------------------------------------------------- */
 
-float *wn_state_floats(const wn_state *s, uint32_t i, uint32_t seq) {
+/* The valid floats of a slot of kind state. */
+static float *floats_of(const wn_state *s, uint32_t i, uint32_t seq) {
   const wn_cache_slot *c = &s->slots[i];
   return (float *)(void *)(c->k + seq * c->k_seq + s->turn[seq] * c->half);
 }
 
-/* Rows of one head at positions p0 <= p < p1, between the ring and bytes that
- * lie one behind the other. */
-static uint8_t *move_rows(uint8_t *head, size_t row, uint32_t ring, uint32_t p0,
-                          uint32_t p1, uint8_t *bytes, bool inwards) {
+typedef bool (*visitor)(void *arg, uint8_t *p, size_t bytes);
+
+/* Rows of one head at positions p0 <= p < p1: pieces of the ring. */
+static bool visit_rows(uint8_t *head, size_t row, uint32_t ring, uint32_t p0,
+                       uint32_t p1, visitor visit, void *arg) {
   for (uint32_t p = p0, n; p < p1; p += n) {
     uint32_t at = p % ring;
     n = p1 - p < ring - at ? p1 - p : ring - at;
-    uint8_t *rows = head + (size_t)at * row;
-    memcpy(inwards ? rows : bytes, inwards ? bytes : rows, n * row);
-    bytes += n * row;
+    if (!visit(arg, head + (size_t)at * row, n * row)) return false;
   }
-  return bytes;
+  return true;
 }
 
-uint8_t *wn_state_move(const wn_state *s, uint32_t i, uint32_t seq, uint32_t p0,
-                       uint32_t p1, uint8_t *bytes, bool inwards) {
+/* Slot i of a sequence, positions p0 <= p < p1; of a state all. */
+static bool visit_slot(const wn_state *s, uint32_t i, uint32_t seq, uint32_t p0,
+                       uint32_t p1, visitor visit, void *arg) {
   const wn_cache_slot *c = &s->slots[i];
   const wn_slot *t = &s->shape[i];
-  if (t->keep == WN_KEEP_STATE) {
-    float *x = wn_state_floats(s, i, seq);
-    size_t n = t->n_state * sizeof *x;
-    memcpy(inwards ? (uint8_t *)x : bytes, inwards ? bytes : (uint8_t *)x, n);
-    return bytes + n;
-  }
+  if (t->keep == WN_KEEP_STATE)
+    return visit(arg, (uint8_t *)floats_of(s, i, seq),
+                 t->n_state * sizeof(float));
   for (uint32_t h = 0; h < t->n_head_kv; h++) {
-    bytes = move_rows(c->k + seq * c->k_seq + h * c->k_head, c->k_pos, c->ring,
-                      p0, p1, bytes, inwards);
-    if (t->keep != WN_KEEP_KEYS)
-      bytes = move_rows(c->v + seq * c->v_seq + h * c->v_head, c->v_pos,
-                        c->ring, p0, p1, bytes, inwards);
+    uint8_t *k = c->k + seq * c->k_seq + h * c->k_head;
+    uint8_t *v = c->v + seq * c->v_seq + h * c->v_head;
+    if (!visit_rows(k, c->k_pos, c->ring, p0, p1, visit, arg)) return false;
+    if (t->keep != WN_KEEP_KEYS &&
+        !visit_rows(v, c->v_pos, c->ring, p0, p1, visit, arg))
+      return false;
   }
-  return bytes;
+  return true;
 }
 
 /* The first position that the token behind n others can see in slot i. */
-uint32_t wn_state_first(const wn_state *s, uint32_t i, uint32_t n) {
+static uint32_t first_seen(const wn_state *s, uint32_t i, uint32_t n) {
   const wn_slot *t = &s->shape[i];
   return t->keep == WN_KEEP_WINDOW ? n - seen_by_next(t, n) : 0;
+}
+
+void wn_state_visit(const wn_state *s, uint32_t seq, uint32_t n, visitor visit,
+                    void *arg) {
+  for (uint32_t i = 0; i < s->n_slots && n != 0; i++)
+    if (!visit_slot(s, i, seq, first_seen(s, i, n), n, visit, arg)) return;
 }
 
 /* -- marks ---------------------------------------------------------------- */
@@ -249,13 +252,25 @@ static wn_mark *marks_of(const wn_state *s, uint32_t seq) {
   return s->marks + (size_t)seq * s->o.n_marks;
 }
 
+typedef struct mover {
+  uint8_t *bytes;
+  bool inwards;
+} mover;
+
+static bool move(void *arg, uint8_t *p, size_t n) {
+  mover *m = arg;
+  memcpy(m->inwards ? p : m->bytes, m->inwards ? m->bytes : p, n);
+  m->bytes += n;
+  return true;
+}
+
 /* What forgets, between a sequence at position n and the bytes of a mark. */
 static void move_mark(const wn_state *s, uint32_t seq, uint32_t n,
                       uint8_t *bytes, bool inwards) {
+  mover m = {bytes, inwards};
   for (uint32_t i = 0; i < s->n_slots; i++)
     if (forgets(s, &s->shape[i]))
-      bytes =
-          wn_state_move(s, i, seq, wn_state_first(s, i, n), n, bytes, inwards);
+      (void)visit_slot(s, i, seq, first_seen(s, i, n), n, move, &m);
 }
 
 void wn_state_mark(wn_state *s, uint32_t seq, uint32_t n) {
@@ -293,7 +308,7 @@ static bool holds(const wn_state *s, uint32_t seq, uint32_t past, uint32_t n) {
     if (!forgets(s, t)) continue;
     if (t->keep == WN_KEEP_STATE && n != past) return false;
     if (t->keep == WN_KEEP_WINDOW &&
-        (uint64_t)wn_state_first(s, i, n) + s->slots[i].ring < s->top[seq])
+        (uint64_t)first_seen(s, i, n) + s->slots[i].ring < s->top[seq])
       return false;
   }
   return true;
@@ -326,7 +341,7 @@ static void copy_slot(const wn_state *s, uint32_t i, uint32_t from, uint32_t to,
   const wn_cache_slot *c = &s->slots[i];
   const wn_slot *t = &s->shape[i];
   if (t->keep == WN_KEEP_STATE) {
-    memcpy(wn_state_floats(s, i, to), wn_state_floats(s, i, from),
+    memcpy(floats_of(s, i, to), floats_of(s, i, from),
            t->n_state * sizeof(float));
     return;
   }
@@ -355,4 +370,9 @@ uint32_t wn_state_copy(wn_state *s, uint32_t from, uint32_t to, uint32_t past,
   if (m != NULL) move_mark(s, to, n, m->data, true);
   s->top[to] = n == 0 || m != NULL ? n : s->top[from];
   return n;
+}
+
+void wn_state_set(wn_state *s, uint32_t seq, uint32_t n) {
+  drop_marks(s, seq, 0);
+  s->top[seq] = n;
 }

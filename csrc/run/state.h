@@ -79,16 +79,13 @@ uint32_t wn_state_rewind(wn_state *s, uint32_t seq, uint32_t past, uint32_t n);
 uint32_t wn_state_copy(wn_state *s, uint32_t from, uint32_t to, uint32_t past,
                        uint32_t n);
 
-/* One sequence of n tokens as bytes, exact: everything that its next token can
- * depend on, whatever the context's size, batch and number of sequences. The
- * bytes begin with the slots' shapes and types. */
-uint64_t wn_state_saved_bytes(const wn_state *s, uint32_t n);
-void wn_state_save(const wn_state *s, uint32_t seq, uint32_t n, uint8_t *to);
-/* Are these such bytes, whole, of such a program, types and a context that is
- * long enough? *n: their tokens. Else WN_EFORMAT. */
-int wn_state_check(const wn_state *s, const uint8_t *from, size_t bytes,
-                   uint32_t *n, wn_err *e);
-/* Puts checked bytes into a sequence. */
-void wn_state_load(wn_state *s, uint32_t seq, const uint8_t *from);
+/* Shows all that the next token of a sequence of n can depend on, as ranges of
+ * bytes in a fixed order, until visit says false: the same ranges, cut at
+ * other places maybe, in any context of the program and types. */
+void wn_state_visit(const wn_state *s, uint32_t seq, uint32_t n,
+                    bool (*visit)(void *arg, uint8_t *p, size_t bytes),
+                    void *arg);
+/* The sequence holds n tokens that were put there through such a visit. */
+void wn_state_set(wn_state *s, uint32_t seq, uint32_t n);
 
 #endif

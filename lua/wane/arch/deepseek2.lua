@@ -75,7 +75,7 @@ return function(m)
   local scale = score_scale(hp, s)
   local t = r:number0("attention.temperature_scale", 0)
   local length = t > 0 and r:count("attention.temperature_length", 1, 2 ^ 31, hp.rope.original)
-  local function temper(q) return t > 0 and m:temper(q, t, length) or q end
+  local function temper(q) return t > 0 and m:grow(q, t, length) or q end
   local gating, ff = hp.expert_gating, hp.expert_feed_forward_length
   if gating == "default" then
     local glm = (hp.layer_count == 47 or hp.layer_count == 48) and hp.vocab_size == 154880

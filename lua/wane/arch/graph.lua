@@ -126,6 +126,16 @@ local function bias(graph, name, n, want, ne1)
   return weight(graph.state, graph.prefix .. name .. ".bias", false, n, ne1)
 end
 
+-- The optional scale of the products of `name` (NVFP4 files, gemma4): n
+-- values, or false.
+local function scale_of(graph, name, n)
+  local t = graph.state.g:find_tensor(graph.prefix .. name .. ".scale")
+  local shape = t and graph.state.g:tensor(t).shape
+  -- one with more values is something of the family's own
+  if not t or (n == 1 and (#shape > 1 or shape[1] ~= 1)) then return false end
+  return weight(graph.state, graph.prefix .. name .. ".scale", false, n)
+end
+
 --- Rows of a matrix: of each token (default), of its position
 --- (`by = "position"`), or always row `row`.
 function Graph:embed(name, opts)
@@ -204,23 +214,19 @@ local function no_rows(graph, name)
     KEYS[name] or "feed_forward_length", graph.prefix, name)
 end
 
--- The factor of a whole matrix that conversions from scaled formats leave in
--- `name`.scale, or false. A tensor of that name with more values is something
--- of the family's own.
-local function factor(graph, name)
-  local t = graph.state.g:find_tensor(graph.prefix .. name .. ".scale")
-  local shape = t and graph.state.g:tensor(t).shape
-  if not t or #shape > 1 or shape[1] ~= 1 then return false end
-  return weight(graph.state, graph.prefix .. name .. ".scale", false, 1)
-end
-
---- x times the matrix `name`.weight, times `name`.scale and plus `name`.bias
---- when the file has them (bias = true: it must; false: never). `out`: rows of
---- the matrix where the name does not tell; `part = { first, n }`: only those
---- rows, from 0; `each = { n, stride }`: they lie in groups of n rows, stride
---- from one to the next; `tied`: the name to use when the file lacks `name`.
+--- x times the matrix `name`.weight, plus `name`.bias when the file has it
+--- (bias = true: it must; false: never). A `name`.scale of the file multiplies
+--- the product. `out`: rows of the matrix where the
+--- name does not tell; `part = { first, n }`: only those rows, from 0; `each =
+--- { n, stride }`: they lie in groups of n rows, stride from one to the next;
+--- `tied`: the name to use when the file lacks `name`. When a program for embeddings is
+--- built, the input of "output" is its result.
 function Graph:linear(x, name, opts)
   local s = state_of(self)
+  if s.embeddings and name == "output" and self.prefix == "" then
+    s.result = s.result or x
+    return s.result
+  end
   opts = options(opts, { out = true, part = true, tied = true, bias = true, each = true })
   local out = opts.out or rows_of(self, name)
   if not out then error(("wane: linear '%s': say how many rows it has (out = n)"):format(name), 2) end
@@ -231,7 +237,7 @@ function Graph:linear(x, name, opts)
   local w = weight(s, tensor .. ".weight", true, x.width, out)
   local b = bias(self, name, out, opts.bias)
   local part, each = opts.part or { 0, out }, opts.each or {}
-  return op(s, part[2], "linear", nil, self.prefix .. name, input, { w, b, factor(self, name) },
+  return op(s, part[2], "linear", nil, self.prefix .. name, input, { w, b, scale_of(self, name, 1) },
     { part[1], part[2], each[1] or 0, each[2] or 0 }, {})
 end
 
@@ -265,11 +271,25 @@ local function rope_factors(graph, n)
   return (short or long) and { short or long, long or short } or {}
 end
 
+-- Pairs of each axis as the bytes of one number.
+local function sections_of(hp)
+  local n, all = hp.rope.sections, 0
+  if not n or #n == 0 then hparams.fail("EFORMAT", "key %srope.dimension_sections is missing", hp.r.prefix) end
+  for k = 1, #n do
+    if n[k] > 255 then
+      hparams.fail("EFORMAT", "key %srope.dimension_sections has %d pairs, want at most 255", hp.r.prefix, n[k])
+    end
+    all = all + n[k] * 256 ^ (k - 1)
+  end
+  if all == 0 then hparams.fail("EFORMAT", "key %srope.dimension_sections has no pairs", hp.r.prefix) end
+  return all
+end
+
 --- Rotates the heads of x by their positions. Options, instead of what the
 --- file says for all layers (sliding layers of some models differ): base,
---- scale, dims (values of a head that rotate), head (its length), kind (mrope
---- and imrope take the file's sections), factors = false; plain = true: no
---- scaling of any kind.
+--- scale, dims (values of a head that rotate), head (its length), kind
+--- ("mrope" and "imrope": over the axes of rope.dimension_sections), factors =
+--- false; plain = true: no scaling of any kind.
 function Graph:rope(x, opts)
   local s, r = state_of(self), self.hp.rope
   opts = options(opts, { base = true, scale = true, dims = true, head = true, kind = true, factors = true, plain = true })
@@ -278,13 +298,10 @@ function Graph:rope(x, opts)
   local weights = opts.factors ~= false and rope_factors(self, dims) or {}
   local f = { opts.base or r.base, opts.scale or r.scale, r.strength, r.magnitude, r.fast, r.slow }
   if opts.plain then f = { f[1], opts.scale or 1, 0, 1, r.fast, r.slow } end
-  local kind, axes = opts.kind or s.use.rope, {}
-  if kind == "mrope" or kind == "imrope" then
-    axes = r.sections or {}
-    if #axes == 0 then kind = "neox" end -- one axis
-  end
+  local kind = opts.kind or s.use.rope
+  local axes = (kind == "mrope" or kind == "imrope") and sections_of(self.hp) or 0
   return op(s, width_of(x), "rope", kind, self.prefix .. "rope", ids(s, x), weights,
-    { opts.head or self.hp.key_length, dims, r.original, axes[1] or 0, axes[2] or 0, axes[3] or 0, axes[4] or 0 }, f)
+    { opts.head or self.hp.key_length, dims, r.original, axes }, f)
 end
 
 -- The next slot of a sequence's state.
@@ -294,22 +311,22 @@ local function new_slot(s)
 end
 
 --- Attention of queries over the keys and values of the sequence so far.
---- Options: window (tokens), kind ("causal", "full", "symmetric": window/2 to
---- each side, "chunked": from the start of its chunk of `window` tokens), scale
+--- Options: window (tokens; of a model that is not causal half of it to either
+--- side), chunked = true: from the start of its chunk of `window` tokens; scale
 --- (default 1/sqrt(head's length)), cap (soft cap of scores), sinks (name of a
---- tensor with a value per head), alibi (greatest exponent of its slopes),
---- heads, heads_kv (default: the layer's). Without v, `values`: the first so
+--- tensor with a value per head), bias (the largest that is taken off a score
+--- for each position between: ALiBi), heads, heads_kv (default: the layer's). Without v, `values`: the first so
 --- many of each key are its value. Without k and v, `from`: the result of an
 --- earlier attend, whose keys and values these queries look at.
 function Graph:attend(q, k, v, opts)
   local s, hp, l = state_of(self), self.hp, (self.layer or 0) + 1
   opts = options(opts, {
-    window = true, kind = true, scale = true, cap = true, sinks = true, alibi = true, heads = true, heads_kv = true,
-    values = true, from = true,
+    window = true, chunked = true, scale = true, cap = true, sinks = true, bias = true, heads = true,
+    heads_kv = true, values = true, from = true,
   })
   local n, kv = opts.heads or hp.head_count[l], opts.heads_kv or hp.head_count_kv[l]
   local window = opts.window or 0
-  local kind = opts.kind or (s.use.causal == false and (window > 0 and "symmetric" or "full") or "causal")
+  local kind = s.use.causal == false and "full" or opts.chunked and "chunked" or "causal"
   local sinks = opts.sinks and weight(s, self.prefix .. opts.sinks .. ".weight", false, n)
   local input, slot, value
   if opts.from then
@@ -324,7 +341,7 @@ function Graph:attend(q, k, v, opts)
   end
   local out = op(s, n * value, "attend", kind, self.prefix .. "attn", input, { sinks or false },
     { slot, n, kv, window, v == nil and not opts.from and opts.values or 0 },
-    { opts.scale or 1 / math.sqrt(width_of(q) / n), opts.cap or 0, opts.alibi or 0 })
+    { opts.scale or 1 / math.sqrt(width_of(q) / n), opts.cap or 0, opts.bias or 0 })
   if out ~= s.result then out.slot, out.heads_kv, out.head_value = slot, kv, value end
   return out
 end
@@ -382,7 +399,8 @@ function Graph:shared(x, kind, width)
   local logit = self:linear(x, "ffn_gate_inp_shexp", { out = 1 })
   local weights = {
     weight(s, name "gate", true, x.width, width), weight(s, name "up", true, x.width, width),
-    weight(s, name "down", true, width, x.width),
+    weight(s, name "down", true, width, x.width), false, false, false, false,
+    scale_of(self, "ffn_gate_shexp", 1), scale_of(self, "ffn_up_shexp", 1), scale_of(self, "ffn_down_shexp", 1),
   }
   return op(s, width_of(x), "moe", kind, self.prefix .. "ffn_shexp", ids(s, x, logit), weights, { 1, 1, 0, width }, { 1 })
 end
@@ -399,15 +417,7 @@ end
 function Graph:scale(x, by, name)
   local s = state_of(self)
   local w = name and vector(self, name, width_of(x))
-  return op(s, width_of(x), "scale", "plain", self.prefix .. "scale", ids(s, x), { w or false }, {}, { by })
-end
-
---- x times 1 + t ln(1 + floor((position + offset) / length)): the temperature
---- of attention in long contexts.
-function Graph:temper(x, t, length, offset)
-  local s = state_of(self)
-  return op(s, width_of(x), "scale", "position", self.prefix .. "temper", ids(s, x), {}, { length },
-    { 1, t, offset or 0 })
+  return op(s, width_of(x), "scale", "constant", self.prefix .. "scale", ids(s, x), { w or false }, {}, { by })
 end
 
 --- x, at least lo and at most hi.
@@ -416,6 +426,13 @@ function Graph:clamp(x, lo, hi)
   return op(s, width_of(x), "clamp", nil, self.prefix .. "clamp", ids(s, x), {}, {}, { lo, hi })
 end
 
+--- x times 1 + growth ln(1 + floor((position + offset) / step)).
+function Graph:grow(x, growth, step, offset)
+  local s = state_of(self)
+  return op(s, width_of(x), "scale", "position", self.prefix .. "grow", ids(s, x), {}, { step, offset or 0 }, { growth })
+end
+
+--- A soft cap: c tanh(x / c).
 function Graph:softcap(x, cap)
   local s = state_of(self)
   return op(s, width_of(x), "softcap", nil, self.prefix .. "softcap", ids(s, x), {}, {}, { cap })
@@ -423,16 +440,14 @@ end
 
 -- The weights of a moe operation in the order C wants: gate and up apart, both
 -- in one matrix, or up alone.
-local function moe_weights(graph, width, ff)
+local function moe_weights(graph, width, ff, gated)
   local s, n = graph.state, graph.hp.expert_count
-  local merged = graph:has "ffn_gate_up_exps"
+  local merged = gated and graph:has "ffn_gate_up_exps"
   local function matrix(name, ne0, ne1)
     return weight(s, graph.prefix .. name .. ".weight", true, ne0, ne1, n)
   end
-  local function factors(name)
-    return graph:has(name, ".scale") and weight(s, graph.prefix .. name .. ".scale", false, n)
-  end
-  local gate = merged and "ffn_gate_up_exps" or graph:has "ffn_gate_exps" and "ffn_gate_exps"
+  local function factors(name) return scale_of(graph, name, n) end
+  local gate = merged and "ffn_gate_up_exps" or gated and "ffn_gate_exps"
   local gate_rows = merged and 2 * ff or ff
   return {
     gate and matrix(gate, width, gate_rows),
@@ -453,11 +468,13 @@ local GATING = { softmax = 0, sigmoid = 1, chosen = 2, sqrtsoftplus = 3 }
 --- "sqrtsoftplus"; default: what the file says, else softmax), normalise
 --- (divide weights by their sum), ff (width of an expert; default:
 --- feed_forward_length), logits (what the router says, when it does not see
---- x), weight_first (weights multiply what goes into an expert). Groups,
---- biases of the choice, factors and merged matrices: what the file has.
+--- x), weight_first (weights multiply what goes into an expert), gate = false
+--- (experts without one: down(kind(up x))). Groups, biases of the choice, scales
+--- and merged matrices: what the file has.
 function Graph:moe(x, opts)
   local s, hp = state_of(self), self.hp
-  opts = options(opts, { kind = true, gating = true, normalise = true, ff = true, logits = true, weight_first = true })
+  opts = options(opts, { kind = true, gating = true, normalise = true, ff = true, logits = true, weight_first = true,
+    gate = true })
   local ff = opts.ff or hp.feed_forward_length[self.layer + 1]
   local named = opts.gating or (hp.expert_gating == "default" and "softmax" or hp.expert_gating)
   local gating = GATING[named]
@@ -465,7 +482,7 @@ function Graph:moe(x, opts)
   local logits = opts.logits or self:linear(x, "ffn_gate_inp")
   local kind = opts.kind or "silu"
   local f = kind == "swiglu_oai" and OAI or {}
-  local weights, merged = moe_weights(self, x.width, ff)
+  local weights, merged = moe_weights(self, x.width, ff, opts.gate ~= false)
   local groups = hp.expert_groups > 1 and { hp.expert_groups, hp.expert_groups_used } or { 0, 0 }
   return op(s, width_of(x), "moe", kind, self.prefix .. "ffn_moe", ids(s, x, logits), weights,
     { hp.expert_used_count, gating, opts.normalise and 1 or 0, ff, groups[1], groups[2],
@@ -475,7 +492,7 @@ end
 
 require("wane.arch.mixers")(Graph, {
   op = op, weight = weight, vector = vector, ids = ids, width_of = width_of, state_of = state_of, options = options,
-  new_slot = new_slot, factor = factor,
+  new_slot = new_slot, factor = function(graph, name) return scale_of(graph, name, 1) end,
 })
 
 local function pair(name)

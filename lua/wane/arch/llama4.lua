@@ -14,12 +14,12 @@ return function(m)
     local b, full = m:block(i), i % 4 == 3
     local q, k, v = b:qkv(b:norm(x, "attn_norm"))
     if full then
-      q = b:temper(q, 0.1, 8192, 1)
+      q = b:grow(q, 0.1, 8192, 1)
     else
       q, k = b:rope(q), b:rope(k)
       if normed then q, k = b:norm(q, nil, { per = "head" }), b:norm(k, nil, { per = "head" }) end
     end
-    local a = b:attend(q, k, v, { kind = not full and "chunked" or nil, window = not full and chunk or nil })
+    local a = b:attend(q, k, v, { chunked = not full, window = not full and chunk or nil })
     x = x + b:linear(a, "attn_output")
     local f = b:norm(x, "ffn_norm")
     if step > 0 and (i + 1) % step == 0 and hp.expert_count > 0 then

@@ -11,7 +11,7 @@ local function experts(b, f, latent)
   local logits, x = b:linear(f, "ffn_gate_inp"), f
   if latent > 0 then x = b:linear(f, "ffn_latent_down", { out = latent }) end
   local e = b:moe(x, {
-    kind = "relu2", gating = gating, normalise = hp.expert_weights_norm, logits = logits,
+    kind = "relu2", gate = false, gating = gating, normalise = hp.expert_weights_norm, logits = logits,
     ff = hp.expert_feed_forward_length > 0 and hp.expert_feed_forward_length or nil,
   })
   if latent > 0 then e = b:linear(e, "ffn_latent_up", { out = hp.embedding_length }) end

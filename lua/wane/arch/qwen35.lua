@@ -85,7 +85,7 @@ return function(m)
     local b = m:block(i)
     local a = b:norm(x, "attn_norm")
     x = x + (is_recurrent[i + 1] and recurrent(b, a, s, next3 and "grouped" or "tiled", eps)
-      or attention(b, a, next3 and "neox" or "imrope"))
+      or attention(b, a, (next3 or not hp.rope.sections) and "neox" or "imrope"))
     local f = b:norm(x, "post_attention_norm")
     if hp.expert_count == 0 then
       x = x + b:ffn(f, "silu")
