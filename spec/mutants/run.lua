@@ -73,7 +73,8 @@ end
 local n = { noticed = 0, survived = 0, broken = 0, stale = 0, skipped = 0 }
 copy()
 for _, m in ipairs(mutants) do
-  local path, state = DIR .. "/" .. m.file, nil
+  local path = DIR .. "/" .. m.file
+  local state
   if not wanted(m, arg) then
     state = "skipped"
   else
