@@ -23,7 +23,7 @@ typedef struct wn_ctx_opts {
   uint32_t n_out;     /* most wanted rows of one step (0: a default that keeps
                          the logits below 64 MiB, at least n_seq) */
   int n_threads;      /* 0: wn_pool_default_threads() */
-  int type_k, type_v; /* WN_TYPE_F16 (default), F32, later BF16, Q8_0, Q4_0 */
+  int type_k, type_v; /* any type that kv.c accepts (F16, Q8_0, ...) */
   uint64_t max_bytes; /* refuse to allocate more; 0: no limit */
 } wn_ctx_opts;
 
@@ -82,6 +82,15 @@ void wn_ctx_set_low(wn_ctx *c, bool low);
 
 /* The tokens that a sequence holds: wn_ctx_n_past of them. */
 const int32_t *wn_ctx_held(const wn_ctx *c, uint32_t seq);
+
+/* For saved states: what is kept, and putting tokens back behind the cache's
+ * back. held_n: how many the sequence holds from now on. */
+struct wn_cache;
+const struct wn_cache *wn_ctx_cache(const wn_ctx *c);
+void wn_ctx_hold(wn_ctx *c, uint32_t seq, uint32_t pos, int32_t id);
+void wn_ctx_held_n(wn_ctx *c, uint32_t seq, uint32_t n);
+/* Is this context one of those that rotate positions for long ones? */
+bool wn_ctx_is_long(const wn_ctx *c);
 
 /* What works on this context's behalf: freed with it. NULL at first. */
 struct wn_batch *wn_ctx_batch(const wn_ctx *c);

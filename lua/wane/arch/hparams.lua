@@ -199,7 +199,7 @@ local function read_rope(r, hp)
     base_swa = r.g:find_kv(r.prefix .. "rope.freq_base_swa") and r:number("rope.freq_base_swa", 0),
     scale = 1 / factor,
     factor = factor,
-    strength = kind == "yarn" and r:number0("rope.scaling.yarn_ext_factor", 1) or 0,
+    strength = kind == "yarn" and 1 or 0,
     magnitude = magnitude * r:number("rope.scaling.attn_factor", 0, 1),
     log_multiplier = log_multiplier,
     fast = r:number("rope.scaling.yarn_beta_fast", 0, 32),

@@ -2,7 +2,7 @@
 --- same with its rotation over several axes.
 return function(m)
   local hp = m.hp
-  m:use { norm = "rms", rope = "neox" }
+  m:use { norm = "rms", rope = m.hp.architecture == "qwen3vlmoe" and "imrope" or "neox" }
   local x = m:embed "token_embd"
   for i = 0, hp.block_count - 1 do
     local b = m:block(i)
