@@ -112,7 +112,7 @@ local function content(self, text)
 end
 
 local function enter(self, state)
-  self.state, self.blank = state, ""
+  self.before, self.state, self.blank = self.blank, state, ""
   if state ~= "content" then self.plain_so_far = false end
 end
 
@@ -265,15 +265,22 @@ function step.calls(self)
     schema = function(name) return readers.schema(self.tools, name) end,
   })
   local used, verdict = self.reader:read(self.buffer)
+  local before = #self.calls
+  self.taken = (self.taken or "") .. self.buffer:sub(1, used)
+  if self.reader.n > 0 then self.taken = "" end
   self.buffer = self.buffer:sub(used + 1)
   if verdict == "more" then return false end
   self.reader = nil
+  local blank = self.before
   enter(self, "content")
   if verdict == "none" then -- begins like a call and is none
+    self.blank = blank
+    if before == 0 or self.calls[before].done then self.buffer = self.taken .. self.buffer end
     content(self, self.buffer:sub(1, 1))
     self.buffer = self.buffer:sub(2)
     self.bare_json = false
   end
+  self.taken = nil
   return true
 end
 
@@ -320,8 +327,10 @@ function Parser:drain()
   elseif self.state == "calls" then
     if self.reader then self.reader:finish(self.buffer) end
     if not self.reader or self.reader.idle then
+      local blank = self.before
       enter(self, "content")
-      if not self.reader then content(self, self.buffer) end
+      self.blank = blank
+      if not self.reader or self.reader.n == 0 then content(self, (self.taken or "") .. self.buffer) end
     end
   elseif self.state ~= "over" then
     local text = self.buffer

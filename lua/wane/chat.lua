@@ -154,7 +154,7 @@ function M.new(model, opts)
     local message
     chat.template, message = template.compile(source)
     if not chat.template then error(("wane: chat: %s: %s (option 'format' names another)"):format(what, message), 3) end
-    try(chat, opts, what)
+    if not opts.template then try(chat, opts, what) end
   elseif chat.tools then
     error("wane: chat: option 'tools': built-in formats have no place for tools: give a template", 3)
   end

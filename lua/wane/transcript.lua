@@ -58,29 +58,37 @@ local function behind(parts, n)
   return out
 end
 
+-- Where the template's text has a token's name for the nth time from the end:
+-- the byte behind it, or nil.
+local function nth_last(parts, n_bytes, name, nth)
+  local at = n_bytes
+  for k = #parts, 1, -1 do
+    local p = parts[k]
+    local from, ends, start = at - #p.text, {}, 1
+    while not p.input do
+      local a, b = p.text:find(name, start, true)
+      if not a then break end
+      ends[#ends + 1], start = from + b, b + 1
+    end
+    if #ends >= nth then return ends[#ends - nth + 1] end
+    nth, at = nth - #ends, from
+  end
+end
+
 -- Where the last control token of ids ends in the text, and its place in ids.
+-- One that takes white space behind it along counts with that, when the white
+-- space is over.
 local function last_control(vocab, ids, parts, text)
+  local seen = {}
   for i = #ids, 1, -1 do
     local attr = vocab:attr(ids[i])
-    if has(attr, RSTRIP) then return nil end -- takes what follows along
-    if has(attr, CONTROL) then
-      local name = vocab:text(ids[i])
-      local at, found = #text, nil
-      for k = #parts, 1, -1 do
-        local p = parts[k]
-        local from = at - #p.text
-        if not p.input and name ~= "" then
-          local start = 1
-          while true do
-            local a, b = p.text:find(name, start, true)
-            if not a then break end
-            found, start = from + b, b + 1
-          end
-          if found then return found, i end
-        end
-        at = from
-      end
-      return nil
+    local name = has(attr, CONTROL) and vocab:text(ids[i]) or ""
+    if name ~= "" then
+      seen[name] = (seen[name] or 0) + 1
+      local at = nth_last(parts, #text, name, seen[name])
+      if not at then return nil end
+      if has(attr, RSTRIP) then at = text:match("^[ \t-\r]*()", at + 1) - 1 end
+      if at < #text or not has(attr, RSTRIP) then return at, i end
     end
   end
 end

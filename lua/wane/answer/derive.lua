@@ -195,6 +195,8 @@ local function framed(layout, text, first, second, content_end, tail)
   end
   rest = trim(rest)
   if layout.close ~= "" and rest:sub(1, #layout.close) == layout.close then rest = trim(rest:sub(#layout.close + 1)) end
+  local _, _, after = rest:find "^<[^<>]*>%s*(<[^<>]*>)"
+  layout.after = after -- the end of the turn, where a plain answer has none
   layout.section_close = rest:match "^<[^<>]*>" or rest:match "^%[[^%[%]]*%]" or rest
   return layout
 end
@@ -351,6 +353,7 @@ function M.layout(t)
     local tail, head = ending(t)
     local thought = reasoning(t)
     local found = { calls = tool_calls(t, tail, thought), reasoning = thought, ending = tail }
+    found.ending = tail or found.calls and found.calls.after
     -- what a template writes before every content: "<|START_TEXT|>"
     local drop = trim(head or "")
     if found.reasoning then -- an empty thought may stand there

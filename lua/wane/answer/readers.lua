@@ -126,7 +126,7 @@ end
 local function between(self, s, i)
   local l = self.layout
   while true do
-    i = skip(s, i, "%s,;%[%]")
+    i = skip(s, i, "%s,;")
     if i > #s then return "more", i end
     local moved, unsure = false, false
     for _, m in ipairs { l.close, l.section_close, l.section, l.open, "<|python_tag|>" } do
@@ -139,9 +139,11 @@ local function between(self, s, i)
       unsure = unsure or hit == nil
     end
     if not moved then
-      if s:sub(i, i) == "{" then return "call", i end
+      local c = s:sub(i, i)
+      if c == "{" then return "call", i end
       if unsure then return "more", i end
-      return "done", i
+      if c ~= "[" and c ~= "]" then return "done", i end
+      i = i + 1
     end
   end
 end
@@ -360,7 +362,8 @@ local function read_named(self, s)
     end
     local fenced = (self.layout.close or ""):sub(1, 3) == "```"
     local fence = not fenced and s:match("^%s*```%s*()", i) or nil
-    if not fenced and not fence and ("```"):sub(1, #s - i + 1) == s:sub(i):gsub("^%s+", "") then return i - 1, "more" end
+    local tail = s:match("^%s*(`+)$", i)
+    if not fenced and tail and #tail < 3 then return i - 1, "more" end
     local what, at = closed(self, s, fence or i)
     if what == nil then return i - 1, "more" end
     i, self.stage = at, nil
