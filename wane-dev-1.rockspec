@@ -135,6 +135,7 @@ build = {
         "csrc/text/longest.c",
         "csrc/text/map.c",
         "csrc/text/merge.c",
+        "csrc/text/nfc.c",
         "csrc/text/order.c",
         "csrc/text/partition.c",
         "csrc/text/pretok.c",
