@@ -7,14 +7,12 @@
  *   scale(a, factor) -> values
  *   stats(values) -> { n, min, max, mean, zeros, bad, first_bad }
  *   floats(values) -> table         pack(table) -> values
- *   save(path, bytes [, overwrite]) -> true     crash-safe (base/save.h)
  *
  * All arithmetic is in float32, as in llama.cpp, so that files agree. */
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
 
-#include "base/save.h"
 #include "lua/lib.h"
 
 /* Packed floats at `arg`, and their number. Strings need not be aligned:
@@ -139,31 +137,13 @@ static int imatrix_pack(lua_State *L) {
   return push_floats(L, v, n);
 }
 
-static int imatrix_save(lua_State *L) {
-  wn_err e = {0};
-  wn_save *out = NULL;
-  size_t n, bytes;
-  const char *path = luaL_checklstring(L, 1, &n);
-  luaL_argcheck(L, strlen(path) == n && n > 0, 1, "want a path without NUL");
-  const char *p = luaL_checklstring(L, 2, &bytes);
-  wn_save_opts o = {.overwrite = lua_toboolean(L, 3), .bytes = bytes};
-  int rc = wn_save_open(path, &o, &out, &e);
-  if (rc != WN_OK) return wn_push_error(L, &e);
-  rc = wn_save_write(out, p, bytes, &e);
-  if (rc == WN_OK)
-    rc = wn_save_commit(out, &e);
-  else
-    wn_save_abort(out, false);
-  if (rc != WN_OK) return wn_push_error(L, &e);
-  lua_pushboolean(L, 1);
-  return 1;
-}
-
-static const luaL_Reg funcs[] = {
-    {"mean", imatrix_mean},     {"add", imatrix_add},
-    {"scale", imatrix_scale},   {"stats", imatrix_stats},
-    {"floats", imatrix_floats}, {"pack", imatrix_pack},
-    {"save", imatrix_save},     {NULL, NULL}};
+static const luaL_Reg funcs[] = {{"mean", imatrix_mean},
+                                 {"add", imatrix_add},
+                                 {"scale", imatrix_scale},
+                                 {"stats", imatrix_stats},
+                                 {"floats", imatrix_floats},
+                                 {"pack", imatrix_pack},
+                                 {NULL, NULL}};
 
 int wn_open_imatrix(lua_State *L) {
   lua_newtable(L);

@@ -377,7 +377,7 @@ function Imatrix:save(path, opts)
   if format ~= "dat" then error("wane: imatrix: want format 'gguf' or 'dat'", 2) end
   local bytes, msg, code = legacy_bytes(self)
   if not bytes then return nil, msg, code end
-  return core.imatrix.save(path, bytes, opts.overwrite)
+  return core.file.write(path, bytes, opts.overwrite or false)
 end
 
 return M

@@ -1,5 +1,7 @@
 --- Tables for people and machines: one table of rows, shown as text,
 --- Markdown, CSV or JSON.
+local json = require "wane.json"
+
 local M = {}
 
 ---@class wane.Table
@@ -135,43 +137,10 @@ function Table:csv()
   return table.concat(lines, "\r\n") .. "\r\n"
 end
 
-local escapes = { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t" }
-
---- One JSON value; keys of maps in sorted order, so that equal tables give
---- equal text. A table with [1] or nothing at all is a list.
+--- One JSON value on one line: wane.json.encode.
 ---@param v any
 ---@return string
-function M.json(v)
-  local kind = type(v)
-  if kind == "nil" then return "null" end
-  if kind == "boolean" then return tostring(v) end
-  if kind == "number" then
-    if v ~= v or v == math.huge or v == -math.huge then return "null" end
-    return v == math.floor(v) and math.abs(v) < 2 ^ 53 and ("%d"):format(v) or ("%.17g"):format(v)
-  end
-  if kind == "string" then
-    return '"' .. v:gsub('[%c"\\]', function(c)
-      return escapes[c] or ("\\u%04x"):format(c:byte())
-    end) .. '"'
-  end
-  assert(kind == "table", "no JSON for a " .. kind)
-  local out = {}
-  if v[1] ~= nil or next(v) == nil then
-    for i = 1, #v do
-      out[i] = M.json(v[i])
-    end
-    return "[" .. table.concat(out, ",") .. "]"
-  end
-  local keys = {}
-  for k in pairs(v) do
-    keys[#keys + 1] = tostring(k)
-  end
-  table.sort(keys)
-  for i, k in ipairs(keys) do
-    out[i] = M.json(k) .. ":" .. M.json(v[k])
-  end
-  return "{" .. table.concat(out, ",") .. "}"
-end
+function M.json(v) return json.encode(v) end
 
 --- A list of objects, one per row.
 ---@return string
