@@ -5,6 +5,7 @@
 ---     print(assert(wane.explain("IQ3_XXS", "model-f16.gguf"))) -- in this file
 ---
 --- A name that is both (Q8_0) is explained as both.
+local account = require "wane.recipe.account"
 local choose = require "wane.recipe.choose"
 local layouts = require "wane.explain.layouts"
 local recipes = require "wane.recipe"
@@ -122,19 +123,6 @@ local function grouped(plan)
   return order
 end
 
--- 0 1 2 5 7 8 -> "0-2, 5, 7-8"
-local function ranges(list)
-  table.sort(list)
-  local parts, i = {}, 1
-  while i <= #list do
-    local j = i
-    while list[j + 1] == list[j] + 1 do j = j + 1 end
-    parts[#parts + 1] = i == j and tostring(list[i]) or ("%d-%d"):format(list[i], list[j])
-    i = j + 1
-  end
-  return table.concat(parts, ", ")
-end
-
 --- What gets what in the file, as a table.
 ---@return wane.Table
 function Explanation:table()
@@ -145,7 +133,7 @@ function Explanation:table()
     { key = "note", title = "" },
   }
   for _, g in ipairs(grouped(self.plan)) do
-    t:add { role = g.role, to = g.to, layers = ranges(g.layers), n = g.n, bytes = g.bytes,
+    t:add { role = g.role, to = g.to, layers = account.ranges(g.layers), n = g.n, bytes = g.bytes,
       share = 100 * g.bytes / self.plan.bytes,
       note = g.fell_back > 0 and ("%d fell back: rows do not fill blocks"):format(g.fell_back) or nil }
   end

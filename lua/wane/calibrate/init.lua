@@ -7,6 +7,7 @@
 ---                                  recipe = "Q4_K_M", text = text })
 local core = require "wane.core"
 local imatrix = require "wane.imatrix"
+local importance = require "wane.quantize.importance"
 local pass = require "wane.calibrate.pass"
 
 local M = {}
@@ -17,6 +18,7 @@ local M = {}
 ---@field tokens integer   rows seen, all experts together
 ---@field least integer    by the expert that saw the fewest
 ---@field unseen integer   experts that saw none: their importance is 1 everywhere
+---@field few integer      experts that saw fewer rows than tell anything (64)
 
 local imatrix_options = {
   context = true, chunks = true, first_chunk = true, threads = true, progress = true, output = true,
@@ -78,10 +80,11 @@ function M.coverage(im)
   local list = {}
   for _, name in ipairs(im:names()) do
     local counts = im:counts(name)
-    local c = { name = name, experts = #counts, tokens = 0, least = math.huge, unseen = 0 }
+    local c = { name = name, experts = #counts, tokens = 0, least = math.huge, unseen = 0, few = 0 }
     for _, n in ipairs(counts) do
       c.tokens, c.least = c.tokens + n, math.min(c.least, n)
       if n == 0 then c.unseen = c.unseen + 1 end
+      if n > 0 and n < importance.FEW and #counts > 1 then c.few = c.few + 1 end
     end
     list[#list + 1] = c
   end
