@@ -161,6 +161,9 @@ Table.__tostring = Table.text
 ---@param n number
 ---@return string
 function M.count(n)
+  if type(n) ~= "number" or n ~= n or n == math.huge or n == -math.huge then
+    error("wane: report.count: n: want a finite number, got " .. tostring(n), 2)
+  end
   local s = ("%.0f"):format(n)
   local sign, digits = s:match "^(-?)(%d+)$"
   digits = digits:reverse():gsub("(%d%d%d)", "%1,"):reverse():gsub("^,", "")
