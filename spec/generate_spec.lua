@@ -78,8 +78,7 @@ describe("generate", function()
     sampler:bias(first, 1e6)
     local ctx = assert(model:context())
     local gen = assert(core.job.gen(ctx.handle, sampler, model.vocab:encode "x", { max_tokens = 2 }))
-    gen:step() -- the prompt
-    assert.same({ true, "" }, { gen:step() }) -- half a character
+    assert.same({ true, "" }, { gen:step() }) -- the prompt, and half a character
     sampler:bias(first, -2e6)
     sampler:bias(second, 1e6)
     assert.same({ false, "\195\169" }, { gen:step() })

@@ -104,16 +104,32 @@ static uint32_t enter_stage(wn_member *m) {
   return t->enter->stage;
 }
 
+/* Member 0 asks, before the barrier that ends the stage. All read the answer
+ * behind it; the next but one stage, whose answer takes the same place, ends
+ * only when all have come to it. */
+static void ask_to_leave(wn_member *m) {
+  wn_frame *f = m->f;
+  if (m->id != 0 || f->leave == NULL) return;
+  f->leaves[m->stage % 2] =
+      f->leave(f->pace, m->stage) && m->stage + 1 < f->s->n_stages;
+}
+
+/* The tables of many tokens are still there when a step goes on. */
+static void make_tables(wn_member *m) {
+  wn_rope_tables(m, true);
+  if (m->f->n_tokens <= WN_NARROW_ROWS || m->f->first != 0) return;
+  wn_rope_tables(m, false);
+  wn_meet(m);
+}
+
 void wn_exec_task(void *frame, wn_team *team, int member, int n_members) {
   wn_frame *f = frame;
   wn_member m = {.f = f, .team = team, .id = member, .n = n_members};
   m.mem = f->members + (size_t)member * f->plan->member_bytes;
-  wn_rope_tables(&m, true);
-  if (f->n_tokens > WN_NARROW_ROWS) {
-    wn_rope_tables(&m, false);
-    wn_meet(&m);
-  }
-  for (m.stage = enter_stage(&m); m.stage < f->s->n_stages; m.stage++) {
+  bool left = false;
+  make_tables(&m);
+  m.stage = f->first != 0 ? f->first : enter_stage(&m);
+  for (; m.stage < f->s->n_stages && !left; m.stage++) {
     leave_stage(&m);
     m.st = &f->s->stages[m.stage];
     m.sm = &f->plan->stages[m.stage];
@@ -122,12 +138,17 @@ void wn_exec_task(void *frame, wn_team *team, int member, int n_members) {
     if (m.n_rows == 0) continue;
     run_stage(&m);
     if (f->tap != NULL) watch(&m);
+    ask_to_leave(&m);
     wn_meet(&m);
+    left = f->leave != NULL && f->leaves[m.stage % 2];
     if (wn_tap_ends(f->tap, m.stage)) {
+      left = false;
       m.stage++;
       leave_stage(&m); /* an edge right behind the last item */
       break;
     }
   }
-  if (member == 0) f->n_regions = m.n_regions;
+  if (member != 0) return;
+  f->next = left ? m.stage : f->s->n_stages;
+  f->n_regions += m.n_regions;
 }

@@ -64,7 +64,15 @@ typedef struct wn_frame {
                                its sequence in this batch (kind full) */
   const uint32_t *out_rows; /* the token of each wanted row */
   const wn_tap *tap;        /* who watches inputs, or NULL */
-  uint32_t n_regions;       /* out: barriers met in this step */
+  /* A step may be left between two stages and go on later: member 0 asks
+   * `leave(pace, stage)` after each stage but the last (NULL: never leaves).
+   * `first` is the stage to go on with, 0 for a new step; `next` comes out:
+   * n_stages when the step is complete. */
+  bool (*leave)(void *pace, uint32_t stage);
+  void *pace;
+  uint32_t first, next;
+  bool leaves[2];     /* the answer, by the stage's parity */
+  uint32_t n_regions; /* out: barriers met in this step */
 } wn_frame;
 
 void wn_exec_task(void *frame, wn_team *team, int member, int n_members);

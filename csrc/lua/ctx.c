@@ -6,6 +6,7 @@
  *   ctx:logits_into(buffer, at) -> rows copied there
  *   ctx:pool("mean" | "first" | "last") -> one row from all of the last step
  *   ctx:n_past([seq])   ctx:truncate(n [, seq])   ctx:copy(from, to, n)
+ *   ctx:held([seq]) -> ids of the tokens that the sequence holds
  *   ctx:info() -> { n_ctx, n_seq, n_batch, n_out, bytes, cache_bytes, regions }
  *
  * One caller at a time: a second raises "busy". Arguments are read and
@@ -258,6 +259,25 @@ static int ctx_n_past(lua_State *L) {
   return 1;
 }
 
+/* Read while nothing is allocated, as all else that others may change. */
+static int ctx_held(lua_State *L) {
+  uint32_t seq = check_seq(L, 2);
+  wn_ctx *c = wn_handle_check(L, 1, &wn_ctx_class);
+  luaL_argcheck(L, seq < wn_ctx_n_seq(c), 2, "no such sequence");
+  size_t n_ctx = wn_ctx_n_ctx(c);
+  int32_t *ids = scratch(L, n_ctx, sizeof *ids);
+  c = enter(L);
+  uint32_t n = wn_ctx_n_past(c, seq);
+  memcpy(ids, wn_ctx_held(c, seq), n * sizeof *ids);
+  wn_ctx_end(c);
+  lua_createtable(L, (int)n, 0);
+  for (uint32_t i = 0; i < n; i++) {
+    lua_pushinteger(L, ids[i]);
+    lua_rawseti(L, -2, (int)i + 1);
+  }
+  return 1;
+}
+
 static int ctx_truncate(lua_State *L) {
   wn_err e = {0};
   uint32_t n = (uint32_t)wn_check_int(L, 2, 0, UINT32_MAX);
@@ -303,6 +323,7 @@ static const luaL_Reg ctx_methods[] = {{"step", ctx_step},
                                        {"logits_into", ctx_logits_into},
                                        {"pool", ctx_pool},
                                        {"n_past", ctx_n_past},
+                                       {"held", ctx_held},
                                        {"copy", ctx_copy},
                                        {"truncate", ctx_truncate},
                                        {"info", ctx_info},

@@ -8,6 +8,7 @@
 extern const wn_class_def wn_prog_class;
 extern const wn_class_def wn_model_class;
 extern const wn_class_def wn_ctx_class;
+extern const wn_class_def wn_sampler_class;
 
 /* Pushes a handle on a new context of m, made from the options at table
  * index t (0: none): n_ctx, n_seq, n_batch, n_out, threads, type_k, type_v,

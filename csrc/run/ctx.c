@@ -10,7 +10,9 @@
 #include "base/arith.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "run/batch.h"
 #include "run/kv.h"
+#include "run/low.h"
 
 #define DEFAULT_BATCH 512
 #define DEFAULT_OUT_BYTES (64u << 20)
@@ -33,6 +35,14 @@ struct wn_ctx {
   uint32_t n_regions;
   size_t n_rows;     /* of the last step's result */
   const wn_tap *tap; /* not ours */
+  int32_t *held;     /* the tokens of each sequence: n_seq rows of n_ctx */
+  /* a step that was started */
+  wn_frame frame;
+  bool pending;
+  uint32_t n_step, n_step_out;
+  wn_pace pace;
+  bool low;
+  wn_batch *batch;
 };
 
 /* -- options -------------------------------------------------------------- */
@@ -89,7 +99,8 @@ static int plan_all(const basis *b, const wn_ctx_opts *o, wn_plan **plan,
       wn_cache_plan(b->p, o->n_seq, o->n_ctx, o->type_k, o->type_v, cache, e);
   if (rc == WN_OK) rc = wn_plan_new(b->p, b->s, &po, plan, e);
   if (rc != WN_OK) return rc;
-  uint64_t batch = 4 * (5 * (uint64_t)o->n_batch + 2 * (uint64_t)o->n_seq);
+  uint64_t batch = 4 * (5 * (uint64_t)o->n_batch + 2 * (uint64_t)o->n_seq +
+                        (uint64_t)o->n_seq * o->n_ctx);
   *buffers = (*plan)->arena_bytes + batch +
              (*plan)->member_bytes * (uint64_t)o->n_threads;
   return WN_OK;
@@ -143,8 +154,11 @@ static int alloc_all(wn_ctx *c, wn_err *e) {
   c->out_rows = wn_calloc(WN_MEM_RUN, n, sizeof *c->out_rows);
   c->past = wn_calloc(WN_MEM_RUN, n_seq, sizeof *c->past);
   c->next = wn_calloc(WN_MEM_RUN, n_seq, sizeof *c->next);
+  c->held = wn_calloc(WN_MEM_RUN, n_seq, c->o.n_ctx * sizeof *c->held);
+  if (wn_pace_init(&c->pace, wn_model_sched(c->model), e) != WN_OK)
+    return e->code;
   if (c->arena && c->members && c->tokens && c->pos && c->seq && c->end &&
-      c->out_rows && c->past && c->next)
+      c->out_rows && c->past && c->next && c->held)
     return wn_cache_alloc(&c->cache, e);
   return wn_fail(e, WN_ENOMEM, "context: no memory for buffers of %zu bytes",
                  c->plan->arena_bytes);
@@ -191,6 +205,9 @@ wn_ctx *wn_ctx_ref(wn_ctx *c) {
 void wn_ctx_unref(wn_ctx *c) {
   if (c == NULL || __atomic_sub_fetch(&c->refs, 1, __ATOMIC_ACQ_REL) != 0)
     return;
+  wn_batch_free(c->batch);
+  wn_pace_free(&c->pace);
+  wn_free(c->held);
   wn_cache_free(&c->cache);
   wn_plan_free(c->plan);
   wn_free(c->arena);
@@ -343,26 +360,84 @@ static int check_tap(const wn_ctx *c, size_t n, uint32_t n_out, wn_err *e) {
   return WN_OK;
 }
 
-int wn_ctx_step(wn_ctx *c, const int32_t *tokens, const uint32_t *seq,
-                const uint8_t *want, size_t n, wn_err *e) {
+int wn_ctx_start(wn_ctx *c, const int32_t *tokens, const uint32_t *seq,
+                 const uint8_t *want, size_t n, wn_err *e) {
   uint32_t n_out = 0;
+  c->pending = false;
   int rc = check_state(c, e);
   if (rc == WN_OK) rc = take_batch(c, tokens, seq, want, n, &n_out, e);
   if (rc == WN_OK) rc = check_tap(c, n, n_out, e);
   if (rc != WN_OK) return rc;
-  wn_frame f = frame_of(c, (uint32_t)n, n_out);
+  c->frame = frame_of(c, (uint32_t)n, n_out);
+  c->n_step = (uint32_t)n;
+  c->n_step_out = n_out;
   c->n_rows = 0;
-  wn_pool_run(c->o.n_threads, wn_exec_task, &f);
-  rc = wn_gguf_check(wn_model_gguf(c->model), false, e);
-  if (rc != WN_OK) {
-    c->poisoned = true;
-    return rc;
-  }
-  c->n_regions = f.n_regions;
-  c->n_rows = f.p->result_kind == WN_RESULT_LOGITS ? n_out : n;
+  c->pending = true;
+  return WN_OK;
+}
+
+/* The step is complete: now its tokens are held. */
+static void commit(wn_ctx *c) {
+  c->n_regions = c->frame.n_regions;
+  c->n_rows =
+      c->frame.p->result_kind == WN_RESULT_LOGITS ? c->n_step_out : c->n_step;
   if (c->tap != NULL && c->tap->stop) c->n_rows = 0;
   memcpy(c->past, c->next, c->o.n_seq * sizeof *c->past);
+  for (uint32_t i = 0; i < c->n_step; i++)
+    c->held[(size_t)c->seq[i] * c->o.n_ctx + c->pos[i]] = c->tokens[i];
+  c->pending = false;
+}
+
+int wn_ctx_go(wn_ctx *c, double until, const atomic_bool *hurry, bool *done,
+              wn_err *e) {
+  wn_frame *f = &c->frame;
+  *done = false;
+  if (!c->pending) return wn_fail(e, WN_EARG, "no step was started");
+  wn_pace_start(&c->pace, c->n_step, c->n_step_out, until, hurry);
+  f->leave = wn_pace_leave;
+  f->pace = &c->pace;
+  wn_low_task task = {wn_exec_task, f, c->low};
+  wn_pool_run(c->o.n_threads, wn_low_run, &task);
+  int rc = wn_gguf_check(wn_model_gguf(c->model), false, e);
+  if (rc != WN_OK) {
+    c->poisoned = true;
+    c->pending = false;
+    return rc;
+  }
+  f->first = f->next;
+  *done = f->next >= f->s->n_stages;
+  if (*done) commit(c);
   return WN_OK;
+}
+
+int wn_ctx_step(wn_ctx *c, const int32_t *tokens, const uint32_t *seq,
+                const uint8_t *want, size_t n, wn_err *e) {
+  bool done = false;
+  int rc = wn_ctx_start(c, tokens, seq, want, n, e);
+  return rc == WN_OK ? wn_ctx_go(c, 0, NULL, &done, e) : rc;
+}
+
+void wn_ctx_drop(wn_ctx *c) {
+  c->pending = false;
+}
+bool wn_ctx_fits(wn_ctx *c, double until) {
+  wn_pace_start(&c->pace, c->n_step, c->n_step_out, until, NULL);
+  return !c->pending || wn_pace_fits(&c->pace, c->frame.first, c->pace.last);
+}
+bool wn_ctx_pending(const wn_ctx *c) {
+  return c->pending;
+}
+const wn_pace *wn_ctx_pace(const wn_ctx *c) {
+  return &c->pace;
+}
+void wn_ctx_set_low(wn_ctx *c, bool low) {
+  c->low = low;
+}
+wn_batch *wn_ctx_batch(const wn_ctx *c) {
+  return c->batch;
+}
+void wn_ctx_set_batch(wn_ctx *c, wn_batch *b) {
+  c->batch = b;
 }
 
 const float *wn_ctx_logits(const wn_ctx *c, size_t i, size_t *n_rows) {
@@ -392,9 +467,15 @@ uint32_t wn_ctx_n_past(const wn_ctx *c, uint32_t seq) {
   return seq < c->o.n_seq ? c->past[seq] : 0;
 }
 
+const int32_t *wn_ctx_held(const wn_ctx *c, uint32_t seq) {
+  return c->held + (size_t)seq * c->o.n_ctx;
+}
+
 int wn_ctx_truncate(wn_ctx *c, uint32_t seq, uint32_t n, wn_err *e) {
   int rc = check_seq(c, seq, e);
   if (rc != WN_OK) return rc;
+  c->pending = false;
+  wn_batch_forget(c->batch, seq);
   if (n < c->past[seq]) c->past[seq] = n;
   return WN_OK;
 }
@@ -406,7 +487,12 @@ int wn_ctx_copy(wn_ctx *c, uint32_t from, uint32_t to, uint32_t n, wn_err *e) {
   if (n > c->past[from])
     return wn_fail(e, WN_EARG, "%u tokens of a sequence of %u", n,
                    c->past[from]);
+  c->pending = false;
+  wn_batch_forget(c->batch, to);
   wn_cache_copy(&c->cache, from, to, n);
+  if (from != to)
+    memcpy(c->held + (size_t)to * c->o.n_ctx, wn_ctx_held(c, from),
+           n * sizeof *c->held);
   c->past[to] = n;
   return WN_OK;
 }

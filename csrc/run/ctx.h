@@ -12,6 +12,7 @@
 
 #include "base/err.h"
 #include "run/model.h"
+#include "run/pace.h"
 
 typedef struct wn_ctx wn_ctx;
 
@@ -57,6 +58,34 @@ int wn_ctx_foresee(const wn_prog *p, const int *types, uint32_t n_ctx,
  * then. WN_ECHANGED: the mapped file changed; every later step fails. */
 int wn_ctx_step(wn_ctx *c, const int32_t *tokens, const uint32_t *seq,
                 const uint8_t *want, size_t n, wn_err *e);
+
+/* The same in parts. Start takes the tokens and changes nothing that lasts;
+ * go works until the step is complete (*done; only then do the sequences hold
+ * its tokens), until a stage is not expected to end before `until` (wn_now's
+ * clock; 0: no limit) or until *hurry (may be NULL) is set: at least one
+ * stage, at most to the end of the stage that was in hand. What changes a
+ * sequence meanwhile, and another start, drop the step. */
+int wn_ctx_start(wn_ctx *c, const int32_t *tokens, const uint32_t *seq,
+                 const uint8_t *want, size_t n, wn_err *e);
+int wn_ctx_go(wn_ctx *c, double until, const atomic_bool *hurry, bool *done,
+              wn_err *e);
+void wn_ctx_drop(wn_ctx *c);
+/* Would the next stage of the step in hand end before `until`? */
+bool wn_ctx_fits(wn_ctx *c, double until);
+/* Is a step started and not complete? */
+bool wn_ctx_pending(const wn_ctx *c);
+const wn_pace *wn_ctx_pace(const wn_ctx *c);
+
+/* Steps leave the processor to others from now on, where it is wanted:
+ * background work. The calling thread itself is never touched. */
+void wn_ctx_set_low(wn_ctx *c, bool low);
+
+/* The tokens that a sequence holds: wn_ctx_n_past of them. */
+const int32_t *wn_ctx_held(const wn_ctx *c, uint32_t seq);
+
+/* What works on this context's behalf: freed with it. NULL at first. */
+struct wn_batch *wn_ctx_batch(const wn_ctx *c);
+void wn_ctx_set_batch(wn_ctx *c, struct wn_batch *b);
 
 /* Logits of the last step: row i of *n_rows rows, in the order asked for.
  * For embedding models: the vector of token i of *n_rows tokens. Valid until

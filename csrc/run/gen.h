@@ -1,11 +1,13 @@
-/* gen.h - the generation loop as a machine of short steps.
+/* gen.h - a generation: a prompt, a sampler, and the text that comes of them.
  *
- * A wn_gen feeds a prompt to one sequence of a context in batches, then
- * chooses, appends and evaluates one token a step, until an end-of-generation
- * token, a stop string, the token budget or the end of the context. Text
- * comes out in whole UTF-8 characters; text that may be the start of a stop
- * string is held back until that is decided. Used by the Lua iterator (step
- * by step) and by background jobs (job.h). */
+ * A wn_gen is text (ids, whole characters, stop strings) over one sequence of
+ * a context. It runs in the steps of that context's batch (batch.h), alone or
+ * with others; its claim is on rows of those steps, never on "the last step",
+ * and what it makes does not depend on who shares them.
+ *
+ * Its owner makes it, pulls or starts it (batch.h), takes text and frees it.
+ * The thread that works on the batch may be another one: what the owner reads
+ * is kept under the batch's lock. */
 #ifndef WN_RUN_GEN_H
 #define WN_RUN_GEN_H
 
@@ -21,48 +23,74 @@ typedef struct wn_gen wn_gen;
 
 typedef enum wn_gen_end {
   WN_GEN_RUNNING,
-  WN_GEN_EOG,     /* the model ended its text */
-  WN_GEN_STOP,    /* a stop string appeared (it is not part of the text) */
-  WN_GEN_LENGTH,  /* max_tokens reached */
-  WN_GEN_CONTEXT, /* no room left in the sequence */
+  WN_GEN_EOG,       /* the model ended its text */
+  WN_GEN_STOP,      /* a stop string appeared (it is not part of the text) */
+  WN_GEN_LENGTH,    /* max_tokens reached */
+  WN_GEN_CONTEXT,   /* no room left in the sequence */
+  WN_GEN_TIME,      /* max_prompt_seconds or max_token_seconds are over */
+  WN_GEN_CANCELLED, /* by its owner */
+  WN_GEN_FAILED,
+  WN_GEN_N_ENDS
 } wn_gen_end;
 
+/* No sequence in particular: the prompt is the whole text, the batch finds a
+ * sequence and takes over what is held of it. */
+#define WN_GEN_ANY UINT32_MAX
+
 typedef struct wn_gen_opts {
-  uint32_t seq;        /* the sequence to continue */
+  uint32_t seq;        /* the sequence to continue, or WN_GEN_ANY */
   uint32_t max_tokens; /* 0: as many as fit */
   bool special;        /* control tokens appear as text */
+  bool raw;            /* text is bytes, not always UTF-8 */
   const wn_str *stop;  /* stop strings; copied */
   size_t n_stop;
+  double max_prompt_seconds, max_token_seconds; /* 0: no limit */
+  /* A full sequence forgets: the first `keep` tokens and the later half of
+   * the rest are kept and evaluated anew, the text goes on. */
+  bool shift;
+  uint32_t keep;
+  /* Speculation: so many tokens are guessed ahead, from what the text held
+   * before, or by a smaller model of the same vocabulary (counted; may be
+   * NULL). The text is the same. */
+  uint32_t n_draft;
+  wn_ctx *draft;
 } wn_gen_opts;
 
-/* The prompt's ids (at least one) are appended to what the sequence holds.
- * Takes references on ctx and sampler. WN_EARG: prompt does not fit. */
+/* Takes references on ctx and sampler; copies the prompt, which may be empty
+ * only for a sequence that holds something. The sampler hears of the tokens
+ * before the prompt, the prompt and what is made. WN_EARG: an id out of
+ * range, a prompt that can never fit, a model without logits. */
 int wn_gen_new(wn_ctx *ctx, wn_sampler *sampler, const int32_t *prompt,
                size_t n, const wn_gen_opts *o, wn_gen **out, wn_err *e);
+
+/* Ends it and forgets it. Never waits for a step in progress. */
 void wn_gen_free(wn_gen *g);
 
-/* Claims the context and the sampler for this caller, as wn_gen_step wants
- * it; false when somebody else has one of them. */
-bool wn_gen_enter(wn_gen *g);
-void wn_gen_leave(wn_gen *g);
+/* Asks it to end as soon as possible, within a stage of the step in hand. */
+void wn_gen_cancel(wn_gen *g);
 
-/* One batch of the prompt or one token. WN_OK also when it has ended. After
- * an error the loop has ended. */
-int wn_gen_step(wn_gen *g, wn_err *e);
-wn_gen_end wn_gen_ended(const wn_gen *g);
+wn_ctx *wn_gen_ctx(const wn_gen *g);
+wn_gen_end wn_gen_ended(wn_gen *g);
 const char *wn_gen_end_name(wn_gen_end end); /* "eog", "stop", ... */
+/* WN_OK, or why it failed (also WN_ECANCEL). */
+int wn_gen_error(wn_gen *g, wn_err *e);
 
 /* Text that is ready: *text points into the generator until the next call. */
 size_t wn_gen_take(wn_gen *g, const char **text);
 
 typedef struct wn_gen_stats {
   uint32_t n_prompt, n_prompt_done; /* prompt tokens in all, evaluated */
+  uint32_t n_reused;                /* of them, taken over from the context */
   uint32_t n_tokens;                /* tokens generated */
+  uint32_t n_drafted, n_accepted;   /* tokens guessed, and guessed right */
+  uint32_t n_shifted;               /* tokens forgotten to make room */
+  uint32_t seq;                     /* WN_GEN_ANY: it has none yet */
   double prompt_seconds, token_seconds;
 } wn_gen_stats;
-void wn_gen_get_stats(const wn_gen *g, wn_gen_stats *s);
+void wn_gen_get_stats(wn_gen *g, wn_gen_stats *s);
 
-/* The ids generated so far (an end token is not among them). */
-const int32_t *wn_gen_ids(const wn_gen *g, size_t *n);
+/* The ids generated from number `from` on (an end token is not among them):
+ * at most cap of them to out; returns how many there are in all. */
+size_t wn_gen_ids(wn_gen *g, size_t from, int32_t *out, size_t cap);
 
 #endif

@@ -8,7 +8,9 @@
 --- How a conversation becomes text is what the model's own template says
 --- (wane.template); control tokens that somebody writes in a message stay plain
 --- text. Models without a usable one get one of a few formats.
+local core = require "wane.core"
 local generate = require "wane.generate"
+local reply = require "wane.reply"
 local template = require "wane.template"
 
 local M = {}
@@ -164,7 +166,7 @@ function M.new(model, opts)
   local ctx, message = model:context { context = opts.context }
   if not ctx then error("wane: " .. message, 2) end
   local chat = setmetatable(
-    { model = model, ctx = ctx, format = format, template = compiled, opts = rest, messages = {}, held = {} },
+    { model = model, ctx = ctx, format = format, template = compiled, opts = rest, messages = {} },
     Chat
   )
   if opts.system then chat.messages[1] = { role = "system", content = opts.system } end
@@ -200,11 +202,12 @@ end
 
 --- What the context does not hold yet; it forgets what differs.
 local function remainder(chat, ids)
-  local same = 0
-  while same < #ids - 1 and same < #chat.held and chat.held[same + 1] == ids[same + 1] do
+  local held, same = chat.ctx:held(), 0
+  while same < #ids - 1 and same < #held and held[same + 1] == ids[same + 1] do
     same = same + 1
   end
   assert(chat.ctx:truncate(same))
+  same = chat.ctx:n_past() -- some memories can go back to a few places only
   local rest = {}
   for i = same + 1, #ids do
     rest[#rest + 1] = ids[i]
@@ -212,55 +215,97 @@ local function remainder(chat, ids)
   return rest
 end
 
---- Sends a message and iterates over the reply's text as it is made. The
---- reply joins chat.messages when the iteration ends.
+-- Ends a reply that was left in the middle: what was shown of it stays.
+local function leave_reply(chat)
+  if chat.reply then chat.reply:close() end
+  core.job.idle(chat.ctx.handle, 10) -- a job that was closed ends within a layer
+end
+
+-- What there is to evaluate for a message, and the options of the generation.
+local function turn(chat, text, where)
+  if type(text) ~= "string" then
+    error(("wane: %s: message: want a string, got %s"):format(where, type(text)), 4)
+  end
+  leave_reply(chat)
+  local history = {}
+  for i, m in ipairs(chat.messages) do history[i] = m end
+  chat.messages[#chat.messages + 1] = { role = "user", content = text }
+  local fine, ids, why = pcall(fitting, chat)
+  if not fine or not ids then
+    chat.messages = history
+    error(fine and "wane: chat: " .. why or ids, fine and 4 or 0)
+  end
+  local opts = { context = chat.ctx, stop = not chat.template and M.formats[chat.format].stop or nil }
+  for key, value in pairs(chat.opts) do opts[key] = value end
+  local on_end = opts.on_end
+  opts.on_end = nil
+  return remainder(chat, ids), opts, on_end, history
+end
+
+-- The reply that `source` makes: what is shown of it joins the conversation,
+-- however it ends; a turn that showed nothing and did not end by itself is
+-- taken back.
+local function reply_of(chat, source, on_end, history)
+  chat.reply = reply.new(source, function(shown, stats)
+    chat.reply = nil
+    if shown == "" and stats.state ~= "eog" and stats.state ~= "stop" and stats.state ~= "length" then
+      chat.messages = history
+    else
+      local content = shown:gsub("^%s+", ""):gsub("%s+$", "")
+      chat.messages[#chat.messages + 1] = { role = "assistant", content = content }
+    end
+    if on_end then on_end(stats) end
+  end)
+  return chat.reply
+end
+
+--- Sends a message; the reply is a generation: an iterator over its text, with
+--- step for frames (wane.generate). What was shown joins chat.messages when it
+--- ends, is closed, or the next message is sent.
+---
+---     for text in chat:stream "Hello" do io.write(text) end
 ---@param text string
----@return fun(): string?
+---@return wane.Reply
 function Chat:stream(text)
-  self.messages[#self.messages + 1] = { role = "user", content = text }
-  local fine, ids, why = pcall(fitting, self)
-  if not fine then
-    table.remove(self.messages)
-    error(ids, 0)
-  end
-  if not ids then
-    table.remove(self.messages)
-    error("wane: chat: " .. why, 2)
-  end
-  local opts, parts = { context = self.ctx, stop = not self.template and M.formats[self.format].stop or nil }, {}
-  for key, value in pairs(self.opts) do
-    opts[key] = value
-  end
-  opts.on_end = function(stats)
-    self.held = ids
-    for _, id in ipairs(stats.ids) do
-      self.held[#self.held + 1] = id
-    end
-    -- the last tokens may not have been evaluated
-    for i = #self.held, self.ctx:n_past() + 1, -1 do
-      self.held[i] = nil
-    end
-    local reply = table.concat(parts):gsub("^%s+", ""):gsub("%s+$", "")
-    self.messages[#self.messages + 1] = { role = "assistant", content = reply }
-    if self.opts.on_end then self.opts.on_end(stats) end
-  end
-  local next_piece = generate.stream(self.model, remainder(self, ids), opts)
-  return function()
-    local piece = next_piece()
-    if piece then parts[#parts + 1] = piece end
-    return piece
-  end
+  local ids, opts, on_end, history = turn(self, text, "chat:stream")
+  local ok, source = pcall(generate.stream, self.model, ids, opts)
+  if ok then return reply_of(self, source, on_end, history) end
+  self.messages = history
+  error(source, 0)
+end
+
+--- Sends a message; the reply is a job (wane.generate.start): for event loops.
+---
+---     local job = assert(chat:start "Hello")
+---     repeat local text, running = job:poll(); io.write(text or "") until not running
+---@param text string
+---@return wane.Reply|nil
+---@return string? message
+---@return string? code
+function Chat:start(text)
+  local ids, opts, on_end, history = turn(self, text, "chat:start")
+  local ok, source, message, code = pcall(generate.start, self.model, ids, opts)
+  if ok and source then return reply_of(self, source, on_end, history) end
+  self.messages = history
+  if not ok then error(source, 0) end
+  return nil, message, code
 end
 
 --- Sends a message and returns the whole reply.
 ---@param text string
 ---@return string reply
 function Chat:ask(text)
+  if type(text) ~= "string" then error(("wane: chat:ask: message: want a string, got %s"):format(type(text)), 2) end
   for _ in self:stream(text) do
   end
   return self.messages[#self.messages].content
 end
 
-function Chat:close() return self.ctx:close() end
+--- Ends a reply in progress and frees the context.
+function Chat:close()
+  if self.reply then self.reply:close() end
+  return self.ctx:close()
+end
+Chat.__close = Chat.close
 
 return M

@@ -1,4 +1,19 @@
---- Generating text: as an iterator, and as a background job.
+--- Generating text: piece by piece, under a time budget, in the background, or
+--- many at once.
+---
+--- A generation is a prompt, a sampler and the text that comes of them. It runs
+--- over a sequence of a context; any number of them share a context and its
+--- steps, and each gives the text that it gives alone. Four faces:
+---
+---     for text in model:generate("Once") do io.write(text) end      -- one piece a call
+---
+---     local gen = model:generate("Once")                            -- a game's frame
+---     local text, running = gen:step { ms = 2 }
+---
+---     local job = model:start "Once"                                -- a thread of its own
+---     repeat local text, running = job:poll(); io.write(text or "") until not running
+---
+---     local batch = ctx:batch()                                     -- a server (wane.batch)
 local core = require "wane.core"
 
 local M = {}
@@ -7,9 +22,10 @@ local sampling = {
   temperature = true, top_k = true, top_p = true, min_p = true, repeat_penalty = true,
   frequency_penalty = true, presence_penalty = true, repeat_last_n = true, seed = true,
 }
-local looping = { max_tokens = true, stop = true, seq = true, special = true }
+local looping = { max_tokens = true, stop = true, seq = true, special = true, bytes = true }
 local own = {
   bias = true, on_end = true, context = true, parse_special = true, add_special = true, threads = true,
+  reuse = true, max_ms = true, shift = true, draft = true, draft_tokens = true,
 }
 
 --- A sampler for a model from generation options.
@@ -38,124 +54,320 @@ function M.sampler(model, opts)
   return sampler
 end
 
---- Splits the options and checks their names: those of the loop.
-local function loop_options(opts)
+local function wrong(where, name, want, level) error(("wane: %s: option '%s': want %s"):format(where, name, want), level + 1) end
+
+-- { prompt =, tokens = } in milliseconds from option max_ms.
+local function time_limits(o, max_ms, where, level)
+  if max_ms == nil then return end
+  if type(max_ms) == "number" then max_ms = { prompt = max_ms, tokens = max_ms } end
+  if type(max_ms) ~= "table" then wrong(where, "max_ms", "milliseconds or { prompt =, tokens = }", level + 1) end
+  for key, value in pairs(max_ms) do
+    if (key ~= "prompt" and key ~= "tokens") or type(value) ~= "number" or value <= 0 or value ~= value then
+      wrong(where, "max_ms", "milliseconds or { prompt =, tokens = }", level + 1)
+    end
+  end
+  o.max_prompt_ms, o.max_token_ms = max_ms.prompt, max_ms.tokens
+end
+
+-- Option shift: true, or { keep = tokens }.
+local function shifting(o, shift, where, level)
+  if not shift then return end
+  if shift ~= true and (type(shift) ~= "table" or type(shift.keep) ~= "number") then
+    wrong(where, "shift", "true or { keep = tokens }", level + 1)
+  end
+  o.shift, o.keep = true, shift ~= true and shift.keep or nil
+end
+
+-- Options draft and draft_tokens; a model becomes a context of its own, which
+-- is closed with the generation.
+local function drafting(o, opts, where, level)
+  local draft, companion = opts.draft, nil
+  if draft == nil then
+    if opts.draft_tokens ~= nil then error(("wane: %s: draft_tokens without draft"):format(where), level + 1) end
+    return nil
+  end
+  o.n_draft = opts.draft_tokens or 8
+  if draft == "prompt" then return nil end
+  if type(draft) ~= "table" or not draft.handle then wrong(where, "draft", '"prompt", a model or a context', level + 1) end
+  if draft.context then
+    local message, code
+    companion, message, code = draft:context { threads = opts.threads }
+    if not companion then return nil, message, code end
+    draft = companion
+  end
+  o.draft = draft.handle
+  return companion
+end
+
+--- Splits the options and checks them: those of the loop.
+local function loop_options(opts, where, level)
+  if type(opts) ~= "table" then error(("wane: %s: options: want a table, got a %s"):format(where, type(opts)), level + 1) end
   local o = {}
   for key, value in pairs(opts) do
     if looping[key] then
       o[key] = value
     elseif not (sampling[key] or own[key]) then
-      error(("wane: generate: unknown option '%s'"):format(tostring(key)), 4)
+      error(("wane: %s: unknown option '%s'"):format(where, tostring(key)), level + 1)
     end
   end
   if type(o.stop) == "string" then o.stop = { o.stop } end
+  if o.stop ~= nil and type(o.stop) ~= "table" then wrong(where, "stop", "a string or a list of strings", level + 1) end
+  for i, s in ipairs(o.stop or {}) do
+    if type(s) ~= "string" then wrong(where, ("stop[%d]"):format(i), "a string", level + 1) end
+  end
+  if opts.bias ~= nil and type(opts.bias) ~= "table" then wrong(where, "bias", "a table { [id] = add }", level + 1) end
+  if opts.context ~= nil and (type(opts.context) ~= "table" or not opts.context.n_past) then
+    wrong(where, "context", "a context of this model", level + 1)
+  end
+  if opts.on_end ~= nil and type(opts.on_end) ~= "function" then wrong(where, "on_end", "a function", level + 1) end
+  if opts.reuse then
+    if opts.seq then error(("wane: %s: reuse finds the sequence: leave seq out"):format(where), level + 1) end
+    o.seq = 0
+  end
+  time_limits(o, opts.max_ms, where, level + 1)
+  shifting(o, opts.shift, where, level + 1)
   return o
 end
 
---- Prompt ids, the context to use, and whether it is ours to close.
-local function prepare(model, prompt, opts)
-  local ids, message, code = prompt
-  if type(prompt) == "string" then
-    if not model.vocab then error("wane: generate: the model has no tokenizer: give token ids", 4) end
-    ids, message, code = model.vocab:encode(prompt, {
-      special = opts.add_special ~= false,
-      parse_special = opts.parse_special == true,
-    })
-    if not ids then return nil, message, code end
+-- Prompt ids. What continues a sequence begins with no special tokens, unless
+-- they are asked for.
+local function prompt_ids(model, prompt, opts, where, level)
+  if type(prompt) == "table" then return prompt end
+  if type(prompt) ~= "string" then
+    error(("wane: %s: prompt: want a text or a list of token ids, got %s"):format(where, type(prompt)), level + 1)
   end
-  if opts.context then return ids, opts.context, false end
-  local ctx
-  ctx, message, code = model:context { threads = opts.threads }
-  if not ctx then return nil, message, code end
-  return ids, ctx, true
+  if not model.vocab then error(("wane: %s: the model has no tokenizer: give token ids"):format(where), level + 1) end
+  local special = opts.add_special
+  if special == nil then special = not opts.context or opts.reuse or opts.context:n_past(opts.seq or 1) == 0 end
+  return model.vocab:encode(prompt, { special = special, parse_special = opts.parse_special == true })
 end
 
---- Iterates over pieces of text (whole UTF-8 characters) as they are
---- generated. Each call of the iterator does a few steps and returns at the
---- next text, so a host stays in charge; leaving the loop early is fine.
+--- A generation that is pulled: by calling it, with step, or by a batch.
+---@class wane.Generation
+local Generation = {}
+Generation.__index = Generation
+
+-- Everything that a generation is made from, or nil, message, code. `threads`
+-- is for a context of its own.
+local function prepare(model, prompt, opts, threads, where, level)
+  local loop = loop_options(opts, where, level + 1)
+  local made = { loop = loop, closing = {} }
+  local function closes(x)
+    if x then table.insert(made.closing, 1, x) end
+    return x
+  end
+  local function failed(message, code)
+    for _, x in ipairs(made.closing) do x:close() end
+    return nil, message, code
+  end
+  local message, code
+  made.ids, message, code = prompt_ids(model, prompt, opts, where, level + 1)
+  if not made.ids then return nil, message, code end
+  made.ctx = opts.context
+  if not made.ctx then
+    made.ctx, message, code = model:context { threads = threads }
+    if not closes(made.ctx) then return failed(message, code) end
+    loop.seq = loop.seq or 0
+  end
+  made.sampler, message, code = M.sampler(model, opts)
+  if not closes(made.sampler) then return failed(message, code) end
+  local companion
+  companion, message, code = drafting(loop, opts, where, level + 1)
+  if message then return failed(message, code) end
+  closes(companion)
+  return made
+end
+
+-- Calls start(ctx, sampler, ids, options) of the core; what it raises leaves
+-- nothing open.
+local function begin(made, start)
+  local ok, thing, message, code = pcall(start, made.ctx.handle, made.sampler, made.ids, made.loop)
+  if ok and thing then return thing end
+  for _, x in ipairs(made.closing) do x:close() end
+  if not ok then return nil, thing, "EARG" end
+  return nil, message, code
+end
+
+local function raise(message, level)
+  message = tostring(message)
+  error(message:find "^wane: " and message or "wane: " .. message, level + 1)
+end
+
+-- A generation for stream and for batches: nil, message, code.
+function M.new(model, prompt, opts, where, level)
+  opts = opts == nil and {} or opts
+  level = level + 1
+  local made, message, code = prepare(model, prompt, opts, opts.threads, where, level)
+  if not made then return nil, message, code end
+  local gen
+  gen, message, code = begin(made, core.job.gen)
+  if not gen then
+    if code == "EARG" then raise(message, level) end
+    return nil, message, code
+  end
+  return setmetatable({ gen = gen, closing = made.closing, on_end = opts.on_end, context = made.ctx }, Generation)
+end
+
+--- Generates text, as a generation that is pulled. Called, it gives the next
+--- piece (whole UTF-8 characters), nil at the end; leaving a loop early is
+--- fine. Errors of the world raise there, as an iterator has no other way;
+--- Generation:step returns them.
 ---
 ---     for text in model:generate("Once upon a time", { max_tokens = 64, seed = 1 }) do
 ---       io.write(text)
 ---     end
----
---- Errors of the world raise here, as an iterator has no other way.
 ---@param model wane.Model
----@param prompt string|integer[]   text or token ids
+---@param prompt string|integer[]   text or token ids; may be empty where a context is continued
 ---@param opts? table   temperature 0.8 (0: greedy), top_k 40, top_p 0.95, min_p 0.05, repeat_penalty 1,
 ---  frequency_penalty 0, presence_penalty 0, repeat_last_n 64, seed 0, bias { [id] = add }, max_tokens (all that
----  fit), stop (string or list), special (control tokens as text), parse_special (control tokens in the prompt),
----  context (an own context to continue), seq, on_end(stats)
----@return fun(): string?
+---  fit), stop (string or list), special (control tokens as text), bytes (text as the model's bytes, not always
+---  UTF-8), parse_special (control tokens in the prompt), add_special (default: at the beginning of a sequence),
+---  context (an own context: its sequence `seq`, 1, is continued), seq, reuse (the prompt is the whole text; the
+---  context finds the sequence that holds most of it), max_ms (milliseconds, or { prompt =, tokens = }), shift (a
+---  full sequence forgets its middle: true, or { keep = tokens at the start }), draft (guess ahead: "prompt", from
+---  what the text held before, or a smaller model of the same vocabulary), draft_tokens 8, threads, on_end(stats)
+---@return wane.Generation
 function M.stream(model, prompt, opts)
-  opts = opts or {}
-  local loop = loop_options(opts)
-  local ids, ctx, ours = prepare(model, prompt, opts)
-  if not ids then error("wane: " .. ctx, 2) end
-  local sampler, message = M.sampler(model, opts)
-  local gen
-  if sampler then
-    gen, message = core.job.gen(ctx.handle, sampler, ids, loop)
-  end
-  if not gen then
-    if sampler then sampler:close() end
-    if ours then ctx:close() end
-    error("wane: " .. message, 2)
-  end
-  local running = true
-  local function finish()
-    local stats = gen:stats()
-    stats.ids = gen:ids()
-    gen:close()
-    sampler:close()
-    if ours then ctx:close() end
-    if opts.on_end then opts.on_end(stats) end
-  end
-  return function()
-    while running do
-      local more, text = gen:step()
-      if more == nil then
-        running = false
-        finish()
-        error("wane: " .. text, 2)
-      end
-      running = more
-      if not running then finish() end
-      if text ~= "" then return text end
-    end
-  end
+  local gen, message = M.new(model, prompt, opts, "generate", 2)
+  if not gen then raise(message, 2) end
+  return gen
 end
 
----@class wane.Job
----@field poll fun(self): string?, boolean|string, string?   new text ("" for none) and whether
----  more may come; nil, message, code when it failed
----@field fd fun(self): integer     readable while poll has news
----@field cancel fun(self)          ends after the step in progress
----@field stats fun(self): table
----@field close fun(self)
+-- Notes how it ended, frees what it holds, calls on_end. Once.
+local function finish(self)
+  if self.ended then return end
+  self.ended = self.gen:stats()
+  self.ended.ids = self.gen:ids()
+  self.gen:close()
+  for _, x in ipairs(self.closing) do x:close() end
+  if self.on_end then self.on_end(self.ended) end
+end
 
---- Starts generating in the background: for event loops and game frames.
+-- One pull: text, running | nil, message, code. The last text comes with
+-- running = false; an error comes once, behind all text.
+local function pull(self, budget)
+  if self.ended then return "", false end
+  local running, text, code = self.gen:step(budget)
+  if running == nil then
+    local rest = self.gen:take()
+    self.message, self.code = text, code
+    if rest ~= "" then return rest, true end -- the error is told by the next call
+    finish(self)
+    return nil, text, code
+  end
+  return text, running
+end
+
+--- Works for so long, or for one token: the face for frames and editors. Comes
+--- back in time in the middle of a prompt too; the text does not depend on how
+--- the time is cut.
+---
+---     local text, running = gen:step { ms = 2 }
+---@param budget? table   ms (milliseconds), tokens (most tokens of one step of the context)
+---@return string|nil text      "" when nothing is new; nil, message, code when it failed (told once)
+---@return boolean|string running   false with the last text
+---@return string? code
+function Generation:step(budget)
+  local text, running, code = pull(self, budget)
+  if text and not running then finish(self) end
+  return text, running, code
+end
+
+function Generation:__call()
+  while not self.ended do
+    if self.over then
+      finish(self)
+      return nil
+    end
+    local text, running = pull(self)
+    if not text then raise(running, 2) end
+    self.over = not running -- the end is told after the last text
+    if text ~= "" then return text end
+  end
+  return nil
+end
+
+--- What a batch has made of it since the last time; as step, without working.
+---@return string|nil text
+---@return boolean|string running
+---@return string? code
+function Generation:take()
+  if self.ended then return "", false end
+  local running = self.gen:stats().state == "running"
+  local text = self.gen:take()
+  if running then return text, true end
+  local message, code = select(2, self.gen:error())
+  if message and text ~= "" then return text, true end
+  finish(self)
+  if message then return nil, message, code end
+  return text, false
+end
+
+--- Ids generated so far, from number `from` on (an end token is not among them).
+---@param from? integer
+---@return integer[]
+function Generation:ids(from)
+  if not self.ended then return self.gen:ids(from) end
+  local list = {}
+  for i = from or 1, #self.ended.ids do list[#list + 1] = self.ended.ids[i] end
+  return list
+end
+
+--- Facts: state ("running", "eog", "stop", "length", "context", "time",
+--- "cancelled", "failed"), n_prompt, n_prompt_done, n_reused (prompt tokens
+--- taken over from the context), n_tokens, n_drafted, n_accepted, n_shifted,
+--- prompt_seconds, token_seconds, seq.
+---@return table
+function Generation:stats() return self.ended or self.gen:stats() end
+
+--- Ends it; what was made can still be taken.
+function Generation:cancel()
+  if not self.ended then self.gen:cancel() end
+end
+
+--- Ends it and frees what it holds.
+function Generation:close()
+  finish(self)
+  return true
+end
+Generation.__close = Generation.close
+function Generation:__tostring() return ("wane.Generation (%s)"):format(self:stats().state) end
+
+---@class wane.Job
+---@field poll fun(self): string?, boolean|string, string?   new text ("" for none) and whether more may come;
+---  once nil, message, code when it failed, "" and false from then on: a loop until not running ends
+---@field fd fun(self): integer     readable while poll has news
+---@field cancel fun(self)          ends within a layer of the step in hand
+---@field stats fun(self): table    as Generation:stats
+---@field ids fun(self, from: integer?): integer[]
+---@field close fun(self)           does not wait
+
+--- Starts generating in the background: for event loops and game frames. Jobs
+--- on one context (option `context`) share its steps.
 ---
 ---     local job = assert(model:start("Once", { max_tokens = 32 }))
 ---     repeat local text, running = job:poll(); io.write(text or "") until not running
+---     print(job:stats().state)   -- "failed" when it failed: then one poll gave nil, message, code
 ---@param model wane.Model
 ---@param prompt string|integer[]
----@param opts? table   as M.stream, without on_end
+---@param opts? table   as M.stream, without on_end. threads: one fewer than the cores, unless the model was loaded
+---  with a number
 ---@return wane.Job|nil
 ---@return string? message
 ---@return string? code
 function M.start(model, prompt, opts)
-  opts = opts or {}
-  local loop = loop_options(opts)
-  local ids, ctx, ours = prepare(model, prompt, opts)
-  if not ids then return nil, ctx, ours end
+  opts = opts == nil and {} or opts
+  if type(opts) == "table" and opts.on_end then error("wane: start: a job has no on_end: ask its stats", 2) end
+  local threads = type(opts) == "table" and opts.threads or model.opts.threads or math.max(1, core.cpu().threads - 1)
+  local made, message, code = prepare(model, prompt, opts, threads, "start", 2)
+  if not made then return nil, message, code end
   local job
-  local sampler, message, code = M.sampler(model, opts)
-  if sampler then
-    job, message, code = core.job.start(ctx.handle, sampler, ids, loop)
-    sampler:close() -- the job has a reference of its own
+  job, message, code = begin(made, core.job.start)
+  if not job then
+    if code == "EARG" then raise(message, 2) end
+    return nil, message, code
   end
-  if ours then ctx:close() end
-  if not job then return nil, message, code end
+  for _, x in ipairs(made.closing) do x:close() end -- the job has references of its own
   return job
 end
 

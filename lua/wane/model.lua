@@ -264,11 +264,15 @@ function Context:embed(tokens, pooling)
   if not ok then return nil, msg, code end
   if pooling == nil then pooling = self.model.hp.pooling end
   if pooling == "none" then return h:logits() end
-  return h:pool(pooling)
+  return h:pool(pooling == "cls" and "first" or pooling)
 end
 
+--- Many generations in the steps of this context: wane.batch.
+---@return wane.Batch
+function Context:batch() return require("wane.batch").of(self) end
+
 -- The plain operations of the core context.
-for _, name in ipairs { "step", "logits", "n_past", "truncate", "copy", "info" } do
+for _, name in ipairs { "step", "logits", "n_past", "held", "truncate", "copy", "info" } do
   Context[name] = function(self, ...) return self.handle[name](self.handle, ...) end
 end
 

@@ -69,6 +69,7 @@ function M.collect()
   scrub(40)
   if jit then jit.flush() end -- traces hold on to values too
   for _ = 1, 4 do collectgarbage() end
+  core.job.settle(10) -- threads of dropped jobs end by themselves
 end
 
 --- Number of open file descriptors that are files or sockets (the pipes of
