@@ -136,8 +136,8 @@ function M.main(argv, out)
   end
   local called, done, message = pcall(require("wane.cli." .. args.command).run, args, out)
   out.progress(nil)
-  if not called then
-    done, message = nil, done
+  if not called then -- the line of a program is not the line of a user's recipe
+    done, message = nil, tostring(done):gsub("^[^\n]-%.lua:%d+: wane: ", "wane: ")
   end
   if not done then
     local text = in_flags(tostring(message or "failed"), require("wane.cli." .. args.command))

@@ -162,7 +162,8 @@ end
 function M.list(of, least)
   local element = resolve(of)
   local plural = { string = "strings", integer = "integers", number = "numbers", path = "paths", table = "tables" }
-  local want = "a list of " .. (type(of) == "string" and plural[of] or ("values, each " .. element.want))
+  local want = of == "any" and "a list"
+    or "a list of " .. (type(of) == "string" and plural[of] or ("values, each " .. element.want))
   if (least or 0) > 0 then want = want .. (", at least %d"):format(least) end
   return M.type(want, function(v)
     if type(v) ~= "table" or #v < (least or 0) then return false end

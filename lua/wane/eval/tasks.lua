@@ -53,8 +53,8 @@ function M.resolve(x, i)
   end
   if type(x) == "string" and by_name[x] then return M[x]() end
   if type(x) == "string" and x:find "%.jsonl?$" then return choice.task { path = x } end
-  options.misuse(("eval.tasks: no task %s: want %s, a file of JSON lines (.jsonl), or a function"):format(
-    options.shown(x), table.concat(M.names, ", ")))
+  options.misuse(("eval.tasks: no task '%s': want %s, a file of JSON lines (.jsonl), or a function"):format(
+    tostring(x), table.concat(M.names, ", ")))
 end
 
 -- A result in its full form.
