@@ -7,6 +7,8 @@
  *   ctx:pool("mean" | "first" | "last") -> one row from all of the last step
  *   ctx:n_past([seq])   ctx:truncate(n [, seq])   ctx:copy(from, to, n)
  *   ctx:held([seq]) -> ids of the tokens that the sequence holds
+ *   ctx:save([path [, { seq =, overwrite = }]]) -> true, or the bytes
+ *   ctx:load(path or bytes [, { seq = }]) -> true | nil, message, code
  *   ctx:info() -> { n_ctx, n_seq, n_batch, n_out, bytes, cache_bytes, regions }
  *
  * One caller at a time: a second raises "busy". Arguments are read and
@@ -15,6 +17,7 @@
 
 #include "lua/buffer.h"
 #include "lua/run.h"
+#include "run/saved.h"
 
 static void unref_ctx(void *obj) {
   wn_ctx_unref(obj);
@@ -303,6 +306,73 @@ static int ctx_copy(lua_State *L) {
   return 1;
 }
 
+/* Option seq; absent: all. */
+static uint32_t saved_seq(lua_State *L, int t) {
+  static const char *const names[] = {"seq", "overwrite", NULL};
+  if (lua_isnoneornil(L, t)) return WN_SAVED_ALL;
+  luaL_checktype(L, t, LUA_TTABLE);
+  wn_check_options(L, t, names);
+  return (uint32_t)wn_opt_int(L, t, "seq", 0, 1, WN_SAVED_ALL) - 1;
+}
+
+static int put_memory(void *arg, const void *p, size_t n, wn_err *e) {
+  uint8_t **to = arg;
+  (void)e;
+  memcpy(*to, p, n);
+  *to += n;
+  return WN_OK;
+}
+
+/* The bytes are made in a userdata: Lua's to free, whatever happens. */
+static int save_to_string(lua_State *L, uint32_t seq) {
+  wn_err e = {0};
+  wn_ctx *c = enter(L);
+  uint64_t bytes = wn_saved_bytes(c, seq);
+  wn_ctx_end(c);
+  uint8_t *all = lua_newuserdata(L, (size_t)bytes), *to = all;
+  c = enter(L);
+  int rc = wn_saved_bytes(c, seq) == bytes
+               ? wn_saved_put(c, seq, put_memory, &to, &e)
+               : wn_fail(&e, WN_EBUSY, "the context changed meanwhile");
+  wn_ctx_end(c);
+  if (rc != WN_OK) return wn_push_error(L, &e);
+  lua_pushlstring(L, (const char *)all, (size_t)bytes);
+  return 1;
+}
+
+static int ctx_save(lua_State *L) {
+  wn_err e = {0};
+  lua_settop(L, 3);
+  uint32_t seq = saved_seq(L, 3);
+  bool over = !lua_isnil(L, 3) && wn_opt_bool(L, 3, "overwrite", false);
+  if (lua_isnil(L, 2)) return save_to_string(L, seq);
+  const char *path = luaL_checkstring(L, 2);
+  wn_ctx *c = enter(L);
+  int rc = wn_saved_write(c, seq, path, over, &e);
+  wn_ctx_end(c);
+  if (rc != WN_OK) return wn_push_error(L, &e);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* What begins as a state does is one: no path has a NUL. */
+static int ctx_load(lua_State *L) {
+  wn_err e = {0};
+  size_t n;
+  lua_settop(L, 3);
+  uint32_t seq = saved_seq(L, 3);
+  luaL_checktype(L, 2, LUA_TSTRING);
+  const char *s = lua_tolstring(L, 2, &n);
+  wn_ctx *c = enter(L);
+  int rc = strlen(s) != n || n == 0
+               ? wn_saved_take(c, seq, (const uint8_t *)s, n, &e)
+               : wn_saved_read(c, seq, s, &e);
+  wn_ctx_end(c);
+  if (rc != WN_OK) return wn_push_error(L, &e);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
 static int ctx_info(lua_State *L) {
   const wn_ctx *c = wn_handle_check(L, 1, &wn_ctx_class);
   const char *const names[] = {"n_ctx", "n_seq",       "n_batch", "n_out",
@@ -324,6 +394,8 @@ static const luaL_Reg ctx_methods[] = {{"step", ctx_step},
                                        {"pool", ctx_pool},
                                        {"n_past", ctx_n_past},
                                        {"held", ctx_held},
+                                       {"save", ctx_save},
+                                       {"load", ctx_load},
                                        {"copy", ctx_copy},
                                        {"truncate", ctx_truncate},
                                        {"info", ctx_info},

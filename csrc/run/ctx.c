@@ -315,7 +315,7 @@ static int take_batch(wn_ctx *c, const int32_t *tokens, const uint32_t *seq,
 
 /* The context the rotation is chosen for: rounded up to 256 tokens, as
  * llama.cpp does. */
-static bool is_long(const wn_ctx *c) {
+bool wn_ctx_is_long(const wn_ctx *c) {
   const wn_prog *p = wn_model_prog(c->model);
   uint32_t n_ctx = (c->o.n_ctx + 255) / 256 * 256;
   for (uint32_t t = 0; t < c->plan->n_ropes; t++) {
@@ -336,7 +336,7 @@ static wn_frame frame_of(wn_ctx *c, uint32_t n, uint32_t n_out) {
                 .slots = c->cache.slots,
                 .type_k = c->cache.type_k,
                 .type_v = c->cache.type_v,
-                .long_rope = is_long(c),
+                .long_rope = wn_ctx_is_long(c),
                 .n_tokens = n,
                 .n_out = n_out,
                 .tokens = c->tokens,
@@ -469,6 +469,20 @@ uint32_t wn_ctx_n_past(const wn_ctx *c, uint32_t seq) {
 
 const int32_t *wn_ctx_held(const wn_ctx *c, uint32_t seq) {
   return c->held + (size_t)seq * c->o.n_ctx;
+}
+
+const wn_cache *wn_ctx_cache(const wn_ctx *c) {
+  return &c->cache;
+}
+
+void wn_ctx_hold(wn_ctx *c, uint32_t seq, uint32_t pos, int32_t id) {
+  c->held[(size_t)seq * c->o.n_ctx + pos] = id;
+}
+
+void wn_ctx_held_n(wn_ctx *c, uint32_t seq, uint32_t n) {
+  c->pending = false;
+  wn_batch_forget(c->batch, seq);
+  c->past[seq] = n;
 }
 
 int wn_ctx_truncate(wn_ctx *c, uint32_t seq, uint32_t n, wn_err *e) {

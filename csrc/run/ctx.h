@@ -83,6 +83,15 @@ void wn_ctx_set_low(wn_ctx *c, bool low);
 /* The tokens that a sequence holds: wn_ctx_n_past of them. */
 const int32_t *wn_ctx_held(const wn_ctx *c, uint32_t seq);
 
+/* For saved states: what is kept, and putting tokens back behind the cache's
+ * back. held_n: how many the sequence holds from now on. */
+struct wn_cache;
+const struct wn_cache *wn_ctx_cache(const wn_ctx *c);
+void wn_ctx_hold(wn_ctx *c, uint32_t seq, uint32_t pos, int32_t id);
+void wn_ctx_held_n(wn_ctx *c, uint32_t seq, uint32_t n);
+/* Is this context one of those that rotate positions for long ones? */
+bool wn_ctx_is_long(const wn_ctx *c);
+
 /* What works on this context's behalf: freed with it. NULL at first. */
 struct wn_batch *wn_ctx_batch(const wn_ctx *c);
 void wn_ctx_set_batch(wn_ctx *c, struct wn_batch *b);

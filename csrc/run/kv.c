@@ -90,6 +90,18 @@ void wn_cache_free(wn_cache *c) {
   c->mem = NULL;
 }
 
+void wn_cache_visit(const wn_cache *c, uint32_t seq, uint32_t n,
+                    bool (*visit)(void *arg, uint8_t *p, size_t bytes),
+                    void *arg) {
+  for (uint32_t i = 0; i < c->n_slots && n != 0; i++) {
+    const wn_cache_slot *s = &c->slots[i];
+    for (uint32_t h = 0; h < c->shape[i].n_head_kv; h++)
+      if (!visit(arg, s->k + seq * s->k_seq + h * s->k_head, n * s->k_pos) ||
+          !visit(arg, s->v + seq * s->v_seq + h * s->v_head, n * s->v_pos))
+        return;
+  }
+}
+
 void wn_cache_copy(wn_cache *c, uint32_t from, uint32_t to, uint32_t n) {
   if (from == to) return;
   for (uint32_t i = 0; i < c->n_slots; i++) {

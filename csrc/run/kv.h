@@ -28,6 +28,12 @@ int wn_cache_plan(const wn_prog *p, uint32_t n_seq, uint32_t n_ctx, int type_k,
 int wn_cache_alloc(wn_cache *c, wn_err *e);
 void wn_cache_free(wn_cache *c);
 
+/* Shows all that is kept of the first n positions of a sequence, as ranges of
+ * bytes in a fixed order, until visit says false. */
+void wn_cache_visit(const wn_cache *c, uint32_t seq, uint32_t n,
+                    bool (*visit)(void *arg, uint8_t *p, size_t bytes),
+                    void *arg);
+
 /* Copies the first n positions of one sequence to another. */
 void wn_cache_copy(wn_cache *c, uint32_t from, uint32_t to, uint32_t n);
 

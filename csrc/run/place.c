@@ -165,6 +165,10 @@ void wn_batch_forget(wn_batch *b, uint32_t seq) {
   if (b != NULL) b->seats[seq].n_owed = 0;
 }
 
+bool wn_batch_runs_at(const wn_batch *b, uint32_t seq) {
+  return b != NULL && b->seats[seq].g != NULL;
+}
+
 void wn_unplace(wn_batch *b, wn_gen *g) {
   if (g->seq == WN_GEN_ANY || b->seats[g->seq].g != g) return;
   wn_seat *s = &b->seats[g->seq];

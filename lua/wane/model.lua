@@ -299,6 +299,37 @@ end
 ---@return wane.Batch
 function Context:batch() return require("wane.batch").of(self) end
 
+--- Saves what the context, or one sequence of it, holds: to a file (durable:
+--- complete or not there), or, without a path, as a string. Exact to the bit.
+---
+---     assert(ctx:save("story.state", { overwrite = true }))
+---     local bytes = assert(ctx:save(nil, { seq = 2 }))
+---@param path? string
+---@param opts? table   seq (one sequence; default: all that hold something), overwrite (an existing file)
+---@return true|string|nil
+---@return string? message
+---@return string? code
+function Context:save(path, opts)
+  if path ~= nil and (type(path) ~= "string" or path == "") then error("wane: ctx:save: path: want a string or nil", 2) end
+  return self.handle:save(path, opts)
+end
+
+--- Puts back what was saved: the whole context (sequences that were empty become
+--- empty), or, with `seq`, the one saved sequence into that one. A state of
+--- another model, another cache type or a damaged one is refused, and nothing
+--- has changed then.
+---
+---     assert(ctx:load "story.state")
+---@param from string   a path, or the bytes that ctx:save returned
+---@param opts? table   seq
+---@return true|nil
+---@return string? message
+---@return string? code
+function Context:load(from, opts)
+  if type(from) ~= "string" then error("wane: ctx:load: want a path or saved bytes", 2) end
+  return self.handle:load(from, opts)
+end
+
 -- The plain operations of the core context.
 for _, name in ipairs { "step", "logits", "n_past", "held", "truncate", "copy", "info" } do
   Context[name] = function(self, ...) return self.handle[name](self.handle, ...) end
