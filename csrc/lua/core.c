@@ -145,10 +145,12 @@ int luaopen_wane_core(lua_State *L) {
   open_part(L, "calib", wn_open_calib);
   open_part(L, "tap", wn_open_tap);
   open_part(L, "sample", wn_open_sample);
+  open_part(L, "grammar", wn_open_grammar);
   open_part(L, "job", wn_open_job);
   open_part(L, "score", wn_open_score);
   open_part(L, "probe", wn_open_probe);
   open_part(L, "kern", wn_open_kern);
+  open_part(L, "vector", wn_open_vector);
   open_part(L, "vocab", wn_open_vocab);
   return 1;
 }
