@@ -83,7 +83,6 @@ local function load(g, opts)
   if not describe then hparams.fail("EUNSUP", "%s", arch.unknown(name)) end
   local hp = hparams.read(g)
   local prog, used = graph.build(g, describe, hp, opts.embeddings)
-  hp.embeddings = opts.embeddings
   local vocab, vocab_error = vocab_of(g)
   local fuse = opts.fuse
   if fuse == nil then fuse = os.getenv "WANE_FUSE" ~= "0" end
@@ -92,6 +91,7 @@ local function load(g, opts)
       replace = opts.replace },
     vocab and vocab.handle)
   if not handle then error({ code = code, msg = msg, named = true }, 0) end
+  hp.embeddings = handle:info().result == "embeddings"
   local left = unused(g, used, hp, opts, handle) -- after what binding has to say
   return {
     handle = handle, gguf = g, prog = prog, hp = hp, opts = kept(opts), vocab = vocab, vocab_error = vocab_error,
