@@ -19,6 +19,7 @@
 local M = {}
 
 local core = require "wane.core"
+local options = require "wane.options"
 
 ---@class wane.Special
 ---@field bos? integer      @field eos? integer      @field eot? integer
@@ -129,6 +130,8 @@ end
 ---@field finish fun(self): string              the rest, when all is over
 ---@field close fun(self)
 
+local check_stream = options.checker("vocab:stream", { special = "boolean" })
+
 --- Text token by token: what `push` returns never ends within a UTF-8
 --- character; the missing bytes come with a later token.
 ---
@@ -138,10 +141,7 @@ end
 ---@param opts? { special?: boolean } render control tokens too
 ---@return wane.TokenStream
 function Vocab:stream(opts)
-  for key in pairs(opts or {}) do
-    if key ~= "special" then error(("wane: stream: unknown option '%s'"):format(tostring(key)), 2) end
-  end
-  return assert(self.handle:stream(opts ~= nil and opts.special == true))
+  return self.handle:stream(check_stream(opts).special == true)
 end
 
 --- Frees the vocabulary now; afterwards its methods raise.
