@@ -16,7 +16,7 @@ local number = require "wane.schema.number"
 local regex = require "wane.schema.regex"
 local text = require "wane.schema.text"
 
-local MAX_DEPTH, MAX_WAYS, MAX_STEPS = 128, 256, 50000
+local MAX_DEPTH, MAX_WAYS, MAX_STEPS = 128, 256, 300000
 
 -- ---- schemas as nodes: { keys = { names in order }, map = { name = value } } ----
 
@@ -129,7 +129,7 @@ Compiler.__index = Compiler
 
 function Compiler:step(path)
   self.steps = self.steps + 1
-  if self.steps > MAX_STEPS then fail(path, "too much to work out (over 50000 steps)", "ELIMIT") end
+  if self.steps > MAX_STEPS then fail(path, "too much to work out (over 300000 steps)", "ELIMIT") end
 end
 
 function Compiler:resolve(ref, path)
