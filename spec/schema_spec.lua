@@ -46,11 +46,13 @@ describe("schema", function()
     check('{"enum":[1,"a",30],"type":"integer","maximum":9}', { "1" }, { "30", '"a"' })
     check('{"type":["integer","null"]}', { "5", "null" }, { '"x"' })
     check('{"type":"object","properties":{"a":{"type":"integer"},"b":{"type":"null"},"c":{"const":1}},"required":["b"]}',
-      { '{"b":null}', '{"a":1,"b":null,"c":1}', '{"b":null,"c":1}' }, { "{}", '{"a":1}', '{"b":null,"a":1}', '{"b":null,"d":1}' })
+      { '{"b":null}', '{"a":1,"b":null,"c":1}', '{"b":null,"c":1}' }, { "{}", '{"a":1}', '{"b":null,"a":1}',
+        '{"b":null,"d":1}' })
     check('{"type":"object","properties":{"ab":{"type":"null"}},"additionalProperties":{"type":"integer"}}',
       { "{}", '{"ab":null,"a":1,"abc":2}', '{"x":1}' }, { '{"ab":1}', '{"x":null}' })
     check('{"type":"array","items":{"type":"integer"},"minItems":1,"maxItems":3}', { "[1]", "[1,2,3]" }, { "[]", "[1,2,3,4]", "[null]" })
-    check('{"type":"array","prefixItems":[{"type":"integer"},{"type":"null"}],"items":false}', { "[]", "[1]", "[1,null]" }, { "[null]", "[1,null,1]" })
+    check('{"type":"array","prefixItems":[{"type":"integer"},{"type":"null"}],"items":false}',
+      { "[]", "[1]", "[1,null]" }, { "[null]", "[1,null,1]" })
     check('{"$ref":"#/$defs/n","$defs":{"n":{"type":"object","properties":{"k":{"$ref":"#/$defs/n"}},"additionalProperties":false}}}',
       { "{}", '{"k":{"k":{}}}' }, { '{"k":1}' })
     check('{"allOf":[{"properties":{"x":{"type":"integer","minimum":3}},"required":["x"]},{"type":"object","properties":{"x":{"maximum":5}}}]}',
@@ -91,8 +93,10 @@ describe("schema", function()
 
   it("gives texts that parse, however they are chosen", function()
     if not has_cjson then return pending "skipped: lua-cjson is missing" end
-    local text = '{"type":"object","properties":{"name":{"type":"string","maxLength":12},"age":{"type":"integer","minimum":0,"maximum":130},'
-      .. '"tags":{"type":"array","items":{"enum":["a","b"]},"maxItems":3},"x":{"type":"number"}},"required":["name","age"],"additionalProperties":false}'
+    local text = '{"type":"object","properties":{"name":{"type":"string","maxLength":12},'
+      .. '"age":{"type":"integer","minimum":0,"maximum":130},'
+      .. '"tags":{"type":"array","items":{"enum":["a","b"]},"maxItems":3},"x":{"type":"number"}},"required":["name","age"],'
+      .. '"additionalProperties":false}'
     local g = assert(core.grammar.new(assert(schema.compile(text))))
     local n = #vocab.handle
     local logits = core.quant.buffer(1, n)

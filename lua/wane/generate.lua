@@ -205,8 +205,9 @@ end
 ---@param prompt string|integer[]   text or token ids; may be empty where a context is continued
 ---@param opts? table   temperature 0.8 (0: greedy), top_k 40, top_p 0.95, min_p 0.05, repeat_penalty 1,
 ---  frequency_penalty 0, presence_penalty 0, repeat_last_n 64, seed 0, bias { [id] = add } and all else that
----  wane.sample.new takes: sampler (stages in order), grammar, schema, banned, ...; max_tokens (all that fit), stop (string or list), special (control tokens as text), bytes (text as the model's bytes, not always
----  UTF-8), parse_special (control tokens in the prompt), add_special (default: at the beginning of a sequence),
+---  wane.sample.new takes: sampler (stages in order), grammar, schema, banned, ...; max_tokens (all that fit),
+---  stop (string or list), special (control tokens as text), bytes (text as the model's bytes, not always UTF-8),
+---  parse_special (control tokens in the prompt), add_special (default: at the beginning of a sequence),
 ---  context (an own context: its sequence `seq`, 1, is continued), seq, reuse (the prompt is the whole text; the
 ---  context finds the sequence that holds most of it), max_ms (milliseconds, or { prompt =, tokens = }), shift (a
 ---  full sequence forgets its middle: true, or { keep = tokens at the start }), draft (guess ahead: "prompt", from

@@ -78,17 +78,14 @@ end
 
 -- The grammar of the options, and whether it was made here.
 local function grammar_of(model, opts, where, level)
-  local g, text = opts.grammar, nil
+  local text = opts.grammar
   if opts.schema ~= nil then
-    if g ~= nil then error(("wane: %s: grammar and schema together"):format(where), level + 1) end
     local message, code
+    if text ~= nil then error(("wane: %s: grammar and schema together"):format(where), level + 1) end
     text, message, code = require("wane.schema").compile(opts.schema)
     if not text then return nil, message, code end
-  elseif type(g) == "string" then
-    text = g
-  else
-    return g
   end
+  if type(text) ~= "string" then return text end
   return core.grammar.new(text, opts.grammar_root or "root", model.vocab.handle)
 end
 

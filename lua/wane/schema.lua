@@ -234,8 +234,8 @@ function Compiler:merge(a, b, path)
     local x, y = a.map[key], b.map[key]
     if ANNOTATIONS[key] or x == nil then
       if x == nil then set(out, key, y) end
-    elseif key == "properties" then
-      x = x and x
+    elseif key == "properties" then -- below
+      self:step(path)
     elseif key == "additionalProperties" then
       out.map[key] = both(x, y)
     elseif MERGE[key] then

@@ -160,9 +160,9 @@ end
 local function braces(p)
   local from = p.at
   p:next()
-  local min, max = number(p), nil
+  local min = number(p)
   if min then
-    max = min
+    local max = min
     if p:char() == "," then
       p:next()
       max = number(p) or math.huge
