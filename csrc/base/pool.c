@@ -7,26 +7,34 @@
  *
  * The barrier counts arrivals; the last to come resets the count and the
  * chunk counter and bumps a generation number that the others watch. They
- * spin, then yield: on an oversubscribed machine the late member must get
- * the CPU. */
+ * spin for about 50 microseconds, yield a few times, then sleep in the
+ * kernel until it changes: on an oversubscribed machine the late member must
+ * get the CPU, and yielding threads would only take turns with each other. */
 #include "base/pool.h"
 
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <time.h>
 #include <unistd.h>
 
+#if defined(__linux__)
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#endif
+
 #include "base/mem.h"
+#include "base/thread.h"
 
 #define SPINS_BEFORE_YIELD 4000
-#define YIELDS_BEFORE_SLEEP 200
+#define YIELDS_BEFORE_SLEEP 20
+#define YIELDS_AT_BARRIER 4
 
 struct wn_team {
   int n_members;
   _Alignas(64) atomic_int arrived;
   _Alignas(64) atomic_uint generation;
+  atomic_int sleepers; /* members that sleep until generation changes */
   _Alignas(64) atomic_llong next;
 };
 
@@ -42,7 +50,8 @@ static struct {
   void *arg;
   wn_team team;
   _Alignas(64) atomic_uint epoch;
-  _Alignas(64) atomic_int working; /* workers not yet done with this run */
+  _Alignas(64) atomic_uint working; /* workers not yet done with this run */
+  atomic_bool caller_sleeps;
   atomic_int sleepers;
   atomic_int cpu; /* where the caller was when the run began */
   atomic_bool stop;
@@ -69,6 +78,27 @@ static bool watch(atomic_uint *word, unsigned seen, int yields) {
     sched_yield();
   }
   return false;
+}
+
+/* Sleeps while *word == seen; may return early. A waker that bumps the word
+ * after this thread counted itself as a sleeper sees the count: the kernel
+ * compares the word again before it lets the thread sleep. */
+static void sleep_while(atomic_uint *word, unsigned seen) {
+#if defined(__linux__)
+  syscall(SYS_futex, (void *)word, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+#else
+  (void)word, (void)seen;
+  sched_yield();
+#endif
+}
+
+static void wake_all(atomic_uint *word) {
+#if defined(__linux__)
+  syscall(SYS_futex, (void *)word, FUTEX_WAKE_PRIVATE, WN_MAX_THREADS, NULL,
+          NULL, 0);
+#else
+  (void)word;
+#endif
 }
 
 /* Returns when pool.epoch != seen. */
@@ -137,26 +167,22 @@ static void *worker(void *arg) {
       leave_core(atomic_load_explicit(&pool.cpu, memory_order_relaxed));
       pool.task(pool.arg, &pool.team, s->member, pool.team.n_members);
     }
-    atomic_fetch_sub_explicit(&pool.working, 1, memory_order_release);
+    if (atomic_fetch_sub(&pool.working, 1) == 1 &&
+        atomic_load(&pool.caller_sleeps))
+      wake_all(&pool.working);
   }
 }
 
-/* Starts workers until there are n; fewer when the system refuses. The host's
- * signals stay with the host's threads. */
+/* Starts workers until there are n; fewer when the system refuses. */
 static void start_workers(int n) {
-  sigset_t all, old;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &old);
   while (pool.n_started < n) {
     int member = pool.n_started + 1;
     starts[member].member = member;
     starts[member].epoch = atomic_load(&pool.epoch);
-    if (pthread_create(&pool.threads[member], NULL, worker, &starts[member]) !=
-        0)
+    if (wn_thread_start(&pool.threads[member], worker, &starts[member]) != 0)
       break;
     pool.n_started++;
   }
-  pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
 static void stop_workers(void) {
@@ -197,6 +223,16 @@ static int run_serial(wn_task task, void *arg) {
   return 1;
 }
 
+/* Returns when every worker has counted itself out. */
+static void await_workers(void) {
+  for (unsigned left; (left = atomic_load(&pool.working)) != 0;) {
+    if (watch(&pool.working, left, YIELDS_AT_BARRIER)) continue;
+    atomic_store(&pool.caller_sleeps, true);
+    sleep_while(&pool.working, left);
+    atomic_store(&pool.caller_sleeps, false);
+  }
+}
+
 int wn_pool_run(int n_threads, wn_task task, void *arg) {
   if (n_threads <= 1 || in_child()) return run_serial(task, arg);
   if (n_threads > WN_MAX_THREADS) n_threads = WN_MAX_THREADS;
@@ -208,15 +244,11 @@ int wn_pool_run(int n_threads, wn_task task, void *arg) {
   pool.team.n_members = n;
   atomic_store(&pool.team.arrived, 0);
   atomic_store(&pool.team.next, 0);
-  atomic_store(&pool.working, pool.n_started);
+  atomic_store(&pool.working, (unsigned)pool.n_started);
   atomic_store(&pool.cpu, current_cpu());
   next_epoch();
   task(arg, &pool.team, 0, n);
-  for (int i = 0; atomic_load_explicit(&pool.working, memory_order_acquire);)
-    if (i++ < SPINS_BEFORE_YIELD)
-      relax();
-    else
-      sched_yield();
+  await_workers();
   pthread_mutex_unlock(&pool.run_lock);
   return n;
 }
@@ -232,9 +264,13 @@ void wn_team_barrier(wn_team *team, int member) {
     atomic_store_explicit(&team->arrived, 0, memory_order_relaxed);
     atomic_store_explicit(&team->next, 0, memory_order_relaxed);
     atomic_fetch_add(&team->generation, 1);
+    if (atomic_load(&team->sleepers) != 0) wake_all(&team->generation);
     return;
   }
-  while (!watch(&team->generation, seen, 1 << 20)) {
+  while (!watch(&team->generation, seen, YIELDS_AT_BARRIER)) {
+    atomic_fetch_add(&team->sleepers, 1);
+    sleep_while(&team->generation, seen);
+    atomic_fetch_sub(&team->sleepers, 1);
   }
 }
 

@@ -110,6 +110,15 @@ static void pin_library(void) {
 #endif
 }
 
+/* Which Lua this library is for: lua/wane/native.lua looks for the mark in a
+ * library that another Lua could not load. */
+#if LUA_VERSION_NUM < 502
+#define WN_LUA_NAME "LuaJIT"
+#else
+#define WN_LUA_NAME LUA_VERSION
+#endif
+static const char mark[] = "wane.core for " WN_LUA_NAME;
+
 static void open_part(lua_State *L, const char *name, lua_CFunction open) {
   lua_pushcfunction(L, open);
   lua_call(L, 0, 1); /* at load time only: nothing of ours is live yet */
@@ -122,6 +131,7 @@ int luaopen_wane_core(lua_State *L) {
   pin_library();
   lua_newtable(L);
   wn_setfuncs(L, core_funcs);
+  wn_set_str(L, "mark", mark);
   /* PARTS: one line per binding file */
   open_part(L, "gguf", wn_open_gguf);
   open_part(L, "prog", wn_open_prog);

@@ -3,8 +3,7 @@
  *   open(path [, one]) -> g | nil, message, code     one: this file alone
  *   fail_os(call, n, error), os_uses(call)            test hooks (base/os.h)
  *
- * g is a handle; while its bytes are turned into Lua values it is pinned,
- * because any allocation may run a finalizer that closes it. */
+ * g is a handle. */
 #include "lua/gguf.h"
 
 #include <errno.h>
@@ -14,20 +13,6 @@
 
 static void unref_gguf(void *obj) {
   wn_gguf_unref(obj);
-}
-
-wn_gguf *wn_gguf_pin(lua_State *L, int arg) {
-  wn_handle_check(L, arg, &wn_gguf_class);
-  wn_handle *h = wn_handle_new(L, &wn_gguf_class);
-  wn_gguf *g = wn_handle_check(L, arg, &wn_gguf_class);
-  h->obj = wn_gguf_ref(g);
-  return g;
-}
-
-void wn_gguf_unpin(lua_State *L, int at) {
-  wn_handle *h = lua_touserdata(L, at);
-  wn_gguf_unref(h->obj);
-  h->obj = NULL;
 }
 
 /* --- metadata values ------------------------------------------------------ */
@@ -99,8 +84,7 @@ static const uint8_t *push_element(lua_State *L, int type, const uint8_t *p,
 
 /* g:kv(i) -> key, type name, value [, element type name] */
 static int gguf_kv(lua_State *L) {
-  const wn_gguf *g = wn_gguf_pin(L, 1);
-  int pin = lua_gettop(L);
+  const wn_gguf *g = wn_handle_check(L, 1, &wn_gguf_class);
   int64_t i = wn_check_int(L, 2, 1, (int64_t)wn_gguf_n_kv(g));
   const wn_kv *kv = wn_gguf_kv(g, (size_t)i - 1);
   lua_pushlstring(L, kv->key.p, kv->key.n);
@@ -108,18 +92,15 @@ static int gguf_kv(lua_State *L) {
   if (kv->type == WN_KV_ARRAY) {
     push_elements(L, kv->elem, kv->count, kv->data, 1);
     lua_pushstring(L, wn_kv_type_name(kv->elem));
-    wn_gguf_unpin(L, pin);
     return 4;
   }
   push_element(L, kv->type, kv->raw, 0);
-  wn_gguf_unpin(L, pin);
   return 3;
 }
 
 /* g:key(i) -> key, type name [, element type name, count]: without the value */
 static int gguf_key(lua_State *L) {
-  const wn_gguf *g = wn_gguf_pin(L, 1);
-  int pin = lua_gettop(L);
+  const wn_gguf *g = wn_handle_check(L, 1, &wn_gguf_class);
   int64_t i = wn_check_int(L, 2, 1, (int64_t)wn_gguf_n_kv(g));
   const wn_kv *kv = wn_gguf_kv(g, (size_t)i - 1);
   lua_pushlstring(L, kv->key.p, kv->key.n);
@@ -130,7 +111,6 @@ static int gguf_key(lua_State *L) {
     wn_push_u64(L, kv->count);
     n = 4;
   }
-  wn_gguf_unpin(L, pin);
   return n;
 }
 
@@ -177,10 +157,8 @@ static const wn_tensor *check_tensor(lua_State *L, const wn_gguf *g) {
 
 /* g:tensor(i) -> { name, type, type_id, shape, n_rows, row_bytes, ... } */
 static int gguf_tensor(lua_State *L) {
-  const wn_gguf *g = wn_gguf_pin(L, 1);
-  int pin = lua_gettop(L);
+  const wn_gguf *g = wn_handle_check(L, 1, &wn_gguf_class);
   wn_push_tensor(L, check_tensor(L, g));
-  wn_gguf_unpin(L, pin);
   return 1;
 }
 
@@ -207,8 +185,7 @@ static void check_range(lua_State *L, const wn_tensor *t, uint64_t *off,
 
 /* g:read(i, off, n) -> string | nil, message, code */
 static int gguf_read(lua_State *L) {
-  const wn_gguf *g = wn_gguf_pin(L, 1);
-  int pin = lua_gettop(L);
+  const wn_gguf *g = wn_handle_check(L, 1, &wn_gguf_class);
   const wn_tensor *t = check_tensor(L, g);
   wn_err e = {0};
   uint64_t off;
@@ -216,7 +193,6 @@ static int gguf_read(lua_State *L) {
   check_range(L, t, &off, &n);
   void *buf = lua_newuserdata(L, n > 0 ? n : 1);
   int rc = wn_gguf_read(g, t, off, buf, n, &e);
-  wn_gguf_unpin(L, pin);
   if (rc != WN_OK) return wn_push_error(L, &e);
   lua_pushlstring(L, buf, n);
   return 1;
@@ -227,8 +203,7 @@ static int gguf_read(lua_State *L) {
 /* g:info() -> { path, version, alignment, shards, file_bytes, data_off,
  * header_bytes, n_kv, n_tensors } */
 static int gguf_info(lua_State *L) {
-  const wn_gguf *g = wn_gguf_pin(L, 1);
-  int pin = lua_gettop(L);
+  const wn_gguf *g = wn_handle_check(L, 1, &wn_gguf_class);
   static const char *const lists[] = {"shards", "file_bytes", "data_off",
                                       "header_bytes"};
   uint32_t n = wn_gguf_n_shards(g);
@@ -249,7 +224,6 @@ static int gguf_info(lua_State *L) {
     }
     lua_setfield(L, -2, lists[k]);
   }
-  wn_gguf_unpin(L, pin);
   return 1;
 }
 
@@ -264,8 +238,7 @@ static int gguf_map(lua_State *L) {
 
 /* g:mapped(i, off, n) -> string from the map | nil when not mapped */
 static int gguf_mapped(lua_State *L) {
-  const wn_gguf *g = wn_gguf_pin(L, 1);
-  int pin = lua_gettop(L);
+  const wn_gguf *g = wn_handle_check(L, 1, &wn_gguf_class);
   const wn_tensor *t = check_tensor(L, g);
   uint64_t off;
   size_t n;
@@ -275,7 +248,6 @@ static int gguf_mapped(lua_State *L) {
     lua_pushnil(L);
   else
     lua_pushlstring(L, p + off, n);
-  wn_gguf_unpin(L, pin);
   return 1;
 }
 

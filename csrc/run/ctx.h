@@ -23,7 +23,7 @@ typedef struct wn_ctx_opts {
   uint32_t n_out;     /* most wanted rows of one step (0: a default that keeps
                          the logits below 64 MiB, at least n_seq) */
   int n_threads;      /* 0: wn_pool_default_threads() */
-  int type_k, type_v; /* WN_TYPE_F16 (default), F32, later BF16, Q8_0, Q4_0 */
+  int type_k, type_v; /* any type that kv.c accepts (F16, Q8_0, ...) */
   uint64_t max_bytes; /* refuse to allocate more; 0: no limit */
 } wn_ctx_opts;
 

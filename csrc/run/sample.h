@@ -34,12 +34,12 @@ void wn_sampler_unref(wn_sampler *s);
 
 uint32_t wn_sampler_n_vocab(const wn_sampler *s);
 
-/* logit[id] += bias for every later choice. */
 /* The one-caller rule, as for contexts: begin gives false while somebody else
  * is inside; bias, pick and accept are called between begin and end. */
 bool wn_sampler_begin(wn_sampler *s);
 void wn_sampler_end(wn_sampler *s);
 
+/* logit[id] += bias for every later choice. */
 int wn_sampler_bias(wn_sampler *s, int32_t id, float bias, wn_err *e);
 
 /* Picks a token. WN_EDATA "non-finite logits" when no choice is defined

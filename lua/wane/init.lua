@@ -15,6 +15,8 @@
 ---@field imatrix table     wane.imatrix: importance matrices
 local wane = { version = "0.1.0" }
 
+require "wane.native" -- the C half, or an error that says why it is not to be had
+
 --- name -> module, and the field of it that `wane.name` is
 local parts = {
   gguf = { "wane.gguf" },

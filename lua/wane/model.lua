@@ -264,7 +264,7 @@ function Context:embed(tokens, pooling)
   if not ok then return nil, msg, code end
   if pooling == nil then pooling = self.model.hp.pooling end
   if pooling == "none" then return h:logits() end
-  return h:pool(pooling)
+  return h:pool(pooling == "cls" and "first" or pooling)
 end
 
 --- Many generations in the steps of this context: wane.batch.

@@ -213,6 +213,19 @@ local function check_inputs(p, o)
   return not p.imatrix or check_hash(o.imatrix, p.imatrix, "imatrix")
 end
 
+--- A name beside `path` that nothing has, for the file made again: what is
+--- there under any name stays as it is.
+local function unused(path)
+  local n, name = 0, nil
+  repeat
+    n = n + 1
+    name = ("%s.verify-%d"):format(path, n)
+    local taken = io.open(name, "rb") or io.open(name .. ".part", "rb")
+    if taken then taken:close() end
+  until not taken
+  return name
+end
+
 --- Makes a file again from its source and compares every tensor.
 ---@param path string  a file made with provenance
 ---@param o { from: string, imatrix: string?, threads: integer?, progress: function? }
@@ -229,11 +242,11 @@ function M.verify(path, o)
   local old
   old, msg, code = contents(path)
   if not old then return nil, msg, code end
-  local again = path .. ".verify"
+  local again = unused(path)
   local report
   report, msg, code = require "wane.quantize" {
     from = o.from, to = again, imatrix = o.imatrix, threads = o.threads, progress = o.progress,
-    overwrite = true, resume = false, allow_requantize = true,
+    overwrite = false, resume = false, allow_requantize = true,
     recipe = function(t) return old[t.name] and old[t.name].type or "keep" end,
   }
   if not report then return nil, msg, code end

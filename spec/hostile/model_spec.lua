@@ -67,7 +67,7 @@ for key, limit in pairs {
   ["attention.head_count_kv"] = LIMITS.MAX_HEADS,
 } do
   local name = "key llama%." .. key:gsub("%.", "%%.")
-  row("K3", key .. " = 0", "EFORMAT", name .. " is 0, want 1 to", with(key, "u32", 0))
+  row("K3", key .. " = 0", "EFORMAT", name .. " is 0, ", with(key, "u32", 0))
   row("K3", key .. " one beyond its limit", "ELIMIT", name .. " is " .. limit + 1,
     with(key, "u32", limit + 1))
   row("K3", key .. " = 2^32-1", "ELIMIT", name .. " is 4294967295", with(key, "u32", BIG))
@@ -131,7 +131,7 @@ row("K5", "widths for 3 of 2 layers", "EFORMAT", "feed_forward_length has 3 valu
   with("feed_forward_length", "array", { 96, 96, 96 }, "u32"))
 row("K5", "heads as floats", "EFORMAT", "is an array of f32, want u32",
   with("attention.head_count", "array", { 4, 4 }, "f32"))
-row("K5", "a layer without heads", "EFORMAT", "head_count is 0",
+row("K5", "a layer without heads", "EFORMAT", "head_count is 0, but blk%.1%.attn_q is needed",
   with("attention.head_count", "array", { 4, 0 }, "u32"))
 row("K5", "arrays that fit", "OK", nil, with("attention.head_count", "array", { 4, 4 }, "u32"))
 

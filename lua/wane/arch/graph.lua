@@ -62,7 +62,10 @@ local function check(id, msg, code)
   return id
 end
 
+-- Appends an operation. Behind the result (see Graph:linear) nothing is
+-- appended any more: the value stays what it is.
 local function op(state, width, ...)
+  if state.result then return state.result end
   local id = check(state.prog:op(...))
   return setmetatable({ state = state, id = id, width = width }, Value)
 end
@@ -111,6 +114,12 @@ function Graph:has(name, suffix)
   return self.state.g:find_tensor(self.prefix .. name .. (suffix or ".weight")) ~= nil
 end
 
+--- Rows of the file's matrix `name`, or 0 when there is none.
+function Graph:rows(name)
+  local t = self.state.g:find_tensor(self.prefix .. name .. ".weight")
+  return t and (self.state.g:tensor(t).shape[2] or 1) or 0
+end
+
 -- The optional vector `name`.bias of n values, or false.
 local function bias(graph, name, n, want, ne1)
   if want == false or (want == nil and not graph:has(name, ".bias")) then return false end
@@ -143,10 +152,10 @@ end
 
 --- Normalises x, with `name`.weight and, when the file has it, `name`.bias;
 --- name nil: without weights. `per = "head"`: each head of `head` values (by
---- default the key length) on its own.
+--- default the key length) on its own. `eps`: instead of the file's.
 function Graph:norm(x, name, opts)
   local s = state_of(self)
-  opts = options(opts, { per = true, head = true, kind = true })
+  opts = options(opts, { per = true, head = true, kind = true, eps = true })
   local kind = opts.kind or s.use.norm
   local group, w, b, n1 = 0, false, false, nil
   local n = width_of(x)
@@ -162,22 +171,35 @@ function Graph:norm(x, name, opts)
     b = bias(self, name, n, nil, n1)
   end
   return op(s, width_of(x), "norm", kind, self.prefix .. (name or "norm"), ids(s, x), { w, b }, { group },
-    { eps_of(self, kind) })
+    { opts.eps or eps_of(self, kind) })
 end
 
 -- Output rows of the matrices with well-known names, in this block.
 local function rows_of(graph, name)
   local hp, l = graph.hp, (graph.layer or 0) + 1
+  local ff, shared = hp.feed_forward_length[l], hp.expert_shared_feed_forward_length
   local q = hp.head_count[l] * hp.key_length
   local k, v = hp.head_count_kv[l] * hp.key_length, hp.head_count_kv[l] * hp.value_length
   local table = {
     attn_q = q, attn_k = k, attn_v = v, attn_qkv = q + k + v,
+    attn_gate = hp.head_count[l] * hp.value_length,
     attn_output = hp.embedding_length,
-    ffn_gate = hp.feed_forward_length[l], ffn_up = hp.feed_forward_length[l],
-    ffn_down = hp.embedding_length, ffn_gate_inp = hp.expert_count,
+    ffn_gate = ff, ffn_up = ff, ffn_down = hp.embedding_length, ffn_gate_inp = hp.expert_count,
+    ffn_gate_shexp = shared, ffn_up_shexp = shared, ffn_down_shexp = hp.embedding_length,
     output = hp.vocab_size,
   }
   return table[name]
+end
+
+-- 0 rows: the file says that this layer has no such part.
+local KEYS = {
+  attn_q = "attention.head_count", attn_gate = "attention.head_count", attn_k = "attention.head_count_kv",
+  attn_v = "attention.head_count_kv", ffn_gate_inp = "expert_count",
+  ffn_gate_shexp = "expert_shared_feed_forward_length", ffn_up_shexp = "expert_shared_feed_forward_length",
+}
+local function no_rows(graph, name)
+  hparams.fail("EFORMAT", "key %s%s is 0, but %s%s is needed", graph.hp.r.prefix,
+    KEYS[name] or "feed_forward_length", graph.prefix, name)
 end
 
 --- x times the matrix `name`.weight, plus `name`.bias when the file has it
@@ -189,6 +211,7 @@ function Graph:linear(x, name, opts)
   opts = options(opts, { out = true, part = true, tied = true, bias = true })
   local out = opts.out or rows_of(self, name)
   if not out then error(("wane: linear '%s': say how many rows it has (out = n)"):format(name), 2) end
+  if out == 0 then no_rows(self, name) end
   local tensor = self.prefix .. name
   if opts.tied and not self:has(name) then tensor = self.prefix .. opts.tied end
   local input = ids(s, x)
@@ -210,31 +233,38 @@ function Graph:qkv(x)
     self:linear(x, "attn_qkv", { part = { q + k, v } })
 end
 
--- Weights with factors of the rotation, and a second one for long contexts.
-local function rope_factors(graph)
-  local s, hp = graph.state, graph.hp
-  local function factors(name)
-    return weight(s, name .. ".weight", false, hp.rope.dims / 2)
+-- Weights with factors of the rotation of n dimensions, and a second one for
+-- long contexts. Files have them at the top, or in every block.
+local function rope_factors(graph, n)
+  local s = graph.state
+  local function find(name)
+    for _, prefix in ipairs { "", graph.prefix } do
+      if s.g:find_tensor(prefix .. name .. ".weight") then
+        return weight(s, prefix .. name .. ".weight", false, n / 2)
+      end
+    end
   end
   if not s.use.factors then return {} end
-  local top = { state = s, prefix = "" }
-  local function has(name) return Graph.has(top, name) end
-  if has "rope_freqs" then return { factors "rope_freqs" } end
-  if has "rope_factors_long" or has "rope_factors_short" then
-    return { factors "rope_factors_short", factors "rope_factors_long" }
-  end
-  return {}
+  local one = find "rope_freqs"
+  if one then return { one } end
+  local short, long = find "rope_factors_short", find "rope_factors_long"
+  return (short or long) and { short or long, long or short } or {}
 end
 
---- Rotates the heads of x by their positions. `base`, `scale`: instead of the
---- file's (sliding layers of some models).
+--- Rotates the heads of x by their positions. Options, instead of what the
+--- file says for all layers (sliding layers of some models differ): base,
+--- scale, dims (values of a head that rotate), head (its length), kind,
+--- factors = false; plain = true: no scaling of any kind.
 function Graph:rope(x, opts)
   local s, r = state_of(self), self.hp.rope
-  opts = options(opts, { base = true, scale = true })
-  if r.dims == 0 then return x end
-  return op(s, width_of(x), "rope", s.use.rope, self.prefix .. "rope", ids(s, x), rope_factors(self),
-    { self.hp.key_length, r.dims, r.original },
-    { opts.base or r.base, opts.scale or r.scale, r.strength, r.magnitude, r.fast, r.slow })
+  opts = options(opts, { base = true, scale = true, dims = true, head = true, kind = true, factors = true, plain = true })
+  local dims = opts.dims or r.dims
+  if dims == 0 then return x end
+  local weights = opts.factors ~= false and rope_factors(self, dims) or {}
+  local f = { opts.base or r.base, opts.scale or r.scale, r.strength, r.magnitude, r.fast, r.slow }
+  if opts.plain then f = { f[1], opts.scale or 1, 0, 1, r.fast, r.slow } end
+  return op(s, width_of(x), "rope", opts.kind or s.use.rope, self.prefix .. "rope", ids(s, x), weights,
+    { opts.head or self.hp.key_length, dims, r.original }, f)
 end
 
 --- Attention of queries over the keys and values of the sequence so far.
@@ -271,9 +301,41 @@ end
 function Graph:swiglu(gate, up) return self:glu("silu", gate, up) end
 function Graph:geglu(gate, up) return self:glu("gelu", gate, up) end
 
---- The usual gated feed-forward: down(kind(gate x) * up x).
+--- The usual gated feed-forward: down(kind(gate x) * up x). A file without
+--- ffn_gate has both in ffn_up, the rows of the gate first.
 function Graph:ffn(x, kind)
-  return self:linear(self:glu(kind, self:linear(x, "ffn_gate"), self:linear(x, "ffn_up")), "ffn_down")
+  if self:has "ffn_gate" then
+    return self:linear(self:glu(kind, self:linear(x, "ffn_gate"), self:linear(x, "ffn_up")), "ffn_down")
+  end
+  local ff = self.hp.feed_forward_length[self.layer + 1]
+  local gate = self:linear(x, "ffn_up", { out = 2 * ff, part = { 0, ff } })
+  local up = self:linear(x, "ffn_up", { out = 2 * ff, part = { ff, ff } })
+  return self:linear(self:glu(kind, gate, up), "ffn_down")
+end
+
+--- The feed-forward without a gate: down(kind(up x)).
+function Graph:mlp(x, kind)
+  return self:linear(self:act(kind, self:linear(x, "ffn_up")), "ffn_down")
+end
+
+--- The experts' common neighbour: a gated feed-forward of
+--- ffn_{gate,up,down}_shexp, `width` wide (default: what the file says). A
+--- file with ffn_gate_inp_shexp weighs it by the sigmoid of one number a
+--- token: a mixture of one expert.
+function Graph:shared(x, kind, width)
+  local s, hp = state_of(self), self.hp
+  width = width or hp.expert_shared_feed_forward_length
+  local function name(what) return self.prefix .. "ffn_" .. what .. "_shexp.weight" end
+  if not self:has "ffn_gate_inp_shexp" then
+    local gate, up = self:linear(x, "ffn_gate_shexp", { out = width }), self:linear(x, "ffn_up_shexp", { out = width })
+    return self:linear(self:glu(kind, gate, up), "ffn_down_shexp")
+  end
+  local logit = self:linear(x, "ffn_gate_inp_shexp", { out = 1 })
+  local weights = {
+    weight(s, name "gate", true, x.width, width), weight(s, name "up", true, x.width, width),
+    weight(s, name "down", true, width, x.width),
+  }
+  return op(s, width_of(x), "moe", kind, self.prefix .. "ffn_shexp", ids(s, x, logit), weights, { 1, 1, 0, width }, { 1 })
 end
 
 --- A factor, or a soft cap: c tanh(x / c).
@@ -305,14 +367,18 @@ end
 local GATING = { softmax = 0, sigmoid = 1, chosen = 2 }
 
 --- A mixture of experts on x, routed by `ffn_gate_inp`. Options: kind
---- ("silu"), gating ("softmax", "sigmoid", "chosen": softmax over the chosen),
---- normalise (divide weights by their sum), ff (width of an expert).
+--- ("silu"), gating ("softmax", "sigmoid", "chosen": softmax over the chosen;
+--- default: what the file says, else softmax), normalise (divide weights by
+--- their sum), ff (width of an expert; default: feed_forward_length).
 function Graph:moe(x, opts)
   local s, hp = state_of(self), self.hp
   opts = options(opts, { kind = true, gating = true, normalise = true, ff = true })
   local ff = opts.ff or hp.feed_forward_length[self.layer + 1]
-  local gating = GATING[opts.gating or "softmax"]
-  if not gating then error("wane: moe: unknown gating '" .. tostring(opts.gating) .. "'", 2) end
+  local named = opts.gating or (hp.expert_gating == "default" and "softmax" or hp.expert_gating)
+  local gating = GATING[named]
+  if not gating and opts.gating then error("wane: moe: unknown gating '" .. tostring(named) .. "'", 2) end
+  if not gating then hparams.fail("EUNSUP", "experts weighted by %s are not supported", named) end
+  if hp.expert_groups > 1 then hparams.fail("EUNSUP", "experts chosen by groups are not supported") end
   local logits = self:linear(x, "ffn_gate_inp")
   local kind = opts.kind or "silu"
   local f = kind == "swiglu_oai" and OAI or {}
@@ -336,14 +402,16 @@ Value.__mul = pair "mul"
 ---@param g userdata open file of core.gguf
 ---@param describe fun(m: wane.arch.Graph): wane.arch.Value, string|nil
 ---@param hp table of hparams.read
+---@param embeddings boolean|nil the result is what goes into the output matrix
 ---@return userdata program finished program of core.prog
 ---@return table used names of tensors that the program needs
-function M.build(g, describe, hp)
+function M.build(g, describe, hp, embeddings)
   local prog = check(core.prog.new())
   local use = { norm = "rms", rope = "normal" }
-  local state = { prog = prog, g = g, use = use, weights = {}, used = {}, slots = 0 }
+  local state = { prog = prog, g = g, use = use, weights = {}, used = {}, slots = 0, embeddings = embeddings }
   local m = setmetatable({ state = state, hp = hp, prefix = "" }, Graph)
   local result, kind = describe(m)
+  if state.result then result, kind = state.result, "embeddings" end
   local id = ids(state, result)[1]
   state.prog = nil
   check(prog:finish(id, kind or "logits"))

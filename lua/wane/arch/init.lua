@@ -3,18 +3,49 @@
 --- never becomes a path or a module name.
 local M = {}
 
-local builtin = {
-  llama = "wane.arch.llama",
-  qwen2 = "wane.arch.qwen2",
-  qwen3 = "wane.arch.qwen3",
-  gemma2 = "wane.arch.gemma2",
-  phi3 = "wane.arch.phi3",
-  gpt2 = "wane.arch.gpt2",
-  stablelm = "wane.arch.stablelm",
-  falcon = "wane.arch.falcon",
-  bert = "wane.arch.bert",
-  ["gpt-oss"] = "wane.arch.gpt_oss",
-}
+local builtin = {}
+
+-- A page may serve several names.
+for page, names in pairs {
+  llama = { "llama", "internlm2", "ernie4_5" },
+  qwen2 = { "qwen2" },
+  qwen2moe = { "qwen2moe" },
+  qwen2vl = { "qwen2vl" },
+  qwen3 = { "qwen3" },
+  qwen3moe = { "qwen3moe" },
+  gemma = { "gemma" },
+  gemma2 = { "gemma2" },
+  gemma3 = { "gemma3" },
+  phi2 = { "phi2" },
+  phi3 = { "phi3" },
+  gpt2 = { "gpt2" },
+  gptneox = { "gptneox" },
+  stablelm = { "stablelm" },
+  falcon = { "falcon" },
+  gpt_oss = { "gpt-oss" },
+  smollm3 = { "smollm3" },
+  arcee = { "arcee" },
+  nanbeige = { "nanbeige" },
+  granite = { "granite", "granitemoe", "minicpm" },
+  olmo2 = { "olmo2" },
+  olmoe = { "olmoe" },
+  cohere2 = { "cohere2", "command-r" },
+  exaone4 = { "exaone4" },
+  glm4 = { "glm4" },
+  glm4moe = { "glm4moe" },
+  ernie4_5_moe = { "ernie4_5-moe" },
+  hunyuan = { "hunyuan-dense", "hunyuan-moe" },
+  seed_oss = { "seed_oss" },
+  dots1 = { "dots1" },
+  minimax_m2 = { "minimax-m2" },
+  starcoder2 = { "starcoder2" },
+  muse_glimmer = { "muse-glimmer" },
+  bert = { "bert" },
+  nomic_bert = { "nomic-bert", "jina-bert-v3" },
+  eurobert = { "eurobert", "llama-embed" },
+} do
+  for _, name in ipairs(names) do builtin[name] = "wane.arch." .. page end
+end
 
 local registered = {}
 
