@@ -71,7 +71,7 @@ typedef struct wn_frame {
   bool (*leave)(void *pace, uint32_t stage);
   void *pace;
   uint32_t first, next;
-  bool leaves[2];     /* the answer, by the stage's parity */
+  bool leaves[2];     /* the answers, in turn */
   uint32_t n_regions; /* out: barriers met in this step */
 } wn_frame;
 
@@ -136,28 +136,27 @@ static inline void wn_meet(wn_member *m) {
   wn_team_barrier(m->team, m->id);
 }
 
-/* Does a step for the values c0 <= c < c1 of row r (op_rows.c). */
+/* Does a step for the values c0 <= c < c1 of row r. */
 void wn_do_step(wn_member *m, wn_step s, uint32_t r, uint32_t c0, uint32_t c1);
 /* The prologue of this stage for row r. */
 void wn_do_prologue(wn_member *m, uint32_t r);
+/* The prologue for this member's share of the rows, and a meeting; when
+ * narrow: for all rows, in memory of its own. */
+void wn_do_prologues(wn_member *m);
 /* The epilogues of a bundle on a range, for all rows. */
 void wn_do_epilogues(wn_member *m, const wn_bundle *b, uint32_t c0,
                      uint32_t c1);
+/* Values in a whole row that the step works on. */
+uint32_t wn_step_width(const wn_prog *p, wn_step s);
 /* First and one past the last of this member's share of n rows. */
 static inline uint32_t wn_share(const wn_member *m, uint32_t n, int k) {
   return (uint32_t)((uint64_t)n * (uint64_t)k / (uint64_t)m->n);
 }
 
-void wn_rope_tables(wn_member *m, bool own); /* op_rope.c */
-void wn_rope(wn_member *m, const wn_op *op, uint32_t i, uint32_t r, uint32_t c0,
-             uint32_t c1);
-void wn_stage_matrix(wn_member *m);                  /* op_matrix.c */
-void wn_stage_attend(wn_member *m);                  /* op_attend.c */
-void wn_route(wn_member *m, uint32_t i, uint32_t r); /* op_moe.c */
-void wn_stage_experts_up(wn_member *m);
-void wn_stage_experts_down(wn_member *m);
-/* Shows a tap the inputs of this stage of experts: this member's channels. */
-void wn_tap_experts(wn_member *m, wn_tap_item *t);
+/* The tables of op_rope.c for this step: `own`: for narrow stages. */
+void wn_rope_tables(wn_member *m, bool own);
+/* Where a packed input of this stage lies for this member. */
+uint8_t *wn_pack_place(const wn_member *m, const wn_pack_mem *pm);
 
 /* How many output rows a member takes at a time, of a bundle. */
 uint32_t wn_chunk_rows(const wn_member *m, uint64_t all_rows,

@@ -9,17 +9,117 @@
 #include <math.h>
 #include <string.h>
 
-#include "graph/exec.h"
+#include "base/limits.h"
+#include "graph/op.h"
 #include "kern/kern.h"
 
 /* Smallest sum of chosen weights that is divided by: the smallest normal
  * half, as in other implementations. */
 #define LEAST_SUM 6.103515625e-5f
 
+/* Places in memory: chosen ids (int32) and weights of each row, in the arena
+ * and in a member's; results per assignment, grouped by expert. */
+enum { ROUTE, ROUTE_OWN, GATE, UP, DOWN };
+
+/* Phases, a stage each. */
+enum { UPWARDS, DOWNWARDS };
+
+/* -- verifying, placing, planning ----------------------------------------- */
+
+static int verify(wn_checker *c) {
+  int rc = wn_check_gate(c, 1);
+  if (rc != WN_OK) return rc;
+  uint32_t width = wn_in_width(c, 0), n = wn_in_width(c, 1);
+  uint32_t used = c->op->i[0], ff = c->op->i[3];
+  if (n > (uint32_t)WN_MAX_EXPERTS || used == 0 || used > n)
+    return wn_bad(c, "uses %u of %u experts", used, n);
+  if (c->op->i[1] >= WN_N_GATE || c->op->i[2] > 1)
+    return wn_bad(c, "gating %u, normalising %u", c->op->i[1], c->op->i[2]);
+  if (ff == 0 || ff > (uint32_t)WN_MAX_WIDTH)
+    return wn_bad(c, "experts of width %u", ff);
+  rc = wn_check_matrix(c, WN_MOE_GATE, width, ff, n);
+  if (rc == WN_OK) rc = wn_check_matrix(c, WN_MOE_UP, width, ff, n);
+  if (rc == WN_OK) rc = wn_check_matrix(c, WN_MOE_DOWN, ff, width, n);
+  uint64_t all_ff = (uint64_t)ff * n, all = (uint64_t)width * n;
+  if (rc == WN_OK) rc = wn_check_vector(c, WN_MOE_GATE_B, all_ff);
+  if (rc == WN_OK) rc = wn_check_vector(c, WN_MOE_UP_B, all_ff);
+  if (rc == WN_OK) rc = wn_check_vector(c, WN_MOE_DOWN_B, all);
+  if (rc == WN_OK) rc = wn_check_vector(c, WN_MOE_CHOICE_B, n);
+  return rc == WN_OK ? wn_make(c, width) : rc;
+}
+
+static int place(wn_fuser *f, uint32_t i, bool wanted) {
+  const wn_prog *p = wn_fuse_prog(f);
+  int rc = wn_fuse_wait(f, (wn_step){i, WN_WHOLE + 1}, wanted);
+  if (rc != WN_OK) return rc;
+  wn_stage *st = wn_fuse_open(f, WN_STAGE_MAIN, wanted);
+  if (st == NULL) return WN_ENOMEM;
+  st->op = i;
+  st->phase = UPWARDS;
+  st->input = p->ops[i].in[0];
+  st = wn_fuse_open(f, WN_STAGE_MAIN, wanted);
+  if (st == NULL) return WN_ENOMEM;
+  st->op = i;
+  st->phase = DOWNWARDS;
+  wn_fuse_bundle(st, p->widths[i]);
+  wn_fuse_made(f, i);
+  return WN_OK;
+}
+
+/* Most assignments of so many rows. */
+static uint64_t assignments(const wn_op *op, uint64_t rows) {
+  return rows * op->i[0];
+}
+
+/* The order of assignments: start of each expert, then the assignments. */
+static void plan(wn_planner *pl, uint32_t i) {
+  const wn_prog *p = wn_planner_prog(pl);
+  const wn_op *op = &p->ops[i];
+  wn_plan *plan = wn_planner_plan(pl);
+  uint64_t rows = wn_plan_rows(plan, wn_planner_sched(pl), i);
+  uint64_t n = p->widths[op->in[1]] + 1 + assignments(op, rows);
+  wn_plan_member(pl, wn_plan_product(pl, n, sizeof(uint32_t)),
+                 &plan->order_own);
+  wn_plan_member(pl, wn_mm_scratch_bytes(), &plan->scratch_own);
+}
+
+/* Used until the experts are done, in the stage that makes the value. */
+static void plan_route(wn_planner *pl, uint32_t i, uint32_t stage) {
+  const wn_sched *s = wn_planner_sched(pl);
+  wn_op_mem *mm = &wn_planner_plan(pl)->ops[i];
+  uint64_t rows = wn_plan_stage_rows(pl, &s->stages[stage]);
+  uint64_t n = assignments(&wn_planner_prog(pl)->ops[i], 2);
+  wn_plan_buffer(pl, wn_plan_floats(pl, rows, n), stage, s->stage_of[i],
+                 &mm->at[ROUTE]);
+  wn_plan_own(pl, wn_plan_floats(pl, WN_NARROW_ROWS, n), &mm->at[ROUTE_OWN]);
+}
+
+static void plan_stage(wn_planner *pl, const wn_stage *st, uint32_t stage) {
+  const wn_prog *p = wn_planner_prog(pl);
+  const wn_op *op = &p->ops[st->op];
+  size_t *at = wn_planner_plan(pl)->ops[st->op].at;
+  uint64_t n = assignments(op, wn_plan_stage_rows(pl, st));
+  uint64_t narrow = assignments(op, WN_NARROW_ROWS);
+  uint32_t width = p->widths[st->op], ff = op->i[3];
+  if (st->phase == UPWARDS) {
+    uint64_t bytes = wn_plan_floats(pl, n, ff);
+    wn_plan_buffer(pl, bytes, stage, stage + 1, &at[GATE]);
+    wn_plan_buffer(pl, bytes, stage, stage, &at[UP]);
+    wn_plan_pack(pl, stage, op->w[WN_MOE_GATE], width, n, narrow);
+    wn_plan_pack(pl, stage, op->w[WN_MOE_UP], width, n, narrow);
+  } else {
+    wn_plan_buffer(pl, wn_plan_floats(pl, n, width), stage, stage, &at[DOWN]);
+    wn_plan_pack(pl, stage, op->w[WN_MOE_DOWN], ff, n, narrow);
+    wn_plan_value(pl, st->op, stage, false);
+  }
+}
+
+/* -- running -------------------------------------------------------------- */
+
 typedef struct moe {
   wn_member *m;
   const wn_op *op;
-  const wn_moe_mem *mm;
+  const wn_op_mem *mm;
   uint32_t id, n_experts, used, ff;
   uint32_t *start;  /* of each expert, and one more: its first column */
   uint32_t *column; /* of each assignment */
@@ -28,7 +128,7 @@ typedef struct moe {
 static moe moe_of(wn_member *m, uint32_t id) {
   const wn_frame *f = m->f;
   const wn_op *op = &f->p->ops[id];
-  moe o = {.m = m, .op = op, .mm = &f->plan->moes[id], .id = id};
+  moe o = {.m = m, .op = op, .mm = &f->plan->ops[id], .id = id};
   o.n_experts = f->p->widths[op->in[1]];
   o.used = op->i[0];
   o.ff = op->i[3];
@@ -45,9 +145,10 @@ static int32_t *route_of(const moe *o, uint32_t r) {
   const wn_member *m = o->m;
   bool own = false;
   for (uint32_t k = 0; k < m->st->n_pros; k++)
-    own |= m->st->pros[k].what == WN_DO_ROUTE && m->st->pros[k].op == o->id;
-  uint8_t *base = own && m->narrow && m->id != 0 ? m->mem + o->mm->route_own
-                                                 : m->f->arena + o->mm->route;
+    own |= m->st->pros[k].part != WN_WHOLE && m->st->pros[k].op == o->id;
+  uint8_t *base = own && m->narrow && m->id != 0
+                      ? m->mem + o->mm->at[ROUTE_OWN]
+                      : m->f->arena + o->mm->at[ROUTE];
   return (int32_t *)(void *)base + (size_t)r * 2 * o->used;
 }
 
@@ -120,7 +221,9 @@ static void softmax(float *x, uint32_t n) {
     x[k] /= sum;
 }
 
-void wn_route(wn_member *m, uint32_t i, uint32_t r) {
+static void route(wn_member *m, uint32_t i, uint32_t r, uint32_t c0,
+                  uint32_t c1) {
+  (void)c0, (void)c1; /* whole rows */
   moe o = moe_of(m, i);
   logits l = logits_of(&o, r);
   int32_t *ids = route_of(&o, r);
@@ -164,10 +267,6 @@ static void find_order(const moe *o) {
   start[0] = 0;
 }
 
-static uint8_t *pack_place(const wn_member *m, const wn_pack_mem *pm) {
-  return m->narrow ? m->mem + pm->own : m->f->arena + pm->off;
-}
-
 /* Packs x, k values, as the column of an assignment. */
 static void pack_column(const moe *o, const float *x, size_t k,
                         uint32_t column) {
@@ -175,7 +274,7 @@ static void pack_column(const moe *o, const float *x, size_t k,
   for (uint32_t i = 0; i < m->sm->n_packs; i++) {
     const wn_pack_mem *pm = &m->sm->packs[i];
     wn_mm_pack(pm->type, x, 0, k, column, column + 1, n_assigned(o),
-               pack_place(m, pm));
+               wn_pack_place(m, pm));
   }
 }
 
@@ -204,7 +303,7 @@ static void multiply(const moe *o, int which, uint32_t k, float *y,
     uint32_t a = o->start[i], b = o->start[i + 1];
     if (a == b) continue;
     wn_mm(w->type, w->data + i * w->matrix_bytes, w->row_bytes, k, c0, c1,
-          pack_place(o->m, pm), n_assigned(o), a, b, y, width,
+          wn_pack_place(o->m, pm), n_assigned(o), a, b, y, width,
           o->m->mem + f->plan->scratch_own);
     for (uint32_t c = a; c < b && bias != WN_NONE; c++) {
       float *row = y + (size_t)c * width + c0;
@@ -217,7 +316,7 @@ static void multiply(const moe *o, int which, uint32_t k, float *y,
 static void up_unit(const moe *o, uint32_t c0, uint32_t c1) {
   const wn_vec *v = o->m->f->vec;
   uint32_t k = o->m->f->p->widths[o->op->in[0]];
-  float *g = buffer(o, o->mm->gate), *u = buffer(o, o->mm->up);
+  float *g = buffer(o, o->mm->at[GATE]), *u = buffer(o, o->mm->at[UP]);
   multiply(o, WN_MOE_GATE, k, g, o->ff, c0, c1);
   multiply(o, WN_MOE_UP, k, u, o->ff, c0, c1);
   for (uint32_t a = 0; a < n_assigned(o); a++) {
@@ -230,7 +329,7 @@ static void up_unit(const moe *o, uint32_t c0, uint32_t c1) {
 static void down_unit(const moe *o, uint32_t c0, uint32_t c1) {
   const wn_vec *v = o->m->f->vec;
   uint32_t width = o->m->f->p->widths[o->id];
-  float *d = buffer(o, o->mm->down);
+  float *d = buffer(o, o->mm->at[DOWN]);
   multiply(o, WN_MOE_DOWN, o->ff, d, width, c0, c1);
   for (uint32_t r = 0; r < o->m->n_rows; r++) {
     float *y = wn_row(o->m, o->id, r) + c0;
@@ -266,13 +365,10 @@ static void do_units(const moe *o, const wn_bundle *b, uint64_t products,
   }
 }
 
-void wn_stage_experts_up(wn_member *m) {
+static void experts_up(wn_member *m) {
   moe o = moe_of(m, m->st->op);
-  uint32_t r = m->narrow ? 0 : wn_share(m, m->n_rows, m->id), a, end;
-  uint32_t stop = m->narrow ? m->n_rows : wn_share(m, m->n_rows, m->id + 1);
-  for (; r < stop; r++)
-    wn_do_prologue(m, r);
-  if (!m->narrow) wn_meet(m);
+  uint32_t a, end;
+  wn_do_prologues(m);
   find_order(&o);
   my_assignments(&o, &a, &end);
   for (; a < end; a++)
@@ -284,9 +380,9 @@ void wn_stage_experts_up(wn_member *m) {
   do_units(&o, &all, products * n_assigned(&o), up_unit);
 }
 
-void wn_stage_experts_down(wn_member *m) {
+static void experts_down(wn_member *m) {
   moe o = moe_of(m, m->st->op);
-  const float *h = buffer(&o, o.mm->gate);
+  const float *h = buffer(&o, o.mm->at[GATE]);
   uint32_t a, end;
   find_order(&o);
   my_assignments(&o, &a, &end);
@@ -298,12 +394,12 @@ void wn_stage_experts_down(wn_member *m) {
 
 /* The input of an assignment, as the stage multiplied it. */
 static const float *input_of(const moe *o, uint32_t a) {
-  if (o->m->st->kind == WN_STAGE_EXPERTS_DOWN)
-    return buffer(o, o->mm->gate) + (size_t)o->column[a] * o->ff;
+  if (o->m->st->phase == DOWNWARDS)
+    return buffer(o, o->mm->at[GATE]) + (size_t)o->column[a] * o->ff;
   return wn_row_in(o->m, o->m->st->input, a / o->used);
 }
 
-void wn_tap_experts(wn_member *m, wn_tap_item *t) {
+static void watch(wn_member *m, wn_tap_item *t) {
   moe o = moe_of(m, m->st->op);
   uint32_t c0 = wn_share(m, t->n, m->id), c1 = wn_share(m, t->n, m->id + 1);
   find_order(&o);
@@ -322,3 +418,39 @@ void wn_tap_experts(wn_member *m, wn_tap_item *t) {
   }
   t->n_rows = t->starts[o.n_experts];
 }
+
+static void tap_shape(const wn_prog *p, const wn_stage *st,
+                      wn_tap_shape *shape) {
+  const wn_op *op = &p->ops[st->op];
+  shape->n = st->phase == DOWNWARDS ? op->i[3] : p->widths[op->in[0]];
+  shape->n_experts = p->widths[op->in[1]];
+  shape->per_row = op->i[0];
+}
+
+static void experts(wn_member *m) {
+  if (m->st->phase == UPWARDS)
+    experts_up(m);
+  else
+    experts_down(m);
+}
+
+const wn_op_desc wn_op_moe = {
+    .name = "moe",
+    .kinds = wn_act_names,
+    .n_kinds = WN_ACT_N,
+    .n_in = 2,
+    .n_main = 1,
+    .must = 7,
+    .may = 0x78,
+    .n_i = 4,
+    .n_f = 3,
+    .verify = verify,
+    .n_parts = 1,
+    .parts = {{.in = 1, .plan = plan_route, .run = route}},
+    .place = place,
+    .plan = plan,
+    .plan_stage = plan_stage,
+    .run = experts,
+    .taps = {1 << WN_MOE_GATE | 1 << WN_MOE_UP, 1 << WN_MOE_DOWN},
+    .tap_shape = tap_shape,
+    .watch = watch};

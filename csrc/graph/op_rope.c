@@ -6,7 +6,65 @@
  * implementations bit for bit. */
 #include <math.h>
 
-#include "graph/exec.h"
+#include <string.h>
+
+#include "graph/op.h"
+
+static int verify(wn_checker *c) {
+  int rc = WN_OK;
+  uint32_t width = wn_in_width(c, 0), head = c->op->i[0], rot = c->op->i[1];
+  const float *f = c->op->f;
+  if (head == 0 || width % head != 0)
+    return wn_bad(c, "heads of %u values in a row of %u", head, width);
+  if (rot == 0 || rot % 2 != 0 || rot > head)
+    return wn_bad(c, "rotates %u values, want an even number up to %u", rot,
+                  head);
+  if (!(f[0] > 0) || !(f[1] > 0) || !(f[3] > 0))
+    return wn_bad(c, "base %g, scale %g, magnitude %g: want more than 0",
+                  (double)f[0], (double)f[1], (double)f[3]);
+  if (f[2] != 0 && (!(f[0] > 1) || !(f[4] > 0) || !(f[5] > 0) ||
+                    c->op->i[2] == 0 || f[2] < 0 || f[2] > 1))
+    return wn_bad(c,
+                  "YaRN with base %g, bounds %g and %g, strength %g, "
+                  "original context %u",
+                  (double)f[0], (double)f[4], (double)f[5], (double)f[2],
+                  c->op->i[2]);
+  if (c->op->w[1] != WN_NONE && c->op->w[0] == WN_NONE)
+    return wn_bad(c, "long factors without short ones");
+  for (int k = 0; k < 2 && rc == WN_OK; k++)
+    rc = wn_check_vector(c, k, rot / 2);
+  return rc == WN_OK ? wn_make(c, width) : rc;
+}
+
+/* -- planning ------------------------------------------------------------- */
+
+/* Do two operations turn alike? They share a table. */
+static bool same_table(const wn_op *a, const wn_op *b) {
+  return a->i[1] == b->i[1] && a->i[2] == b->i[2] && a->w[0] == b->w[0] &&
+         a->w[1] == b->w[1] && memcmp(a->f, b->f, sizeof a->f) == 0;
+}
+
+static void plan(wn_planner *pl, uint32_t i) {
+  wn_plan *plan = wn_planner_plan(pl);
+  const wn_op *ops = wn_planner_prog(pl)->ops;
+  uint32_t t = 0, rot = ops[i].i[1];
+  while (t < plan->n_ropes && !same_table(&ops[i], &ops[plan->ropes[t]]))
+    t++;
+  plan->rope_of[i] = t;
+  if (t < plan->n_ropes) return;
+  plan->ropes[plan->n_ropes++] = i;
+  uint64_t rows = wn_planner_opts(pl)->n_batch;
+  wn_plan_arena(pl, wn_plan_floats(pl, rows, rot), &plan->rope_off[t]);
+  wn_plan_member(pl, wn_plan_floats(pl, WN_NARROW_ROWS, rot),
+                 &plan->rope_own[t]);
+}
+
+static uint32_t granule(const wn_prog *p, const wn_op *op) {
+  (void)p;
+  return op->i[0];
+}
+
+/* -- tables --------------------------------------------------------------- */
 
 /* Where YaRN's ramp begins and ends, in dimensions. `turns` full turns over
  * the original context: d with n_ctx = turns * 2 pi * base^(2d/n). */
@@ -77,9 +135,10 @@ void wn_rope_tables(wn_member *m, bool own) {
   }
 }
 
-void wn_rope(wn_member *m, const wn_op *op, uint32_t i, uint32_t r, uint32_t c0,
-             uint32_t c1) {
+static void rope(wn_member *m, uint32_t i, uint32_t r, uint32_t c0,
+                 uint32_t c1) {
   const wn_frame *f = m->f;
+  const wn_op *op = &f->p->ops[i];
   uint32_t t = f->plan->rope_of[i], head = op->i[0], rot = op->i[1];
   const float *table = f->n_tokens <= WN_NARROW_ROWS
                            ? wn_floats(m->mem, f->plan->rope_own[t])
@@ -96,3 +155,17 @@ void wn_rope(wn_member *m, const wn_op *op, uint32_t i, uint32_t r, uint32_t c0,
       y[c + k] = x[c + k];
   }
 }
+
+static const char *const kinds[] = {"normal", "neox"};
+
+const wn_op_desc wn_op_rope = {.name = "rope",
+                               .kinds = kinds,
+                               .n_kinds = WN_N_ROPE,
+                               .n_in = 1,
+                               .may = 3,
+                               .n_i = 3,
+                               .n_f = 6,
+                               .verify = verify,
+                               .granule = granule,
+                               .plan = plan,
+                               .row = rope};

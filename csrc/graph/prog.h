@@ -53,23 +53,24 @@
  *          biases, and a bias used only in choosing; gating i[1] (softmax,
  *          sigmoid, softmax of the chosen), i[2]: weights divided by their
  *          sum, times f[0]; expert width i[3]; kind as glu's with f[1], f[2]
- */
-#define WN_OPS(X)       \
-  X(EMBED, "embed")     \
-  X(NORM, "norm")       \
-  X(LINEAR, "linear")   \
-  X(ROPE, "rope")       \
-  X(ATTEND, "attend")   \
-  X(ACT, "act")         \
-  X(GLU, "glu")         \
-  X(ADD, "add")         \
-  X(MUL, "mul")         \
-  X(SCALE, "scale")     \
-  X(SOFTCAP, "softcap") \
-  X(MOE, "moe")
+ *
+ * Each line: id, descriptor (op.h). */
+#define WN_OPS(X)           \
+  X(EMBED, wn_op_embed)     \
+  X(NORM, wn_op_norm)       \
+  X(LINEAR, wn_op_linear)   \
+  X(ROPE, wn_op_rope)       \
+  X(ATTEND, wn_op_attend)   \
+  X(ACT, wn_op_act)         \
+  X(GLU, wn_op_glu)         \
+  X(ADD, wn_op_add)         \
+  X(MUL, wn_op_mul)         \
+  X(SCALE, wn_op_scale)     \
+  X(SOFTCAP, wn_op_softcap) \
+  X(MOE, wn_op_moe)
 
 typedef enum wn_opcode {
-#define X(id, name) WN_OP_##id,
+#define X(id, desc) WN_OP_##id,
   WN_OPS(X)
 #undef X
       WN_N_OPS

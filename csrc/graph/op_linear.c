@@ -1,7 +1,58 @@
-/* op_matrix.c - linear operations: prologue, packing, products by ranges of
- * output rows, bias and epilogues on the range just made. */
-#include "graph/exec.h"
+/* op_linear.c - linear operations: those that multiply the same input share a
+ * stage, with its prologue and packing; products by ranges of output rows,
+ * bias and epilogues on the range just made. */
+#include <string.h>
+
+#include "base/arith.h"
+#include "graph/op.h"
 #include "kern/kern.h"
+
+/* -- verifying, placing, planning ----------------------------------------- */
+
+static int verify(wn_checker *c) {
+  int rc = WN_OK;
+  if (rc != WN_OK) return rc;
+  const wn_weight *w = wn_weight_of(c, 0);
+  uint32_t all = w->ne[1], row0 = c->op->i[0], rows = c->op->i[1];
+  rc = wn_check_matrix(c, 0, wn_in_width(c, 0), all, 1);
+  if (rc == WN_OK) rc = wn_check_vector(c, 1, all);
+  if (rc != WN_OK) return rc;
+  if (rows == 0 || !wn_inside(row0, rows, all))
+    return wn_bad(c, "rows %u to %u of %u", row0, row0 + rows, all);
+  return wn_make(c, rows);
+}
+
+static int place(wn_fuser *f, uint32_t i, bool wanted) {
+  const wn_prog *p = wn_fuse_prog(f);
+  uint32_t in = p->ops[i].in[0];
+  wn_stage *st = wn_fuse_joinable(f, wanted);
+  if (st == NULL || st->kind != WN_STAGE_MATRIX || st->input != in ||
+      st->n_bundles == WN_STAGE_BUNDLES) {
+    st = wn_fuse_open(f, WN_STAGE_MATRIX, wanted);
+    if (st == NULL) return WN_ENOMEM;
+    st->input = in;
+  }
+  wn_bundle *b = wn_fuse_bundle(st, p->widths[i]);
+  b->parts[b->n_parts++] = i;
+  wn_fuse_made(f, i);
+  return WN_OK;
+}
+
+static void plan(wn_planner *pl, uint32_t i) {
+  (void)i;
+  wn_plan_member(pl, wn_mm_scratch_bytes(), &wn_planner_plan(pl)->scratch_own);
+}
+
+static void plan_stage(wn_planner *pl, const wn_stage *st, uint32_t stage) {
+  const wn_prog *p = wn_planner_prog(pl);
+  for (uint32_t b = 0; b < st->n_bundles; b++)
+    for (uint32_t k = 0; k < st->bundles[b].n_parts; k++)
+      wn_plan_pack(pl, stage, p->ops[st->bundles[b].parts[k]].w[0],
+                   p->widths[st->input], wn_plan_stage_rows(pl, st),
+                   WN_NARROW_ROWS);
+}
+
+/* -- running -------------------------------------------------------------- */
 
 /* Units a member should get of a stage: enough to even out the load, few
  * enough to keep streams long. With few rows (FEW) weights are read at the
@@ -65,17 +116,13 @@ static uint64_t rows_of_stage(const wn_stage *st) {
   return n;
 }
 
-static uint8_t *pack_place(const wn_member *m, const wn_pack_mem *pm) {
-  return m->narrow ? m->mem + pm->own : m->f->arena + pm->off;
-}
-
 /* Packs row r of the stage's input in every way its weights want. */
 static void pack_row(wn_member *m, uint32_t r) {
   const float *x = wn_row_in(m, m->st->input, r);
   size_t k = m->f->p->widths[m->st->input];
   for (uint32_t i = 0; i < m->sm->n_packs; i++) {
     const wn_pack_mem *pm = &m->sm->packs[i];
-    wn_mm_pack(pm->type, x, 0, k, r, r + 1, m->n_rows, pack_place(m, pm));
+    wn_mm_pack(pm->type, x, 0, k, r, r + 1, m->n_rows, wn_pack_place(m, pm));
   }
 }
 
@@ -104,7 +151,7 @@ static void multiply(wn_member *m, uint32_t i, uint32_t c0, uint32_t c1) {
   size_t ldy = f->p->widths[i];
   float *y = wn_row(m, i, 0);
   wn_mm(w->type, w->data + (size_t)op->i[0] * w->row_bytes, w->row_bytes,
-        f->p->widths[m->st->input], c0, c1, pack_place(m, pm), m->n_rows, 0,
+        f->p->widths[m->st->input], c0, c1, wn_pack_place(m, pm), m->n_rows, 0,
         m->n_rows, y, ldy, m->mem + f->plan->scratch_own);
   if (op->w[1] != WN_NONE)
     add_bias(m, f->bound[op->w[1]].vec + op->i[0], y, ldy, c0, c1);
@@ -148,7 +195,7 @@ static void draw_units(wn_member *m, uint64_t all) {
   }
 }
 
-void wn_stage_matrix(wn_member *m) {
+static void linear(wn_member *m) {
   uint64_t all = rows_of_stage(m->st);
   prepare(m);
   if (wn_is_short(m, all * m->f->p->widths[m->st->input] * m->n_rows))
@@ -156,3 +203,44 @@ void wn_stage_matrix(wn_member *m) {
   else
     draw_units(m, all);
 }
+
+/* -- taps ----------------------------------------------------------------- */
+
+static void tap_shape(const wn_prog *p, const wn_stage *st,
+                      wn_tap_shape *shape) {
+  *shape = (wn_tap_shape){p->widths[st->input], 1, 1};
+}
+
+/* Shows a tap the rows that this stage multiplied: this member's share of
+ * the channels. The rows live until the stage ends (plan.c). */
+static void watch(wn_member *m, wn_tap_item *t) {
+  uint32_t c0 = wn_share(m, t->n, m->id), c1 = wn_share(m, t->n, m->id + 1);
+  const wn_value_mem *vm = &m->f->plan->values[m->st->input];
+  const float *base = wn_floats(m->f->arena, vm->off);
+  for (uint32_t r = 0; r < m->n_rows; r++) {
+    uint32_t at =
+        m->st->wanted && !m->f->s->wanted[m->st->input] ? m->f->out_rows[r] : r;
+    const float *x = base + (size_t)at * t->n;
+    wn_tap_add(t, 0, x, c0, c1);
+    if (t->rows != NULL && r < t->cap)
+      memcpy(t->rows + (size_t)r * t->n + c0, x + c0, (c1 - c0) * sizeof *x);
+  }
+  if (m->id != 0) return;
+  t->counts[0] += m->n_rows;
+  t->n_rows = m->n_rows < t->cap ? m->n_rows : t->cap;
+  t->starts[1] = t->n_rows;
+}
+
+const wn_op_desc wn_op_linear = {.name = "linear",
+                                 .n_in = 1,
+                                 .must = 1,
+                                 .may = 2,
+                                 .n_i = 2,
+                                 .verify = verify,
+                                 .place = place,
+                                 .plan = plan,
+                                 .plan_stage = plan_stage,
+                                 .run = linear,
+                                 .taps = {1},
+                                 .tap_shape = tap_shape,
+                                 .watch = watch};
