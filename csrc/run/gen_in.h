@@ -29,6 +29,7 @@ struct wn_gen {
   wn_sampler *sampler;
   const wn_vocab *vocab;
   wn_gen_opts o;
+  float *gains; /* its own factors, or NULL */
   pid_t pid;
   atomic_bool cancel; /* the owner's wish */
   /* worker's */
