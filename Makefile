@@ -30,7 +30,7 @@ LUA ?= $(firstword $(foreach l,lua5.4 lua luajit,$(if $(shell command -v $(l)),$
 SPECS ?= spec
 
 # Layers without Lua are compiled once, csrc/lua/ once per Lua.
-LAYERS = base gguf quant kern text graph run
+LAYERS = base gguf quant kern text constrain graph run
 PURE = $(foreach l,$(LAYERS),$(wildcard csrc/$(l)/*.c))
 BIND = $(wildcard csrc/lua/*.c)
 PURE_O = $(PURE:csrc/%.c=$(B)/obj/%.o)

@@ -144,6 +144,7 @@ int luaopen_wane_core(lua_State *L) {
   open_part(L, "calib", wn_open_calib);
   open_part(L, "tap", wn_open_tap);
   open_part(L, "sample", wn_open_sample);
+  open_part(L, "grammar", wn_open_grammar);
   open_part(L, "job", wn_open_job);
   open_part(L, "score", wn_open_score);
   open_part(L, "probe", wn_open_probe);

@@ -8,6 +8,8 @@
 #include "base/mem.h"
 #include "run/gen_in.h"
 
+enum { MAX_FORCED = 64 }; /* tokens taken at once without a choice */
+
 static int no_memory(wn_err *e) {
   return wn_fail(e, WN_ENOMEM, "generate: out of memory");
 }
@@ -270,29 +272,63 @@ void wn_gen_close_down(wn_gen *g) {
     wn_gen_finish(g, g->will_end, NULL);
 }
 
-static int choose(wn_gen *g, const float *logits, int32_t *id, wn_err *e) {
+/* *complete: a grammar allows nothing more, so that the text has ended without
+ * the model saying so. */
+static int choose(wn_gen *g, const float *logits, int32_t *id, bool *complete,
+                  wn_err *e) {
   if (!g->has_sampler && !wn_sampler_begin(g->sampler))
     return wn_fail(e, WN_EBUSY, "generate: the sampler is busy");
   int rc = wn_sampler_pick(g->sampler, logits, id, e);
-  if (rc == WN_OK) wn_sampler_accept(g->sampler, *id);
+  if (rc == WN_OK) rc = wn_sampler_take(g->sampler, *id, e);
+  if (rc == WN_OK) *complete = wn_sampler_complete(g->sampler);
+  if (!g->has_sampler) wn_sampler_end(g->sampler);
+  return rc;
+}
+
+/* One more token of the text: into `all`, and shown. */
+static int add_token(wn_gen *g, int32_t id, wn_err *e) {
+  bool stopped = false;
+  int rc = wn_gen_append(g, id, e);
+  if (rc != WN_OK) return rc;
+  wn_batch_lock(g);
+  rc = show(g, id, &stopped, e);
+  if (rc == WN_OK) tell(g);
+  wn_batch_unlock(g);
+  g->will_end = ends(g, stopped);
+  return rc;
+}
+
+/* Text that a grammar leaves no choice about: its tokens are taken without
+ * logits, and all fed in the next step. */
+static int add_forced(wn_gen *g, wn_err *e) {
+  int32_t ids[MAX_FORCED];
+  uint32_t n = 0;
+  if (g->o.n_draft > 0) return WN_OK; /* guesses cover them too */
+  if (!g->has_sampler && !wn_sampler_begin(g->sampler))
+    return wn_fail(e, WN_EBUSY, "generate: the sampler is busy");
+  int rc = wn_sampler_forced(g->sampler, ids, MAX_FORCED, &n, e);
+  for (uint32_t i = 0; i < n && rc == WN_OK; i++) {
+    if (g->will_end != WN_GEN_RUNNING) break;
+    rc = wn_sampler_take(g->sampler, ids[i], e);
+    if (rc == WN_OK) rc = add_token(g, ids[i], e);
+  }
+  if (rc == WN_OK && g->will_end == WN_GEN_RUNNING &&
+      wn_sampler_complete(g->sampler))
+    g->will_end = WN_GEN_EOG;
   if (!g->has_sampler) wn_sampler_end(g->sampler);
   return rc;
 }
 
 int wn_gen_choose(wn_gen *g, const float *logits, int32_t *id, wn_err *e) {
-  bool stopped = false;
-  int rc = choose(g, logits, id, e);
+  bool complete = false;
+  int rc = choose(g, logits, id, &complete, e);
   if (rc != WN_OK) return rc;
   if (g->vocab != NULL && wn_vocab_is_eog(g->vocab, *id)) {
     g->will_end = WN_GEN_EOG;
     return WN_OK;
   }
-  rc = wn_gen_append(g, *id, e);
-  if (rc != WN_OK) return rc;
-  wn_batch_lock(g);
-  rc = show(g, *id, &stopped, e);
-  if (rc == WN_OK) tell(g);
-  wn_batch_unlock(g);
-  g->will_end = ends(g, stopped);
-  return rc;
+  rc = add_token(g, *id, e);
+  if (rc != WN_OK || g->will_end != WN_GEN_RUNNING) return rc;
+  if (complete) g->will_end = WN_GEN_EOG;
+  return complete ? WN_OK : add_forced(g, e);
 }
