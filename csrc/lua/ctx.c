@@ -6,8 +6,8 @@
  *   ctx:logits_into(buffer, at) -> rows copied there
  *   ctx:pool("mean" | "first" | "last") -> one row from all of the last step
  *   ctx:n_past([seq])   ctx:truncate(n [, seq])   ctx:copy(from, to, n)
- *   ctx:gains(list [, seq])  factors of adapters; without seq: of all, from now on
- *   ctx:held([seq]) -> ids of the tokens that the sequence holds
+ *   ctx:gains(list [, seq])  factors of adapters; without seq: of all, from now
+ * on ctx:held([seq]) -> ids of the tokens that the sequence holds
  *   ctx:save([path [, { seq =, overwrite = }]]) -> true, or the bytes
  *   ctx:load(path or bytes [, { seq = }]) -> true | nil, message, code
  *   ctx:info() -> { n_ctx, n_seq, n_batch, n_out, bytes, cache_bytes, regions }
@@ -305,8 +305,7 @@ static int ctx_gains(lua_State *L) {
   wn_ctx *c = wn_handle_check(L, 1, &wn_ctx_class);
   uint32_t seq = WN_NONE, n_seq = wn_ctx_n_seq(c);
   if (!lua_isnoneornil(L, 3)) seq = (uint32_t)wn_check_int(L, 3, 1, n_seq) - 1;
-  float *gains =
-      wn_check_gains(L, 2, wn_model_prog(wn_ctx_model(c))->n_gains);
+  float *gains = wn_check_gains(L, 2, wn_model_prog(wn_ctx_model(c))->n_gains);
   c = enter(L);
   wn_ctx_set_gains(c, seq, gains);
   for (uint32_t s = 0; s < n_seq && seq == WN_NONE; s++)

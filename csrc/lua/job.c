@@ -28,9 +28,9 @@
 /* ---- options */
 
 static const char *const gen_names[] = {
-    "seq",  "max_tokens",    "special",      "bytes",
-    "stop", "max_prompt_ms", "max_token_ms", "shift",
-    "keep", "draft",         "n_draft",      "gains", NULL};
+    "seq",           "max_tokens",   "special", "bytes", "stop",
+    "max_prompt_ms", "max_token_ms", "shift",   "keep",  "draft",
+    "n_draft",       "gains",        NULL};
 
 /* Copies the list of ids at `arg` into a userdata it pushes. */
 static int32_t *check_ids(lua_State *L, int arg, size_t *n) {

@@ -230,7 +230,7 @@ void wn_ctx_unref(wn_ctx *c) {
   wn_pool_leave();
 }
 
-wn_model *wn_ctx_model(wn_ctx *c) {
+wn_model *wn_ctx_model(const wn_ctx *c) {
   return c->model;
 }
 uint32_t wn_ctx_n_ctx(const wn_ctx *c) {

@@ -30,7 +30,7 @@ typedef struct wn_ctx_opts {
 int wn_ctx_new(wn_model *m, const wn_ctx_opts *o, wn_ctx **out, wn_err *e);
 wn_ctx *wn_ctx_ref(wn_ctx *c);
 void wn_ctx_unref(wn_ctx *c);
-wn_model *wn_ctx_model(wn_ctx *c);
+wn_model *wn_ctx_model(const wn_ctx *c);
 uint32_t wn_ctx_n_ctx(const wn_ctx *c);
 uint32_t wn_ctx_n_batch(const wn_ctx *c);
 uint32_t wn_ctx_n_seq(const wn_ctx *c);

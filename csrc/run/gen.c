@@ -51,6 +51,7 @@ static int check(wn_ctx *ctx, const wn_gen_opts *o, const int32_t *ids,
 
 static void options(wn_gen *g, const wn_gen_opts *o) {
   g->o = *o;
+  g->n_guess = o->n_draft;
   g->o.stop = NULL;  /* copied into pieces */
   g->o.gains = NULL; /* copied below */
   if (o->draft != NULL) wn_ctx_ref(o->draft);

@@ -23,7 +23,7 @@ struct wn_model {
   wn_sched *s;
   wn_bound *bound; /* of each weight */
   int *types;
-  void **owned; /* heap copies, by tensor of the file, then by weight */
+  void **owned;     /* heap copies, by tensor of the file, then by weight */
   wn_tensor *added; /* by weight: those that only a replacement gives */
   uint32_t n_ctx;
   uint64_t weight_bytes, heap_bytes;
@@ -33,8 +33,8 @@ struct wn_model {
 };
 
 /* The replacement of this name, or NULL. */
-static const wn_replacement *replacement_named(const wn_model *m,
-                                               const char *p, size_t n) {
+static const wn_replacement *replacement_named(const wn_model *m, const char *p,
+                                               size_t n) {
   for (size_t i = 0; i < m->o->n_replace; i++) {
     const char *name = m->o->replace[i].name;
     if (strlen(name) == n && memcmp(name, p, n) == 0) return &m->o->replace[i];
@@ -98,7 +98,7 @@ static const wn_tensor *add_tensor(const wn_model *m, const wn_weight *w) {
   if (r == NULL) return NULL;
   wn_tensor *t = &m->added[w - m->p->weights];
   t->name = (wn_str){name, strlen(name)};
-  t->type = (uint32_t)r->type;
+  t->type = r->type;
   t->n_dims = 3;
   for (int i = 0; i < 3; i++)
     t->ne[i] = w->ne[i];
@@ -267,8 +267,8 @@ static bool alloc_tables(wn_model *m) {
   uint32_t n = m->p->n_weights;
   m->bound = wn_calloc(WN_MEM_MODEL, n, sizeof *m->bound);
   m->types = wn_calloc(WN_MEM_MODEL, n, sizeof *m->types);
-  m->owned = wn_calloc(WN_MEM_MODEL, wn_gguf_n_tensors(m->g) + n,
-                       sizeof *m->owned);
+  m->owned =
+      wn_calloc(WN_MEM_MODEL, wn_gguf_n_tensors(m->g) + n, sizeof *m->owned);
   m->added = wn_calloc(WN_MEM_MODEL, n, sizeof *m->added);
   return m->bound && m->types && m->owned && m->added;
 }

@@ -22,7 +22,7 @@ local M = {}
 ---@field path string
 ---@field scale number
 ---@field kind "lora"|"control"
----@field pairs table<string, { a: string, b: string, rank: integer, factor: number }>   by name of the weight
+---@field pairs table<string, { a: string, b: string, rank: integer, rows: integer, cols: integer, factor: number }>   by name of the weight
 ---@field layers table<integer, string>   control vectors: tensor names by layer
 
 local function fail(path, code, ...) return nil, path .. ": " .. (...):format(select(2, ...)), code end
@@ -46,7 +46,10 @@ local function read_pairs(f, path, alpha)
     if p.b.shape[1] ~= rank then
       return fail(path, "EFORMAT", "%s: lora_a has %d rows, lora_b %d columns", base, rank, p.b.shape[1])
     end
-    out[base] = { a = p.a.name, b = p.b.name, rank = rank, factor = alpha and alpha ~= 0 and alpha / rank or 1 }
+    out[base] = {
+      a = p.a.name, b = p.b.name, rank = rank,
+      rows = p.b.shape[2] or 1, cols = p.a.shape[1], factor = alpha and alpha ~= 0 and alpha / rank or 1,
+    }
     n = n + 1
   end
   if n == 0 then return fail(path, "EFORMAT", "an adapter without tensors") end
@@ -115,6 +118,39 @@ function M.open_all(list)
   end
   return out
 end
+
+-- Reads the tensors that a program with adapters declares into `replace`, as
+-- what wane.load gives in place of a file's. Lists what it made, to be closed.
+local function read_into(replace, adapters, adapted)
+  local made = {}
+  local function put(adapter, name, tensor)
+    local buffer, message, code = M.read(adapter, tensor)
+    if not buffer then return nil, message, code end
+    replace[name], made[#made + 1] = buffer, buffer
+    return true
+  end
+  for k, adapter in ipairs(adapters) do
+    for base, p in pairs(adapter.pairs or {}) do -- any order: by name
+      local name = ("lora.%d.%s"):format(k, base)
+      if not adapted[name] then
+        return made, fail(adapter.path, "EUNSUP", "%s: the model has no such matrix, or none that is multiplied by itself", base)
+      end
+      for _, half in ipairs { "a", "b" } do
+        local ok, message, code = put(adapter, name .. "." .. half, p[half])
+        if not ok then return made, nil, message, code end
+      end
+    end
+    for layer, tensor in pairs(adapter.layers or {}) do -- any order: by name
+      local name = ("control.%d.%d"):format(k, layer)
+      if adapted[name] then -- vectors for layers that the model lacks are ignored, as llama.cpp does
+        local ok, message, code = put(adapter, name, tensor)
+        if not ok then return made, nil, message, code end
+      end
+    end
+  end
+  return made, true
+end
+M.read_into = read_into
 
 --- Reads a tensor of an adapter: a float32 buffer.
 function M.read(adapter, name) return adapter.file:tensor(name):read() end

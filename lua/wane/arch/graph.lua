@@ -153,6 +153,56 @@ local function eps_of(graph, kind)
   return use.eps
 end
 
+-- y plus what the adapters have for this matrix: B (A x), times alpha over rank
+-- and the factor of the sequence.
+local function adapt(s, y, x, tensor, part, out)
+  for k, adapter in ipairs(s.adapters) do
+    local p = adapter.pairs and adapter.pairs[tensor]
+    if p then
+      if p.cols ~= x.width or p.rows ~= out then
+        hparams.fail("EFORMAT", "adapter %s is for a %s of %d x %d, the model's is %d x %d", adapter.path, tensor,
+          p.cols, p.rows, x.width, out)
+      end
+      local name = ("lora.%d.%s"):format(k, tensor)
+      local key = name .. "#" .. x.id
+      if not s.halves[key] then -- queries, keys and values of one matrix share it
+        local a = weight(s, name .. ".a", true, x.width, p.rank)
+        s.halves[key] = op(s, p.rank, "linear", nil, name .. ".a", { x.id }, { a, false }, { 0, p.rank }, {})
+      end
+      local b = weight(s, name .. ".b", true, p.rank, p.rows)
+      local low = op(s, part[2], "linear", nil, name .. ".b", { s.halves[key].id }, { b, false }, part, {})
+      low = op(s, part[2], "gain", nil, name, { low.id }, {}, { k - 1 }, { p.factor })
+      y = op(s, part[2], "add", nil, name, { y.id, low.id }, {}, {}, {})
+      s.adapted[name] = true
+    end
+  end
+  return y
+end
+
+-- Adds control vectors to x, what layer `layer` hands on.
+local function steer(s, x, layer, width)
+  local y = x
+  for k, adapter in ipairs(s.adapters) do
+    if adapter.layers and adapter.layers[layer] then
+      local name = ("control.%d.%d"):format(k, layer)
+      local w = weight(s, name, true, width, 1)
+      local v = op(s, width, "embed", "row", name, {}, { w }, { 0 }, {})
+      v = op(s, width, "gain", nil, name, { v.id }, {}, { k - 1 }, { 1 })
+      y = op(s, width, "add", nil, name, { y, v.id }, {}, {}, {}).id
+      s.adapted[name] = true
+    end
+  end
+  if y ~= x then s.alias[x] = y end
+end
+
+-- The first operation behind a layer reads what the layer hands on.
+local function pass_layer(graph, x)
+  local s, layer = graph.state, graph.layer or (graph.state.layer and graph.hp.block_count)
+  if #s.adapters == 0 or not layer or layer == s.layer then return end
+  if s.layer and layer == s.layer + 1 then steer(s, x.id, s.layer, x.width) end
+  s.layer = layer
+end
+
 --- Normalises x, with `name`.weight and, when the file has it, `name`.bias;
 --- name nil: without weights. `per = "head"`: each head of `head` values (by
 --- default the key length) on its own. `eps`: instead of the file's.
@@ -206,52 +256,6 @@ local function no_rows(graph, name)
     KEYS[name] or "feed_forward_length", graph.prefix, name)
 end
 
--- y plus what the adapters have for this matrix: B (A x), times alpha over rank
--- and the factor of the sequence.
-local function adapt(s, y, x, tensor, part)
-  for k, adapter in ipairs(s.adapters) do
-    local p = adapter.pairs and adapter.pairs[tensor]
-    if p then
-      local name = ("lora.%d.%s"):format(k, tensor)
-      local key = name .. "#" .. x.id
-      if not s.halves[key] then -- queries, keys and values of one matrix share it
-        local a = weight(s, name .. ".a", true, x.width, p.rank)
-        s.halves[key] = op(s, p.rank, "linear", nil, name .. ".a", { x.id }, { a, false }, { 0, p.rank }, {})
-      end
-      local b = weight(s, name .. ".b", true, p.rank, p.rows)
-      local low = op(s, part[2], "linear", nil, name .. ".b", { s.halves[key].id }, { b, false }, part, {})
-      low = op(s, part[2], "gain", nil, name, { low.id }, {}, { k - 1 }, { p.factor })
-      y = op(s, part[2], "add", nil, name, { y.id, low.id }, {}, {}, {})
-      s.adapted[name] = true
-    end
-  end
-  return y
-end
-
--- Adds control vectors to x, what layer `layer` hands on.
-local function steer(s, x, layer, width)
-  local y = x
-  for k, adapter in ipairs(s.adapters) do
-    if adapter.layers and adapter.layers[layer] then
-      local name = ("control.%d.%d"):format(k, layer)
-      local w = weight(s, name, true, width, 1)
-      local v = op(s, width, "embed", "row", name, {}, { w }, { 0 }, {})
-      v = op(s, width, "gain", nil, name, { v.id }, {}, { k - 1 }, { 1 })
-      y = op(s, width, "add", nil, name, { y, v.id }, {}, {}, {}).id
-      s.adapted[name] = true
-    end
-  end
-  if y ~= x then s.alias[x] = y end
-end
-
--- The first operation behind a layer reads what the layer hands on.
-local function pass_layer(graph, x)
-  local s, layer = graph.state, graph.layer or (graph.state.layer and graph.hp.block_count)
-  if #s.adapters == 0 or not layer or layer == s.layer then return end
-  if s.layer and layer == s.layer + 1 then steer(s, x.id, s.layer, x.width) end
-  s.layer = layer
-end
-
 --- x times the matrix `name`.weight, plus `name`.bias when the file has it
 --- (bias = true: it must; false: never). `out`: rows of the matrix where the
 --- name does not tell; `part = { first, n }`: only those rows, from 0; `tied`:
@@ -270,7 +274,7 @@ function Graph:linear(x, name, opts)
   local part = opts.part or { 0, out }
   local y = op(s, part[2], "linear", nil, self.prefix .. name, input, { w, b }, part, {})
   if #s.adapters == 0 then return y end
-  return adapt(s, y, x, tensor .. ".weight", part)
+  return adapt(s, y, x, tensor .. ".weight", part, out)
 end
 
 --- Queries, keys and values from x: three matrices, or one (attn_qkv).
