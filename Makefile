@@ -76,6 +76,11 @@ deps-demo:
 	@$(NEED) lua5.4 liblua5.4-dev
 deps-test: deps-demo
 	@$(NEED) lua-busted lua-argparse luajit libluajit-5.1-dev lua-cjson parallel
+# What some specs drive, where apt has it: the editor, the game engine, a
+# browser, LuaRocks. Without them (GUESTS= for none) these specs are skipped.
+GUESTS ?= neovim love chromium luarocks
+deps-guests:
+	@for p in $(GUESTS); do $(NEED) $$p || echo "without $$p its specs are skipped"; done
 deps-lint:
 	@$(NEED) lua-check clang clang-format libclang-rt-dev
 deps-peer: deps-test
@@ -90,7 +95,7 @@ demo: deps-demo
 	@LUA_PATH="./lua/?.lua;./lua/?/init.lua;;" LUA_CPATH="./$(B)/lua5.4/?.so;;" \
 	  lua5.4 examples/demo.lua
 
-test: deps-test
+test: deps-test deps-guests
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@sh spec/support/run.sh $(B) "$(LUAS)" $(SPECS)
 
@@ -248,4 +253,4 @@ clean:
 FORCE:
 .PHONY: all demo test check check-asan check-tsan check-oom check-isa check-neon check-amx check-crash \
         check-asan-slice check-bare check-mutants check-peer peer fuzz lint bench bench-quant bench-quantfile bench-quality bench-overhead install uninstall rock install-rock clean \
-        deps-demo deps-test deps-lint deps-peer FORCE
+        deps-demo deps-test deps-guests deps-lint deps-peer FORCE

@@ -328,8 +328,37 @@ local REFUSED = {
     function(p, _, x) return p:op("attend", "causal", "a", { x, x, x }, {}, { 0, 2, 2 }, { 0 }) end },
   { "a negative cap", "cap %-1",
     function(p, _, x) return p:op("attend", "causal", "a", { x, x, x }, {}, { 0, 2, 2 }, { 1, -1 }) end },
-  { "a window without causality", "window 4",
-    function(p, _, x) return p:op("attend", "full", "a", { x, x, x }, {}, { 0, 2, 2, 4 }, { 1 }) end },
+  { "a window beyond any context", "window 4294967295",
+    function(p, _, x) return p:op("attend", "full", "a", { x, x, x }, {}, { 0, 2, 2, 4294967295 }, { 1 }) end },
+  { "a bias by distance and a cap", "bias 8 by distance with cap 2",
+    function(p, _, x) return p:op("attend", "full", "a", { x, x, x }, {}, { 0, 2, 2 }, { 1, 2, 8 }) end },
+  { "a negative bias", "bias %-8",
+    function(p, _, x) return p:op("attend", "full", "a", { x, x, x }, {}, { 0, 2, 2 }, { 1, 0, -8 }) end },
+  { "axes without sections", "sections 0",
+    function(p, _, x) return p:op("rope", "imrope", "a", { x }, {}, { 4, 4 }, { 10000, 1, 0, 1 }) end },
+  { "sections without axes", "sections 0x10101",
+    function(p, _, x) return p:op("rope", "neox", "a", { x }, {}, { 4, 4, 0, 65793 }, { 10000, 1, 0, 1 }) end },
+  { "growth without steps", "steps of 0 positions",
+    function(p, _, x) return p:op("scale", "position", "a", { x }, {}, { 0, 3 }, { 1 }) end },
+  { "steps of a constant", "steps of 5 positions",
+    function(p, _, x) return p:op("scale", "constant", "a", { x }, {}, { 5 }, { 1 }) end },
+  { "a scale of more than one value", "vec has 8 values, want 1",
+    function(p, w, x) return p:op("linear", nil, "a", { x }, { w.router, false, w.vec }, { 0, 3 }, {}) end },
+  { "experts in groups that do not divide", "3 in 1 of 2 groups",
+    function(p, w, x)
+      local r = p:op("linear", nil, "r", { x }, { w.router }, { 0, 3 }, {})
+      return p:op("moe", "silu", "a", { x, r }, { w.gate, w.gate, w.down }, { 2, 0, 1, 6, 2, 1 }, { 1 })
+    end },
+  { "groups too few for the choice", "chooses 2 of 3 in 1 of 3",
+    function(p, w, x)
+      local r = p:op("linear", nil, "r", { x }, { w.router }, { 0, 3 }, {})
+      return p:op("moe", "silu", "a", { x, r }, { w.gate, w.gate, w.down }, { 2, 0, 1, 6, 3, 1 }, { 1 })
+    end },
+  { "a gate's act without gates", "no gate, but what belongs to one",
+    function(p, w, x)
+      local r = p:op("linear", nil, "r", { x }, { w.router }, { 0, 3 }, {})
+      return p:op("moe", "swiglu_oai", "a", { x, r }, { false, w.gate, w.down }, { 2, 0, 1, 6 }, { 1, 1.7, 7 })
+    end },
   { "sinks of another number", "four has 4 values",
     function(p, w, x) return p:op("attend", "causal", "a", { x, x, x }, { w.four }, { 0, 2, 2 }, { 1 }) end },
   { "a gate's act without a gate", "kind",
@@ -430,7 +459,7 @@ describe("the builder", function()
 
   local function build(describe)
     arch.register("llama", describe)
-    local m = assert(model.load(path))
+    local m = assert(model.load(path, { unused = "ignore" }))
     m:close()
   end
   local function raises(pattern, describe)

@@ -99,11 +99,32 @@ static att att_of(wn_member *m) {
   return a;
 }
 
-/* The positions that row r sees: lo <= p < hi. */
+/* The positions that row r sees: lo <= p < hi. A window ends at the row's own
+ * position, or lies around it where all positions see each other. */
 static void range_of(const att *a, uint32_t r, uint32_t *lo, uint32_t *hi) {
   uint32_t t = wn_token_of(a->m, r), window = a->op->i[3];
-  *hi = a->op->kind == WN_ATTEND_FULL ? a->m->f->end[t] : a->m->f->pos[t] + 1;
-  *lo = window != 0 && *hi > window ? *hi - window : 0;
+  uint32_t pos = a->m->f->pos[t];
+  if (a->op->kind != WN_ATTEND_FULL) {
+    *hi = pos + 1;
+    *lo = window != 0 && *hi > window ? *hi - window : 0;
+    return;
+  }
+  uint32_t end = a->m->f->end[t], half = window / 2;
+  *lo = window != 0 && pos > half ? pos - half : 0;
+  *hi = window != 0 && end - pos > half ? pos + half + 1 : end;
+}
+
+/* What a score of head h loses for each position between query and key, times
+ * what scores are multiplied by: slopes halve (or so) from head to head, from
+ * 2^(-bias / n) for n heads, a power of two; heads beyond go between. */
+static float slope_of(const wn_op *op, uint32_t h) {
+  uint32_t n = op->i[1], n2 = 1;
+  while (n2 * 2 <= n)
+    n2 *= 2;
+  float bias = op->f[2], m0 = exp2f(-bias / (float)n2);
+  float m1 = exp2f(-bias / 2.0f / (float)n2);
+  return h < n2 ? powf(m0, (float)(h + 1))
+                : powf(m1, (float)(2 * (h - n2) + 1));
 }
 
 /* -- running softmaxes ---------------------------------------------------- */
@@ -302,10 +323,25 @@ static void weigh_pass(const att *a, const block *b, const pass *s, float *st) {
   }
 }
 
+/* Takes the distances of n keys off the scores of a pass (ALiBi). */
+static void lean(const att *a, const tile *t, const block *b, const pass *s,
+                 uint32_t n) {
+  const wn_frame *f = a->m->f;
+  float *x = a->scores;
+  for (uint32_t k = s->k0; k < s->k1; k++) {
+    float pos = (float)f->pos[wn_token_of(a->m, t->r0 + k)];
+    for (uint32_t i = 0; i < a->group; i++, x += WN_PANEL) {
+      float slope = slope_of(a->op, t->head * a->group + i) / a->op->f[0];
+      for (uint32_t j = 0; j < n; j++)
+        x[j] -= slope * fabsf((float)(b->p0 + j) - pos);
+    }
+  }
+}
+
 /* Rows k0 <= k < k1 of a tile through a block; st: the state of the tile's
  * first query. */
-static void attend_pass(const att *a, const block *b, const pass *s,
-                        float *st) {
+static void attend_pass(const att *a, const tile *t, const block *b,
+                        const pass *s, float *st) {
   const wn_vec *v = a->m->f->vec;
   uint32_t n = s->k1 - s->k0, hi = 0;
   for (uint32_t k = 0; k < n; k++)
@@ -314,6 +350,7 @@ static void attend_pass(const att *a, const block *b, const pass *s,
   v->product(a->queries + (size_t)s->k0 * a->group * a->wk, a->wk, n * a->group,
              WN_ROW_F32, a->panel, WN_PANEL * sizeof *a->panel, a->wk,
              whole_lanes(hi), NULL, a->scores, WN_PANEL);
+  if (a->op->f[2] != 0) lean(a, t, b, s, hi);
   v->soften(a->scores, n * a->group, s->seen, a->group, a->op->f[0],
             a->op->f[1], st, a->state, a->keep);
   weigh_pass(a, b, s, st);
@@ -334,7 +371,7 @@ static void attend_part(const att *a, const tile *t, uint32_t from, uint32_t to,
                 &b);
     pass s;
     for (s.k1 = 0; next_pass(a, t, &b, &s);)
-      attend_pass(a, &b, &s, states);
+      attend_pass(a, t, &b, &s, states);
   }
 }
 

@@ -20,15 +20,18 @@ static int verify(wn_checker *c) {
   if (!(c->op->f[0] > 0) || c->op->f[1] < 0)
     return wn_bad(c, "scale %g, cap %g", (double)c->op->f[0],
                   (double)c->op->f[1]);
-  if (c->op->i[3] > (uint32_t)WN_MAX_CONTEXT ||
-      (c->op->i[3] != 0 && c->op->kind == WN_ATTEND_FULL))
+  if (c->op->i[3] > (uint32_t)WN_MAX_CONTEXT)
     return wn_bad(c, "window %u", c->op->i[3]);
+  if (c->op->f[2] < 0 || (c->op->f[2] != 0 && c->op->f[1] != 0))
+    return wn_bad(c, "bias %g by distance with cap %g", (double)c->op->f[2],
+                  (double)c->op->f[1]);
   rc = wn_check_vector(c, 0, n);
   if (rc != WN_OK) return rc;
-  wn_slot slot = {n_kv, k / n_kv, v / n_kv, c->op->i[3]};
+  bool full = c->op->kind == WN_ATTEND_FULL; /* keeps all: it is read whole */
+  wn_slot slot = {n_kv, k / n_kv, v / n_kv, full ? 0 : c->op->i[3]};
   rc = wn_check_slot(c, slot);
   if (rc != WN_OK) return rc;
-  if (c->op->kind == WN_ATTEND_FULL) c->p->causal = false;
+  if (full) c->p->causal = false;
   return wn_make(c, n * slot.width_v);
 }
 
@@ -126,7 +129,7 @@ const wn_op_desc wn_op_attend = {
     .n_main = 1,
     .may = 1,
     .n_i = 4,
-    .n_f = 2,
+    .n_f = 3,
     .all_rows = true,
     .verify = verify,
     .n_parts = 2,

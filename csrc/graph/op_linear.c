@@ -1,6 +1,6 @@
 /* op_linear.c - linear operations: those that multiply the same input share a
  * stage, with its prologue and packing; products by ranges of output rows,
- * bias and epilogues on the range just made. */
+ * scale, bias and epilogues on the range just made. */
 #include <string.h>
 
 #include "base/arith.h"
@@ -16,6 +16,7 @@ static int verify(wn_checker *c) {
   uint32_t all = w->ne[1], row0 = c->op->i[0], rows = c->op->i[1];
   rc = wn_check_matrix(c, 0, wn_in_width(c, 0), all, 1);
   if (rc == WN_OK) rc = wn_check_vector(c, 1, all);
+  if (rc == WN_OK) rc = wn_check_vector(c, 2, 1);
   if (rc != WN_OK) return rc;
   if (rows == 0 || !wn_inside(row0, rows, all))
     return wn_bad(c, "rows %u to %u of %u", row0, row0 + rows, all);
@@ -136,6 +137,12 @@ static void prepare(wn_member *m) {
   if (!m->narrow) wn_meet(m);
 }
 
+static void scale(wn_member *m, float factor, float *y, size_t ldy, uint32_t c0,
+                  uint32_t c1) {
+  for (uint32_t r = 0; r < m->n_rows; r++, y += ldy)
+    m->f->vec->scale(factor, y + c0, y + c0, c1 - c0);
+}
+
 static void add_bias(wn_member *m, const float *bias, float *y, size_t ldy,
                      uint32_t c0, uint32_t c1) {
   for (uint32_t r = 0; r < m->n_rows; r++, y += ldy)
@@ -153,6 +160,7 @@ static void multiply(wn_member *m, uint32_t i, uint32_t c0, uint32_t c1) {
   wn_mm(w->type, w->data + (size_t)op->i[0] * w->row_bytes, w->row_bytes,
         f->p->widths[m->st->input], c0, c1, wn_pack_place(m, pm), m->n_rows, 0,
         m->n_rows, y, ldy, m->mem + f->plan->scratch_own);
+  if (op->w[2] != WN_NONE) scale(m, f->bound[op->w[2]].vec[0], y, ldy, c0, c1);
   if (op->w[1] != WN_NONE)
     add_bias(m, f->bound[op->w[1]].vec + op->i[0], y, ldy, c0, c1);
 }
@@ -234,7 +242,7 @@ static void watch(wn_member *m, wn_tap_item *t) {
 const wn_op_desc wn_op_linear = {.name = "linear",
                                  .n_in = 1,
                                  .must = 1,
-                                 .may = 2,
+                                 .may = 6,
                                  .n_i = 2,
                                  .verify = verify,
                                  .place = place,

@@ -1,8 +1,7 @@
-/* op_moe.c - mixtures of experts: choosing, then gate, up and down of the
- * chosen ones, grouped by expert.
+/* op_moe.c - mixtures of experts: gate, up and down of the chosen ones
+ * (moe_route.c), grouped by expert.
  *
- * An assignment is a row and one of its experts, number row * used + k. Each
- * expert's assignments become neighbouring columns of one packed input, so
+ * Each expert's assignments become neighbouring columns of one packed input, so
  * that its weights are read once. Every member works out the order for
  * itself (it is short). The weighted sum of a row runs over its experts in
  * the order they were chosen. */
@@ -10,21 +9,39 @@
 #include <string.h>
 
 #include "base/limits.h"
-#include "graph/op.h"
+#include "graph/moe.h"
 #include "kern/kern.h"
-
-/* Smallest sum of chosen weights that is divided by: the smallest normal
- * half, as in other implementations. */
-#define LEAST_SUM 6.103515625e-5f
-
-/* Places in memory: chosen ids (int32) and weights of each row, in the arena
- * and in a member's; results per assignment, grouped by expert. */
-enum { ROUTE, ROUTE_OWN, GATE, UP, DOWN };
 
 /* Phases, a stage each. */
 enum { UPWARDS, DOWNWARDS };
 
 /* -- verifying, placing, planning ----------------------------------------- */
+
+/* Groups of equal size, of which so many are used: enough for the choice. */
+static int check_groups(wn_checker *c, uint32_t n) {
+  uint32_t groups = c->op->i[4], used = c->op->i[5];
+  if (groups == 0 && used == 0) return WN_OK;
+  if (groups == 0 || n % groups != 0 || used == 0 || used > groups ||
+      (uint64_t)used * (n / groups) < c->op->i[0])
+    return wn_bad(c, "chooses %u of %u in %u of %u groups", c->op->i[0], n,
+                  used, groups);
+  return WN_OK;
+}
+
+static int check_shapes(wn_checker *c, uint32_t width, uint32_t ff,
+                        uint32_t n) {
+  uint64_t all_ff = (uint64_t)ff * n, all = (uint64_t)width * n;
+  int rc = wn_check_matrix(c, WN_MOE_GATE, width, ff, n);
+  if (rc == WN_OK) rc = wn_check_matrix(c, WN_MOE_UP, width, ff, n);
+  if (rc == WN_OK) rc = wn_check_matrix(c, WN_MOE_DOWN, ff, width, n);
+  if (rc == WN_OK) rc = wn_check_vector(c, WN_MOE_GATE_B, all_ff);
+  if (rc == WN_OK) rc = wn_check_vector(c, WN_MOE_UP_B, all_ff);
+  if (rc == WN_OK) rc = wn_check_vector(c, WN_MOE_DOWN_B, all);
+  if (rc == WN_OK) rc = wn_check_vector(c, WN_MOE_CHOICE_B, n);
+  for (int k = WN_MOE_GATE_S; k <= WN_MOE_DOWN_S && rc == WN_OK; k++)
+    rc = wn_check_vector(c, k, n);
+  return rc;
+}
 
 static int verify(wn_checker *c) {
   int rc = wn_check_gate(c, 1);
@@ -37,14 +54,12 @@ static int verify(wn_checker *c) {
     return wn_bad(c, "gating %u, normalising %u", c->op->i[1], c->op->i[2]);
   if (ff == 0 || ff > (uint32_t)WN_MAX_WIDTH)
     return wn_bad(c, "experts of width %u", ff);
-  rc = wn_check_matrix(c, WN_MOE_GATE, width, ff, n);
-  if (rc == WN_OK) rc = wn_check_matrix(c, WN_MOE_UP, width, ff, n);
-  if (rc == WN_OK) rc = wn_check_matrix(c, WN_MOE_DOWN, ff, width, n);
-  uint64_t all_ff = (uint64_t)ff * n, all = (uint64_t)width * n;
-  if (rc == WN_OK) rc = wn_check_vector(c, WN_MOE_GATE_B, all_ff);
-  if (rc == WN_OK) rc = wn_check_vector(c, WN_MOE_UP_B, all_ff);
-  if (rc == WN_OK) rc = wn_check_vector(c, WN_MOE_DOWN_B, all);
-  if (rc == WN_OK) rc = wn_check_vector(c, WN_MOE_CHOICE_B, n);
+  if (c->op->w[WN_MOE_GATE] == WN_NONE &&
+      (c->op->kind >= WN_ACT_N_UNARY || c->op->w[WN_MOE_GATE_B] != WN_NONE ||
+       c->op->w[WN_MOE_GATE_S] != WN_NONE))
+    return wn_bad(c, "no gate, but what belongs to one");
+  rc = check_groups(c, n);
+  if (rc == WN_OK) rc = check_shapes(c, width, ff, n);
   return rc == WN_OK ? wn_make(c, width) : rc;
 }
 
@@ -71,13 +86,13 @@ static uint64_t assignments(const wn_op *op, uint64_t rows) {
   return rows * op->i[0];
 }
 
-/* The order of assignments: start of each expert, then the assignments. */
+/* The order of assignments, as wn_moe_of lays it out. */
 static void plan(wn_planner *pl, uint32_t i) {
   const wn_prog *p = wn_planner_prog(pl);
   const wn_op *op = &p->ops[i];
   wn_plan *plan = wn_planner_plan(pl);
   uint64_t rows = wn_plan_rows(plan, wn_planner_sched(pl), i);
-  uint64_t n = p->widths[op->in[1]] + 1 + assignments(op, rows);
+  uint64_t n = op->i[4] + p->widths[op->in[1]] + 1 + assignments(op, rows);
   wn_plan_member(pl, wn_plan_product(pl, n, sizeof(uint32_t)),
                  &plan->order_own);
   wn_plan_member(pl, wn_mm_scratch_bytes(), &plan->scratch_own);
@@ -90,8 +105,9 @@ static void plan_route(wn_planner *pl, uint32_t i, uint32_t stage) {
   uint64_t rows = wn_plan_stage_rows(pl, &s->stages[stage]);
   uint64_t n = assignments(&wn_planner_prog(pl)->ops[i], 2);
   wn_plan_buffer(pl, wn_plan_floats(pl, rows, n), stage, s->stage_of[i],
-                 &mm->at[ROUTE]);
-  wn_plan_own(pl, wn_plan_floats(pl, WN_NARROW_ROWS, n), &mm->at[ROUTE_OWN]);
+                 &mm->at[WN_MOE_AT_ROUTE]);
+  wn_plan_own(pl, wn_plan_floats(pl, WN_NARROW_ROWS, n),
+              &mm->at[WN_MOE_AT_ROUTE_OWN]);
 }
 
 static void plan_stage(wn_planner *pl, const wn_stage *st, uint32_t stage) {
@@ -103,12 +119,14 @@ static void plan_stage(wn_planner *pl, const wn_stage *st, uint32_t stage) {
   uint32_t width = p->widths[st->op], ff = op->i[3];
   if (st->phase == UPWARDS) {
     uint64_t bytes = wn_plan_floats(pl, n, ff);
-    wn_plan_buffer(pl, bytes, stage, stage + 1, &at[GATE]);
-    wn_plan_buffer(pl, bytes, stage, stage, &at[UP]);
-    wn_plan_pack(pl, stage, op->w[WN_MOE_GATE], width, n, narrow);
+    wn_plan_buffer(pl, bytes, stage, stage + 1, &at[WN_MOE_AT_GATE]);
+    wn_plan_buffer(pl, bytes, stage, stage, &at[WN_MOE_AT_UP]);
+    if (op->w[WN_MOE_GATE] != WN_NONE)
+      wn_plan_pack(pl, stage, op->w[WN_MOE_GATE], width, n, narrow);
     wn_plan_pack(pl, stage, op->w[WN_MOE_UP], width, n, narrow);
   } else {
-    wn_plan_buffer(pl, wn_plan_floats(pl, n, width), stage, stage, &at[DOWN]);
+    wn_plan_buffer(pl, wn_plan_floats(pl, n, width), stage, stage,
+                   &at[WN_MOE_AT_DOWN]);
     wn_plan_pack(pl, stage, op->w[WN_MOE_DOWN], ff, n, narrow);
     wn_plan_value(pl, st->op, stage, false);
   }
@@ -116,144 +134,19 @@ static void plan_stage(wn_planner *pl, const wn_stage *st, uint32_t stage) {
 
 /* -- running -------------------------------------------------------------- */
 
-typedef struct moe {
-  wn_member *m;
-  const wn_op *op;
-  const wn_op_mem *mm;
-  uint32_t id, n_experts, used, ff;
-  uint32_t *start;  /* of each expert, and one more: its first column */
-  uint32_t *column; /* of each assignment */
-} moe;
-
-static moe moe_of(wn_member *m, uint32_t id) {
-  const wn_frame *f = m->f;
-  const wn_op *op = &f->p->ops[id];
-  moe o = {.m = m, .op = op, .mm = &f->plan->ops[id], .id = id};
-  o.n_experts = f->p->widths[op->in[1]];
-  o.used = op->i[0];
-  o.ff = op->i[3];
-  o.start = (uint32_t *)(void *)(m->mem + f->plan->order_own);
-  o.column = o.start + o.n_experts + 1;
-  return o;
-}
-
-/* -- choosing ------------------------------------------------------------- */
-
-/* The chosen experts of row r: ids, then weights. A narrow member has its
- * own copy while it is in the stage that chooses. */
-static int32_t *route_of(const moe *o, uint32_t r) {
-  const wn_member *m = o->m;
-  bool own = false;
-  for (uint32_t k = 0; k < m->st->n_pros; k++)
-    own |= m->st->pros[k].part != WN_WHOLE && m->st->pros[k].op == o->id;
-  uint8_t *base = own && m->narrow && m->id != 0
-                      ? m->mem + o->mm->at[ROUTE_OWN]
-                      : m->f->arena + o->mm->at[ROUTE];
-  return (int32_t *)(void *)base + (size_t)r * 2 * o->used;
-}
-
-static float *weights_of(const moe *o, uint32_t r) {
-  return (float *)(void *)(route_of(o, r) + o->used);
-}
-
-/* What the router says about one row. */
-typedef struct logits {
-  const float *x;
-  float max, sum; /* of a softmax over all experts */
-  const float *choice_bias;
-} logits;
-
-static logits logits_of(const moe *o, uint32_t r) {
-  const wn_member *m = o->m;
-  uint32_t b = o->op->w[WN_MOE_CHOICE_B];
-  logits l = {.x = wn_row_in(m, o->op->in[1], r)};
-  l.max = m->f->vec->max(l.x, o->n_experts);
-  if (b != WN_NONE) l.choice_bias = m->f->bound[b].vec;
-  for (uint32_t i = 0; i < o->n_experts; i++)
-    l.sum += wn_expf(l.x[i] - l.max);
-  return l;
-}
-
-/* The weight of an expert before normalisation. */
-static float weight_of(const moe *o, const logits *l, uint32_t i) {
-  if (o->op->i[1] == WN_GATE_SIGMOID) return 1.0f / (1.0f + wn_expf(-l->x[i]));
-  if (o->op->i[1] == WN_GATE_CHOSEN) return l->x[i];
-  return wn_expf(l->x[i] - l->max) / l->sum;
-}
-
-/* Experts are chosen by weight plus bias; without a bias the logits have the
- * same order. */
-static float score_of(const moe *o, const logits *l, uint32_t i) {
-  if (l->choice_bias == NULL) return l->x[i];
-  return weight_of(o, l, i) + l->choice_bias[i];
-}
-
-static bool is_chosen(const int32_t *ids, uint32_t n, uint32_t i) {
-  for (uint32_t k = 0; k < n; k++)
-    if (ids[k] == (int32_t)i) return true;
-  return false;
-}
-
-/* Best first; of equal ones the lower number. NaN loses to everything. */
-static void choose(const moe *o, const logits *l, int32_t *ids) {
-  for (uint32_t k = 0; k < o->used; k++) {
-    uint32_t best = WN_NONE;
-    float top = 0;
-    for (uint32_t i = 0; i < o->n_experts; i++) {
-      float s = score_of(o, l, i);
-      if (is_chosen(ids, k, i)) continue;
-      if (best == WN_NONE || s > top || (isnan(top) && !isnan(s))) {
-        best = i;
-        top = s;
-      }
-    }
-    ids[k] = (int32_t)best;
-  }
-}
-
-static void softmax(float *x, uint32_t n) {
-  float top = -INFINITY, sum = 0;
-  for (uint32_t k = 0; k < n; k++)
-    top = fmaxf(top, x[k]);
-  for (uint32_t k = 0; k < n; k++)
-    sum += x[k] = wn_expf(x[k] - top);
-  for (uint32_t k = 0; k < n; k++)
-    x[k] /= sum;
-}
-
-static void route(wn_member *m, uint32_t i, uint32_t r, uint32_t c0,
-                  uint32_t c1) {
-  (void)c0, (void)c1; /* whole rows */
-  moe o = moe_of(m, i);
-  logits l = logits_of(&o, r);
-  int32_t *ids = route_of(&o, r);
-  float *w = weights_of(&o, r), sum = 0;
-  choose(&o, &l, ids);
-  for (uint32_t k = 0; k < o.used; k++)
-    w[k] = weight_of(&o, &l, (uint32_t)ids[k]);
-  if (o.op->i[1] == WN_GATE_CHOSEN) softmax(w, o.used);
-  for (uint32_t k = 0; k < o.used; k++)
-    sum += w[k];
-  if (sum < LEAST_SUM) sum = LEAST_SUM;
-  for (uint32_t k = 0; k < o.used; k++) {
-    if (o.op->i[2] != 0) w[k] /= sum;
-    w[k] *= o.op->f[0];
-  }
-}
-
 /* -- order and packing ---------------------------------------------------- */
 
-static uint32_t n_assigned(const moe *o) {
+static uint32_t n_assigned(const wn_moe *o) {
   return o->m->n_rows * o->used;
 }
 
 /* Counting sort of the assignments by expert. */
-static void find_order(const moe *o) {
+static void find_order(const wn_moe *o) {
   uint32_t n = o->m->n_rows, *start = o->start;
   memset(start, 0, (o->n_experts + 1) * sizeof *start);
   for (uint32_t r = 0; r < n; r++)
     for (uint32_t k = 0; k < o->used; k++)
-      start[route_of(o, r)[k]]++;
+      start[wn_moe_route(o, r)[k]]++;
   uint32_t sum = 0;
   for (uint32_t i = 0; i <= o->n_experts; i++) {
     uint32_t count = start[i];
@@ -262,13 +155,13 @@ static void find_order(const moe *o) {
   }
   for (uint32_t r = 0; r < n; r++)
     for (uint32_t k = 0; k < o->used; k++)
-      o->column[r * o->used + k] = start[route_of(o, r)[k]]++;
+      o->column[r * o->used + k] = start[wn_moe_route(o, r)[k]]++;
   memmove(start + 1, start, o->n_experts * sizeof *start); /* ends: starts */
   start[0] = 0;
 }
 
 /* Packs x, k values, as the column of an assignment. */
-static void pack_column(const moe *o, const float *x, size_t k,
+static void pack_column(const wn_moe *o, const float *x, size_t k,
                         uint32_t column) {
   const wn_member *m = o->m;
   for (uint32_t i = 0; i < m->sm->n_packs; i++) {
@@ -279,7 +172,7 @@ static void pack_column(const moe *o, const float *x, size_t k,
 }
 
 /* This member's share of the assignments: all of them when narrow. */
-static void my_assignments(const moe *o, uint32_t *first, uint32_t *end) {
+static void my_assignments(const wn_moe *o, uint32_t *first, uint32_t *end) {
   const wn_member *m = o->m;
   *first = m->narrow ? 0 : wn_share(m, n_assigned(o), m->id);
   *end = m->narrow ? n_assigned(o) : wn_share(m, n_assigned(o), m->id + 1);
@@ -287,17 +180,19 @@ static void my_assignments(const moe *o, uint32_t *first, uint32_t *end) {
 
 /* -- products ------------------------------------------------------------- */
 
-static float *buffer(const moe *o, size_t off) {
+static float *buffer(const wn_moe *o, size_t off) {
   return wn_floats(o->m->f->arena, off);
 }
 
 /* Output rows c0 <= c < c1 of every expert that has assignments: y has one
- * row of `width` values per column. Biases are rows of `width` values. */
-static void multiply(const moe *o, int which, uint32_t k, float *y,
+ * row of `width` values per column. Scales are one value an expert, biases
+ * rows of `width` values. */
+static void multiply(const wn_moe *o, int which, uint32_t k, float *y,
                      uint32_t width, uint32_t c0, uint32_t c1) {
   const wn_frame *f = o->m->f;
   const wn_bound *w = &f->bound[o->op->w[which]];
   uint32_t bias = o->op->w[which + WN_MOE_GATE_B - WN_MOE_GATE];
+  uint32_t scale = o->op->w[which + WN_MOE_GATE_S - WN_MOE_GATE];
   const wn_pack_mem *pm = wn_find_pack(o->m->sm, wn_mm_pack_kind(w->type));
   for (uint32_t i = 0; i < o->n_experts; i++) {
     uint32_t a = o->start[i], b = o->start[i + 1];
@@ -305,6 +200,10 @@ static void multiply(const moe *o, int which, uint32_t k, float *y,
     wn_mm(w->type, w->data + i * w->matrix_bytes, w->row_bytes, k, c0, c1,
           wn_pack_place(o->m, pm), n_assigned(o), a, b, y, width,
           o->m->mem + f->plan->scratch_own);
+    for (uint32_t c = a; c < b && scale != WN_NONE; c++) {
+      float *row = y + (size_t)c * width + c0;
+      f->vec->scale(f->bound[scale].vec[i], row, row, c1 - c0);
+    }
     for (uint32_t c = a; c < b && bias != WN_NONE; c++) {
       float *row = y + (size_t)c * width + c0;
       f->vec->add(row, f->bound[bias].vec + (size_t)i * width + c0, row,
@@ -313,10 +212,19 @@ static void multiply(const moe *o, int which, uint32_t k, float *y,
   }
 }
 
-static void up_unit(const moe *o, uint32_t c0, uint32_t c1) {
+static void up_unit(const wn_moe *o, uint32_t c0, uint32_t c1) {
   const wn_vec *v = o->m->f->vec;
   uint32_t k = o->m->f->p->widths[o->op->in[0]];
-  float *g = buffer(o, o->mm->at[GATE]), *u = buffer(o, o->mm->at[UP]);
+  float *g = buffer(o, o->mm->at[WN_MOE_AT_GATE]),
+        *u = buffer(o, o->mm->at[WN_MOE_AT_UP]);
+  if (o->op->w[WN_MOE_GATE] == WN_NONE) {
+    multiply(o, WN_MOE_UP, k, g, o->ff, c0, c1);
+    for (uint32_t a = 0; a < n_assigned(o); a++) {
+      float *y = g + (size_t)a * o->ff + c0;
+      v->act((wn_act)o->op->kind, y, y, c1 - c0);
+    }
+    return;
+  }
   multiply(o, WN_MOE_GATE, k, g, o->ff, c0, c1);
   multiply(o, WN_MOE_UP, k, u, o->ff, c0, c1);
   for (uint32_t a = 0; a < n_assigned(o); a++) {
@@ -326,14 +234,14 @@ static void up_unit(const moe *o, uint32_t c0, uint32_t c1) {
   }
 }
 
-static void down_unit(const moe *o, uint32_t c0, uint32_t c1) {
+static void down_unit(const wn_moe *o, uint32_t c0, uint32_t c1) {
   const wn_vec *v = o->m->f->vec;
   uint32_t width = o->m->f->p->widths[o->id];
-  float *d = buffer(o, o->mm->at[DOWN]);
+  float *d = buffer(o, o->mm->at[WN_MOE_AT_DOWN]);
   multiply(o, WN_MOE_DOWN, o->ff, d, width, c0, c1);
   for (uint32_t r = 0; r < o->m->n_rows; r++) {
     float *y = wn_row(o->m, o->id, r) + c0;
-    const float *w = weights_of(o, r);
+    const float *w = wn_moe_weights(o, r);
     for (uint32_t k = 0; k < o->used; k++) {
       const float *x = d + (size_t)o->column[r * o->used + k] * width + c0;
       if (k == 0)
@@ -347,8 +255,8 @@ static void down_unit(const moe *o, uint32_t c0, uint32_t c1) {
 
 /* Does the output rows of a bundle, each made by `products` products: a fixed
  * range of them, or ranges drawn until none is left. */
-static void do_units(const moe *o, const wn_bundle *b, uint64_t products,
-                     void (*unit)(const moe *o, uint32_t c0, uint32_t c1)) {
+static void do_units(const wn_moe *o, const wn_bundle *b, uint64_t products,
+                     void (*unit)(const wn_moe *o, uint32_t c0, uint32_t c1)) {
   wn_member *m = o->m;
   if (wn_is_short(m, products * b->rows)) {
     uint32_t c0, c1;
@@ -366,7 +274,7 @@ static void do_units(const moe *o, const wn_bundle *b, uint64_t products,
 }
 
 static void experts_up(wn_member *m) {
-  moe o = moe_of(m, m->st->op);
+  wn_moe o = wn_moe_of(m, m->st->op);
   uint32_t a, end;
   wn_do_prologues(m);
   find_order(&o);
@@ -381,8 +289,8 @@ static void experts_up(wn_member *m) {
 }
 
 static void experts_down(wn_member *m) {
-  moe o = moe_of(m, m->st->op);
-  const float *h = buffer(&o, o.mm->at[GATE]);
+  wn_moe o = wn_moe_of(m, m->st->op);
+  const float *h = buffer(&o, o.mm->at[WN_MOE_AT_GATE]);
   uint32_t a, end;
   find_order(&o);
   my_assignments(&o, &a, &end);
@@ -393,19 +301,19 @@ static void experts_down(wn_member *m) {
 }
 
 /* The input of an assignment, as the stage multiplied it. */
-static const float *input_of(const moe *o, uint32_t a) {
+static const float *input_of(const wn_moe *o, uint32_t a) {
   if (o->m->st->phase == DOWNWARDS)
-    return buffer(o, o->mm->at[GATE]) + (size_t)o->column[a] * o->ff;
+    return buffer(o, o->mm->at[WN_MOE_AT_GATE]) + (size_t)o->column[a] * o->ff;
   return wn_row_in(o->m, o->m->st->input, a / o->used);
 }
 
 static void watch(wn_member *m, wn_tap_item *t) {
-  moe o = moe_of(m, m->st->op);
+  wn_moe o = wn_moe_of(m, m->st->op);
   uint32_t c0 = wn_share(m, t->n, m->id), c1 = wn_share(m, t->n, m->id + 1);
   find_order(&o);
   for (uint32_t a = 0; a < n_assigned(&o); a++) {
     const float *x = input_of(&o, a);
-    uint32_t expert = (uint32_t)route_of(&o, a / o.used)[a % o.used];
+    uint32_t expert = (uint32_t)wn_moe_route(&o, a / o.used)[a % o.used];
     uint32_t row = o.column[a];
     wn_tap_add(t, expert, x, c0, c1);
     if (t->rows != NULL && row < t->cap)
@@ -440,13 +348,13 @@ const wn_op_desc wn_op_moe = {
     .n_kinds = WN_ACT_N,
     .n_in = 2,
     .n_main = 1,
-    .must = 7,
-    .may = 0x78,
-    .n_i = 4,
+    .must = 1 << WN_MOE_UP | 1 << WN_MOE_DOWN,
+    .may = 0x3ff,
+    .n_i = 6,
     .n_f = 3,
     .verify = verify,
     .n_parts = 1,
-    .parts = {{.in = 1, .plan = plan_route, .run = route}},
+    .parts = {{.in = 1, .plan = plan_route, .run = wn_moe_choose}},
     .place = place,
     .plan = plan,
     .plan_stage = plan_stage,

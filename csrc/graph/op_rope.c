@@ -29,6 +29,9 @@ static int verify(wn_checker *c) {
                   "original context %u",
                   (double)f[0], (double)f[4], (double)f[5], (double)f[2],
                   c->op->i[2]);
+  bool axes = c->op->kind == WN_ROPE_MROPE || c->op->kind == WN_ROPE_IMROPE;
+  if ((c->op->i[3] != 0) != axes)
+    return wn_bad(c, "sections %#x of axes", c->op->i[3]);
   if (c->op->w[1] != WN_NONE && c->op->w[0] == WN_NONE)
     return wn_bad(c, "long factors without short ones");
   for (int k = 0; k < 2 && rc == WN_OK; k++)
@@ -40,6 +43,7 @@ static int verify(wn_checker *c) {
 
 /* Do two operations turn alike? They share a table. */
 static bool same_table(const wn_op *a, const wn_op *b) {
+  if (a->i[3] != b->i[3] || (a->i[3] != 0 && a->kind != b->kind)) return false;
   return a->i[1] == b->i[1] && a->i[2] == b->i[2] && a->w[0] == b->w[0] &&
          a->w[1] == b->w[1] && memcmp(a->f, b->f, sizeof a->f) == 0;
 }
@@ -106,6 +110,20 @@ static const float *factors_of(const wn_frame *f, const wn_op *op) {
   return w == WN_NONE ? NULL : f->bound[w].vec;
 }
 
+/* Does pair j turn? Of several axes the first three have a text token's
+ * position and the fourth has 0: its pairs stay. Sections say how many pairs
+ * an axis has, one after the other (mrope) or taking turns (imrope), over and
+ * over. */
+static bool turns(const wn_op *op, uint32_t j) {
+  uint32_t n[4], all = 0;
+  if (op->i[3] == 0) return true;
+  for (int k = 0; k < 4; k++)
+    all += n[k] = op->i[3] >> (8 * k) & 255;
+  uint32_t at = j % all;
+  if (op->kind == WN_ROPE_MROPE) return at < n[0] + n[1] + n[2];
+  return at < 3 * n[at % 3];
+}
+
 /* The table's row for one position: n_rot floats. */
 static void table_row(const wn_frame *f, const wn_op *op, uint32_t pos,
                       float *cs) {
@@ -113,7 +131,8 @@ static void table_row(const wn_frame *f, const wn_op *op, uint32_t pos,
   const float *factors = factors_of(f, op);
   float step = powf(op->f[0], -2.0f / (float)op->i[1]), theta = (float)pos;
   for (uint32_t j = 0; j < op->i[1] / 2; j++) {
-    turn(&y, factors != NULL ? theta / factors[j] : theta, j, cs + 2 * j);
+    float angle = turns(op, j) ? theta : 0;
+    turn(&y, factors != NULL ? angle / factors[j] : angle, j, cs + 2 * j);
     theta *= step;
   }
 }
@@ -147,23 +166,23 @@ static void rope(wn_member *m, uint32_t i, uint32_t r, uint32_t c0,
   const float *x = wn_row_in(m, op->in[0], r);
   float *y = wn_row(m, i, r);
   for (uint32_t c = c0; c < c1; c += head) {
-    if (op->kind == WN_ROPE_NEOX)
-      f->vec->rope_neox(cs, x + c, y + c, rot);
-    else
+    if (op->kind == WN_ROPE_NORMAL)
       f->vec->rope_normal(cs, x + c, y + c, rot);
+    else
+      f->vec->rope_neox(cs, x + c, y + c, rot);
     for (uint32_t k = rot; k < head; k++)
       y[c + k] = x[c + k];
   }
 }
 
-static const char *const kinds[] = {"normal", "neox"};
+static const char *const kinds[] = {"normal", "neox", "mrope", "imrope"};
 
 const wn_op_desc wn_op_rope = {.name = "rope",
                                .kinds = kinds,
                                .n_kinds = WN_N_ROPE,
                                .n_in = 1,
                                .may = 3,
-                               .n_i = 3,
+                               .n_i = 4,
                                .n_f = 6,
                                .verify = verify,
                                .granule = granule,

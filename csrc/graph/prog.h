@@ -31,31 +31,38 @@
  * norm     x normalised, times w[0], plus w[1] (both optional): kind rms or
  *          layer, in groups of i[0] values (0: the whole row), eps f[0].
  *          w[0] has one group's values, or one row's
- * linear   x times rows i[0] .. i[0]+i[1] of the matrix w[0], plus the same
- *          rows of w[1] (optional)
+ * linear   x times rows i[0] .. i[0]+i[1] of the matrix w[0], times the one
+ *          value of w[2], plus the same rows of w[1] (both optional)
  * rope     x rotated by position, in heads of i[0] values of which the first
  *          i[1] rotate; pairs (2j, 2j+1) for kind normal, (j, j + i[1]/2) for
- *          kind neox. Angle position * f[0]^(-2j/i[1]) / w[0][j], scaled by
+ *          kind neox. Kinds mrope and imrope: neox, but for pairs of the
+ *          fourth of the axes whose numbers of pairs are the bytes of i[3],
+ *          lowest first. Angle position * f[0]^(-2j/i[1]) / w[0][j], scaled by
  *          f[1] with YaRN's ramp where f[2] != 0: f[3] magnitude, f[4] and
  *          f[5] fast and slow bounds, i[2] original context. w[1]: factors
  *          instead of w[0] when the context is longer than i[2]
  * attend   softmax(scale q k^T) v over the sequence so far (kind causal) or
  *          the whole of it (kind full); in = q, k, v; cache slot i[0], i[1]
- *          query heads, i[2] key/value heads, window i[3] (0: none), scale
- *          f[0], soft cap f[1] (0: none), w[0] one sink per query head
+ *          query heads, i[2] key/value heads, window i[3] (0: none; of kind
+ *          full i[3] / 2 to either side), scale f[0], soft cap f[1] (0: none),
+ *          f[2]: largest bias by distance (ALiBi; 0: none), w[0] one sink per
+ *          query head
  * act      kind(x), element by element
  * glu      kind(x) * y, in = x, y; swiglu_oai has alpha f[0] and limit f[1]
  * add, mul x + y, x * y
- * scale    f[0] * x
+ * scale    f[0] * x (kind constant), or (kind position)
+ *          x * (1 + f[0] ln(1 + floor((position + i[1]) / i[0])))
  * softcap  f[0] * tanh(x / f[0])
  * gain     f[0] * x times factor i[0] of the token's sequence (adapters)
  * moe      sum over the i[0] best experts e of weight(e) * down_e(glu(gate_e
- *          x, up_e x)); in = x, router logits; w = gate, up, down, their
- *          biases, and a bias used only in choosing; gating i[1] (softmax,
- *          sigmoid, softmax of the chosen), i[2]: weights divided by their
- *          sum, times f[0]; expert width i[3]; kind as glu's with f[1], f[2]
- *
- * Each line: id, descriptor (op.h). */
+ *          x, up_e x)); in = x, router logits; w = gate (without: act(up_e
+ *          x)), up, down, their biases, a bias used only in choosing, and
+ *          three scales of products, a value for each expert; gating i[1]
+ *          (softmax, sigmoid, softmax of the chosen), i[2]: weights divided by
+ *          their sum, times f[0]; expert width i[3]; i[4] groups of experts
+ *          (0: none), of which the i[5] best by their two best experts are
+ *          chosen from; kind as glu's with f[1], f[2]
+ */
 #define WN_OPS(X)           \
   X(EMBED, wn_op_embed)     \
   X(NORM, wn_op_norm)       \
@@ -81,7 +88,8 @@ typedef enum wn_opcode {
 /* Kinds, by operation. Those of act and glu are wn_act of kern/vec.h. */
 enum { WN_EMBED_TOKEN, WN_EMBED_POSITION, WN_EMBED_ROW, WN_N_EMBED };
 enum { WN_NORM_RMS, WN_NORM_LAYER, WN_N_NORM };
-enum { WN_ROPE_NORMAL, WN_ROPE_NEOX, WN_N_ROPE };
+enum { WN_ROPE_NORMAL, WN_ROPE_NEOX, WN_ROPE_MROPE, WN_ROPE_IMROPE, WN_N_ROPE };
+enum { WN_SCALE_CONSTANT, WN_SCALE_POSITION, WN_N_SCALE };
 enum { WN_ATTEND_CAUSAL, WN_ATTEND_FULL, WN_N_ATTEND };
 enum { WN_GATE_SOFTMAX, WN_GATE_SIGMOID, WN_GATE_CHOSEN, WN_N_GATE };
 
@@ -93,10 +101,13 @@ enum {
   WN_MOE_GATE_B,
   WN_MOE_UP_B,
   WN_MOE_DOWN_B,
-  WN_MOE_CHOICE_B
+  WN_MOE_CHOICE_B,
+  WN_MOE_GATE_S,
+  WN_MOE_UP_S,
+  WN_MOE_DOWN_S
 };
 
-enum { WN_OP_INS = 3, WN_OP_WEIGHTS = 7, WN_OP_INTS = 4, WN_OP_FLOATS = 6 };
+enum { WN_OP_INS = 3, WN_OP_WEIGHTS = 10, WN_OP_INTS = 6, WN_OP_FLOATS = 6 };
 
 typedef struct wn_op {
   uint16_t code; /* wn_opcode */

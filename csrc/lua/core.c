@@ -150,6 +150,7 @@ int luaopen_wane_core(lua_State *L) {
   open_part(L, "score", wn_open_score);
   open_part(L, "probe", wn_open_probe);
   open_part(L, "kern", wn_open_kern);
+  open_part(L, "vector", wn_open_vector);
   open_part(L, "vocab", wn_open_vocab);
   return 1;
 }

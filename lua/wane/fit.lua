@@ -39,6 +39,7 @@ local GIB = 1024 ^ 3
 ---@field levels table[]?        with `ram`: { name, bpw, bytes, total, fits, max_context }
 ---@field pick table?            one of the levels
 ---@field reasons string[]?
+---@field partial string?         why weights are all that is known: the architecture has no page, keys, values and buffers come on top
 ---@field machines table[]       { ram, name, bpw, total }: the largest level on usual machines
 local Fit = {}
 Fit.__index = Fit
@@ -84,6 +85,7 @@ end
 
 -- The longest context, in steps of 256, that fits; nil when none does.
 local function longest(m, chosen, o, room)
+  if m.partial then return nil end
   local function fits(n)
     local need = m:need(chosen, { context = n, kv = o.kv, sequences = o.sequences, batch = o.batch, threads = o.threads })
     return need and need.total <= room
@@ -147,6 +149,7 @@ end
 -- What the cache takes for other types and lengths.
 local function cache_rows(m, chosen, o)
   local rows, top = {}, m.hp.context_length
+  if m.partial then return rows end
   local lengths, n = {}, math.min(2048, top)
   while n < top and #lengths < 6 do
     lengths[#lengths + 1] = n
@@ -173,7 +176,7 @@ local function fill(self, m, o)
   self.params, self.bpw, self.task = m:params(), chosen.bpw, o.task or "chat"
   self.context, self.sequences = o.context or m.hp.context_length, o.sequences or 1
   self.architecture, self.layers, self.trained_context = m.hp.architecture, m.hp.block_count, m.hp.context_length
-  self.caches = cache_rows(m, chosen, o)
+  self.caches, self.partial = cache_rows(m, chosen, o), m.partial
   self.bytes_per_token = self.need.cache / self.context / self.sequences
   local list = all_levels(m, o)
   self.machines = on_machines(self, list, o)
@@ -248,6 +251,12 @@ function Fit:parts_table()
   local t = report.table { { key = "part", title = "memory" }, { key = "bytes", title = "bytes", format = report.bytes,
     align = "right" }, { key = "note", title = "" } }
   local n = self.need
+  if self.partial then
+    t:add { part = "weights", bytes = n.weights, note = ("%.2f bits per weight"):format(self.bpw) }
+    t:add { part = "overhead", bytes = n.overhead, note = "header, vocabulary" }
+    t:add { part = "so far", bytes = n.total, note = self.partial .. ": keys, values and buffers come on top" }
+    return t
+  end
   t:add { part = "weights", bytes = n.weights, note = ("%.2f bits per weight, mapped from the file"):format(self.bpw) }
   local windows = n.cache_windowed < n.cache and (", its windows look at %s of it"):format(report.bytes(n.cache_windowed)) or ""
   t:add { part = "KV cache", bytes = n.cache, note = ("%s, %s tokens%s, %s a token%s"):format(
@@ -322,7 +331,8 @@ function Fit:text()
       add(("  - with it the context can be %s tokens"):format(report.count(self.pick.max_context)))
     end
   end
-  add("", self:cache_table():text(), "", self:machines_table():text())
+  if not self.partial then add("", self:cache_table():text()) end
+  add("", self:machines_table():text())
   return table.concat(parts, "\n")
 end
 

@@ -10,6 +10,7 @@ local arch = require "wane.arch"
 local graph = require "wane.arch.graph"
 local hparams = require "wane.arch.hparams"
 local lora = require "wane.lora"
+local spare = require "wane.arch.spare"
 local vocabs = require "wane.vocab"
 
 ---@class wane.Model
@@ -24,7 +25,7 @@ Context.__index = Context
 
 local LOAD = {
   context = true, threads = true, batch = true, kv = true, map = true, max_bytes = true, fuse = true,
-  replace = true, lora = true,
+  replace = true, embeddings = true, unused = true, lora = true,
 }
 local CONTEXT = {
   context = true, threads = true, batch = true, kv = true, sequences = true, outputs = true, max_bytes = true,
@@ -38,12 +39,22 @@ local function check_options(opts, known, where)
   return opts or {}
 end
 
--- Names of tensors that the program does not use, in file order.
-local function unused(g, used)
-  local list = {}
+-- Names of tensors that the program does not use, in file order. Those that
+-- are not known to be meant for something else are an error, unless the caller
+-- says otherwise: a model without a part of it gives wrong results in silence.
+local function unused(g, used, hp, opts, handle)
+  local list, strange = {}, {}
   for i = 1, g:info().n_tensors do
     local name = g:tensor(i).name
-    if not used[name] then list[#list + 1] = name end
+    if not used[name] then
+      list[#list + 1] = name
+      if not spare.purpose(name, hp) then strange[#strange + 1] = name end
+    end
+  end
+  if #strange > 0 and opts.unused ~= "ignore" then
+    handle:close()
+    hparams.fail("EUNSUP", "%d tensors that %s does not use: %s%s (unused = \"ignore\" loads it without them)",
+      #strange, hp.architecture, table.concat(strange, ", ", 1, math.min(#strange, 4)), #strange > 4 and ", ..." or "")
   end
   return list
 end
@@ -95,9 +106,9 @@ end
 local function load(g, opts, adapters)
   local name = hparams.architecture(g)
   local describe = arch.find(name)
-  if not describe then hparams.fail("EUNSUP", "unknown architecture %q", name:sub(1, 64)) end
+  if not describe then hparams.fail("EUNSUP", "%s", arch.unknown(name)) end
   local hp = hparams.read(g)
-  local prog, used, adapted = graph.build(g, describe, hp, nil, adapters)
+  local prog, used, adapted = graph.build(g, describe, hp, opts.embeddings, adapters)
   local vocab, vocab_error = vocab_of(g)
   local fuse = opts.fuse
   if fuse == nil then fuse = os.getenv "WANE_FUSE" ~= "0" end
@@ -107,12 +118,14 @@ local function load(g, opts, adapters)
         replace = next(replace) and replace or nil },
       vocab and vocab.handle)
   end)
+  hp.embeddings = handle:info().result == "embeddings"
+  local left = unused(g, used, hp, opts, handle) -- after what binding has to say
   local scales = {}
   for i, a in ipairs(adapters) do scales[i] = a.scale end
   return {
     lora = #scales > 0 and scales or nil,
     handle = handle, gguf = g, prog = prog, hp = hp, opts = kept(opts), vocab = vocab, vocab_error = vocab_error,
-    unused = unused(g, used),
+    unused = left, replaced = opts.replace ~= nil,
   }
 end
 
@@ -122,13 +135,18 @@ end
 --- map = false: read weights into memory instead of mapping the file;
 --- max_bytes: refuse larger weights; fuse = false: one operation a stage;
 --- replace = { [tensor name] = buffer or blocks }: data to use instead of the
---- file's (core.quant buffers and blocks; copied); lora: adapters, a path,
---- { path =, scale = 1 } or a list of them (wane.lora)
+--- file's (core.quant buffers and blocks; copied); embeddings = true: a causal
+--- model that gives embeddings instead of logits, without its output matrix;
+--- unused = "ignore": load a file with tensors that the model does not use; lora:
+--- adapters, a path, { path =, scale = 1 } or a list of them (wane.lora)
 ---@return wane.Model|nil model
 ---@return string|nil message
 ---@return string|nil code
 function M.load(path, opts)
   opts = check_options(opts, LOAD, "wane.load")
+  if opts.unused ~= nil and opts.unused ~= "ignore" and opts.unused ~= "error" then
+    error(("wane.load: unused is %q, want \"ignore\" or \"error\""):format(tostring(opts.unused)), 2)
+  end
   local g, msg, code = core.gguf.open(path)
   if not g then return nil, msg, code end
   local listed, adapters = pcall(adapters_of, opts)
@@ -177,7 +195,7 @@ function Model:variant(stand_ins)
   for _, blocks in pairs(replace) do blocks:close() end -- the model has its own copies
   if not handle then return nil, msg, code end
   return setmetatable({ handle = handle, gguf = self.gguf, prog = self.prog, hp = self.hp, opts = o,
-    unused = self.unused, vocab = self.vocab, shared = true }, Model)
+    unused = self.unused, vocab = self.vocab, shared = true, replaced = true }, Model)
 end
 
 --- Facts: what the file is, what it takes, whether it is mapped.
@@ -238,6 +256,51 @@ function Model:start(prompt, opts) return require("wane.generate").start(self, p
 --- A conversation: wane.chat.
 function Model:chat(opts) return require("wane.chat").new(self, opts) end
 
+--- Embeddings of texts: wane.embed.
+---@param texts string|integer[]|(string|integer[])[]
+---@param opts? wane.EmbedOptions
+---@return userdata|userdata[]|nil, string?, string?
+function Model:embed(texts, opts) return require("wane.embed").embed(self, texts, opts) end
+
+--- Scores of documents for a query, by a model made for ranking: wane.embed.
+---@param query string
+---@param documents string[]
+---@param opts? { threads?: integer }
+---@return table|nil, string?, string?
+function Model:rank(query, documents, opts) return require("wane.embed").rank(self, query, documents, opts) end
+
+-- What wane.embed runs: { handle, width, causal, head = {} }. A model that
+-- makes logits gets a second program over the same file, which ends before
+-- the output matrix. Raises { code, msg }.
+function Model:_runner()
+  if self.runner then return self.runner end
+  local handle, prog = self.handle, nil
+  if handle:info().result ~= "embeddings" then
+    if self.replaced then hparams.fail("EUNSUP", "embeddings of a model with replaced tensors are not supported") end
+    prog = graph.build(self.gguf, arch.find(self.hp.architecture), self.hp, true)
+    local o = self.opts
+    local made, msg, code = core.model.load(self.gguf, prog,
+      { map = o.map ~= false, max_bytes = o.max_bytes, n_ctx = self.hp.context_length }, self.vocab and self.vocab.handle)
+    if not made then error({ code = code, msg = msg }, 0) end
+    handle = made
+  end
+  local info = handle:info()
+  self.runner = { handle = handle, prog = prog, width = info.n_vocab, causal = info.causal, head = {} }
+  return self.runner
+end
+
+-- Closes what _runner and wane.embed made.
+local function close_runner(self)
+  local r = self.runner
+  if not r then return end
+  self.runner = nil
+  if r.kept then r.kept.handle:close() end
+  if r.prog then
+    r.handle:close()
+    r.prog:close()
+  end
+end
+
 --- The value of a metadata key of the file, or nil.
 ---@param key string
 function Model:meta(key)
@@ -247,6 +310,7 @@ end
 
 --- Closes the model; contexts made from it keep working.
 function Model:close()
+  close_runner(self)
   self.handle:close()
   if self.shared then return true end
   self.prog:close()
@@ -291,17 +355,33 @@ function Context:eval(tokens, opts)
   return out or h:logits(1)
 end
 
---- Embeddings of a text for encoder models: the sequence is read anew.
---- pooling: "none" (a row for each token), "mean", "first", "last"; default
---- is what the file says.
+--- Embeddings of a text, by models that make them: the sequence is read anew.
+--- (For texts, several at once, and models that make logits: model:embed.)
+---@param tokens integer[]
+---@param pooling? string "none" (a row for each token), "mean", "first", "last"; default is what the file says
+---@return userdata|nil rows
+---@return string? message
+---@return string? code
 function Context:embed(tokens, pooling)
-  local h = self.handle
+  local h, m = self.handle, self.model
+  if m.handle:info().result ~= "embeddings" then
+    error("wane: ctx:embed: this model makes logits: use model:embed, or load it with embeddings = true", 2)
+  end
+  if #tokens == 0 then error("wane: ctx:embed: no tokens", 2) end
   h:truncate(0)
-  local ok, msg, code = h:step(tokens)
+  local out, row = core.quant.buffer(#tokens, self.n_vocab), 1
+  local ok, msg, code = slices(tokens, m.handle:info().causal and self.n_batch or #tokens, function(part)
+    local done, why, kind = h:step(part, { want = "all" })
+    if done then row = row + h:logits_into(out, row) end
+    return done, why, kind
+  end)
   if not ok then return nil, msg, code end
-  if pooling == nil then pooling = self.model.hp.pooling end
-  if pooling == "none" then return h:logits() end
-  return h:pool(pooling == "cls" and "first" or pooling)
+  if pooling == nil then pooling = m.hp.pooling end
+  if pooling == "none" then return out end
+  if pooling == "mean" then return core.vector.mean(out, 1, #tokens) end
+  if pooling == "last" then return out:rows(#tokens):copy() end
+  if pooling == "first" or pooling == "cls" then return out:rows(1):copy() end
+  error(("wane: ctx:embed: pooling is %s, want \"none\", \"mean\", \"first\" or \"last\""):format(tostring(pooling)), 2)
 end
 
 --- Many generations in the steps of this context: wane.batch.

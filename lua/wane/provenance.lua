@@ -216,14 +216,14 @@ end
 --- A name beside `path` that nothing has, for the file made again: what is
 --- there under any name stays as it is.
 local function unused(path)
-  local n, name = 0, nil
-  repeat
+  local n = 0
+  while true do
     n = n + 1
-    name = ("%s.verify-%d"):format(path, n)
+    local name = ("%s.verify-%d"):format(path, n)
     local taken = io.open(name, "rb") or io.open(name .. ".part", "rb")
-    if taken then taken:close() end
-  until not taken
-  return name
+    if not taken then return name end
+    taken:close()
+  end
 end
 
 --- Makes a file again from its source and compares every tensor.

@@ -30,4 +30,25 @@ describe("SPM rows of any length", function()
     v:close()
     os.remove(path)
   end)
+
+  -- abc and cde compete for the c; which became possible first says nothing
+  it("merge ties from the left in whatever order they came up", function()
+    local tokens = { a = -9, b = -9, c = -9, d = -9, e = -9, de = -1, ab = -2, abc = -5, cde = -5, ["dea"] = -5, ea = -6 }
+    local path, words = naive.write(S.tmp "late.gguf", tokens, gguf)
+    local v = assert(vocab.open(path))
+    local seed = 11
+    for _, n in ipairs { 20, 60, 120, 140, 400 } do
+      for _ = 1, 3 do
+        local t = {}
+        for i = 1, n do
+          seed = seed * 16807 % 2147483647
+          t[i] = ({ "abcde", "ab", "cde", "dea", "c", "abc" })[seed % 6 + 1]
+        end
+        local text = table.concat(t)
+        assert.same(naive.encode(words, text), v:encode(text), text)
+      end
+    end
+    v:close()
+    os.remove(path)
+  end)
 end)

@@ -129,6 +129,13 @@ local function bias(graph, name, n, want, ne1)
   return weight(graph.state, graph.prefix .. name .. ".bias", false, n, ne1)
 end
 
+-- The optional scale of the products of `name` (NVFP4 files, gemma4): n
+-- values, or false.
+local function scale_of(graph, name, n)
+  if not graph:has(name, ".scale") then return false end
+  return weight(graph.state, graph.prefix .. name .. ".scale", false, n)
+end
+
 --- Rows of a matrix: of each token (default), of its position
 --- (`by = "position"`), or always row `row`.
 function Graph:embed(name, opts)
@@ -257,11 +264,17 @@ local function no_rows(graph, name)
 end
 
 --- x times the matrix `name`.weight, plus `name`.bias when the file has it
---- (bias = true: it must; false: never). `out`: rows of the matrix where the
+--- (bias = true: it must; false: never). A `name`.scale of the file multiplies
+--- the product. `out`: rows of the matrix where the
 --- name does not tell; `part = { first, n }`: only those rows, from 0; `tied`:
---- the name to use when the file lacks `name`.
+--- the name to use when the file lacks `name`. When a program for embeddings is
+--- built, the input of "output" is its result.
 function Graph:linear(x, name, opts)
   local s = state_of(self)
+  if s.embeddings and name == "output" and self.prefix == "" then
+    s.result = s.result or x
+    return s.result
+  end
   opts = options(opts, { out = true, part = true, tied = true, bias = true })
   local out = opts.out or rows_of(self, name)
   if not out then error(("wane: linear '%s': say how many rows it has (out = n)"):format(name), 2) end
@@ -272,7 +285,7 @@ function Graph:linear(x, name, opts)
   local w = weight(s, tensor .. ".weight", true, x.width, out)
   local b = bias(self, name, out, opts.bias)
   local part = opts.part or { 0, out }
-  local y = op(s, part[2], "linear", nil, self.prefix .. name, input, { w, b }, part, {})
+  local y = op(s, part[2], "linear", nil, self.prefix .. name, input, { w, b, scale_of(self, name, 1) }, part, {})
   if #s.adapters == 0 then return y end
   return adapt(s, y, x, tensor .. ".weight", part, out)
 end
@@ -307,10 +320,25 @@ local function rope_factors(graph, n)
   return (short or long) and { short or long, long or short } or {}
 end
 
+-- Pairs of each axis as the bytes of one number.
+local function sections_of(hp)
+  local n, all = hp.rope.sections, 0
+  if not n or #n == 0 then hparams.fail("EFORMAT", "key %srope.dimension_sections is missing", hp.r.prefix) end
+  for k = 1, #n do
+    if n[k] > 255 then
+      hparams.fail("EFORMAT", "key %srope.dimension_sections has %d pairs, want at most 255", hp.r.prefix, n[k])
+    end
+    all = all + n[k] * 256 ^ (k - 1)
+  end
+  if all == 0 then hparams.fail("EFORMAT", "key %srope.dimension_sections has no pairs", hp.r.prefix) end
+  return all
+end
+
 --- Rotates the heads of x by their positions. Options, instead of what the
 --- file says for all layers (sliding layers of some models differ): base,
---- scale, dims (values of a head that rotate), head (its length), kind,
---- factors = false; plain = true: no scaling of any kind.
+--- scale, dims (values of a head that rotate), head (its length), kind
+--- ("mrope" and "imrope": over the axes of rope.dimension_sections), factors =
+--- false; plain = true: no scaling of any kind.
 function Graph:rope(x, opts)
   local s, r = state_of(self), self.hp.rope
   opts = options(opts, { base = true, scale = true, dims = true, head = true, kind = true, factors = true, plain = true })
@@ -319,23 +347,27 @@ function Graph:rope(x, opts)
   local weights = opts.factors ~= false and rope_factors(self, dims) or {}
   local f = { opts.base or r.base, opts.scale or r.scale, r.strength, r.magnitude, r.fast, r.slow }
   if opts.plain then f = { f[1], opts.scale or 1, 0, 1, r.fast, r.slow } end
-  return op(s, width_of(x), "rope", opts.kind or s.use.rope, self.prefix .. "rope", ids(s, x), weights,
-    { opts.head or self.hp.key_length, dims, r.original }, f)
+  local kind = opts.kind or s.use.rope
+  local axes = (kind == "mrope" or kind == "imrope") and sections_of(self.hp) or 0
+  return op(s, width_of(x), "rope", kind, self.prefix .. "rope", ids(s, x), weights,
+    { opts.head or self.hp.key_length, dims, r.original, axes }, f)
 end
 
 --- Attention of queries over the keys and values of the sequence so far.
---- Options: window (tokens), scale (default 1/sqrt(key length)), cap (soft cap
---- of scores), sinks (name of a tensor with a value per head).
+--- Options: window (tokens; of a model that is not causal half of it to either
+--- side), scale (default 1/sqrt(key length)), cap (soft cap of scores), sinks
+--- (name of a tensor with a value per head), bias (the largest that is taken
+--- off a score for each position between: ALiBi).
 function Graph:attend(q, k, v, opts)
   local s, hp, l = state_of(self), self.hp, (self.layer or 0) + 1
-  opts = options(opts, { window = true, scale = true, cap = true, sinks = true })
+  opts = options(opts, { window = true, scale = true, cap = true, sinks = true, bias = true })
   local sinks = opts.sinks and weight(s, self.prefix .. opts.sinks .. ".weight", false, hp.head_count[l])
   local slot = s.slots
   s.slots = slot + 1
   return op(s, hp.head_count[l] * hp.value_length, "attend", s.use.causal == false and "full" or "causal",
     self.prefix .. "attn", ids(s, q, k, v), { sinks or false },
     { slot, hp.head_count[l], hp.head_count_kv[l], opts.window or 0 },
-    { opts.scale or 1 / math.sqrt(hp.key_length), opts.cap or 0 })
+    { opts.scale or 1 / math.sqrt(hp.key_length), opts.cap or 0, opts.bias or 0 })
 end
 
 --- An activation: "silu", "gelu", "gelu_erf", "gelu_quick", "relu", "relu2",
@@ -389,7 +421,8 @@ function Graph:shared(x, kind, width)
   local logit = self:linear(x, "ffn_gate_inp_shexp", { out = 1 })
   local weights = {
     weight(s, name "gate", true, x.width, width), weight(s, name "up", true, x.width, width),
-    weight(s, name "down", true, width, x.width),
+    weight(s, name "down", true, width, x.width), false, false, false, false,
+    scale_of(self, "ffn_gate_shexp", 1), scale_of(self, "ffn_up_shexp", 1), scale_of(self, "ffn_down_shexp", 1),
   }
   return op(s, width_of(x), "moe", kind, self.prefix .. "ffn_shexp", ids(s, x, logit), weights, { 1, 1, 0, width }, { 1 })
 end
@@ -400,23 +433,30 @@ function Graph:scale(x, factor)
   return op(s, width_of(x), "scale", nil, self.prefix .. "scale", ids(s, x), {}, {}, { factor })
 end
 
+--- x times 1 + growth ln(1 + floor((position + offset) / step)).
+function Graph:grow(x, growth, step, offset)
+  local s = state_of(self)
+  return op(s, width_of(x), "scale", "position", self.prefix .. "grow", ids(s, x), {}, { step, offset or 0 }, { growth })
+end
+
 function Graph:softcap(x, cap)
   local s = state_of(self)
   return op(s, width_of(x), "softcap", nil, self.prefix .. "softcap", ids(s, x), {}, {}, { cap })
 end
 
 -- The weights of a moe operation in the order C wants.
-local function moe_weights(graph, width, ff)
+local function moe_weights(graph, width, ff, gated)
   local s, n = graph.state, graph.hp.expert_count
   local function full(name) return graph.prefix .. name .. ".weight" end
   return {
-    weight(s, full "ffn_gate_exps", true, width, ff, n),
+    gated and weight(s, full "ffn_gate_exps", true, width, ff, n),
     weight(s, full "ffn_up_exps", true, width, ff, n),
     weight(s, full "ffn_down_exps", true, ff, width, n),
-    bias(graph, "ffn_gate_exps", ff, nil, n),
+    gated and bias(graph, "ffn_gate_exps", ff, nil, n),
     bias(graph, "ffn_up_exps", ff, nil, n),
     bias(graph, "ffn_down_exps", width, nil, n),
     graph:has("exp_probs_b", ".bias") and weight(s, graph.prefix .. "exp_probs_b.bias", false, n),
+    gated and scale_of(graph, "ffn_gate_exps", n), scale_of(graph, "ffn_up_exps", n), scale_of(graph, "ffn_down_exps", n),
   }
 end
 
@@ -425,22 +465,23 @@ local GATING = { softmax = 0, sigmoid = 1, chosen = 2 }
 --- A mixture of experts on x, routed by `ffn_gate_inp`. Options: kind
 --- ("silu"), gating ("softmax", "sigmoid", "chosen": softmax over the chosen;
 --- default: what the file says, else softmax), normalise (divide weights by
---- their sum), ff (width of an expert; default: feed_forward_length).
+--- their sum), ff (width of an expert; default: feed_forward_length), gate =
+--- false (experts without one: down(kind(up x))). Groups are the file's.
 function Graph:moe(x, opts)
   local s, hp = state_of(self), self.hp
-  opts = options(opts, { kind = true, gating = true, normalise = true, ff = true })
+  opts = options(opts, { kind = true, gating = true, normalise = true, ff = true, gate = true })
   local ff = opts.ff or hp.feed_forward_length[self.layer + 1]
   local named = opts.gating or (hp.expert_gating == "default" and "softmax" or hp.expert_gating)
   local gating = GATING[named]
   if not gating and opts.gating then error("wane: moe: unknown gating '" .. tostring(named) .. "'", 2) end
   if not gating then hparams.fail("EUNSUP", "experts weighted by %s are not supported", named) end
-  if hp.expert_groups > 1 then hparams.fail("EUNSUP", "experts chosen by groups are not supported") end
+  local groups, gated = hp.expert_groups > 1 and hp.expert_groups or 0, opts.gate ~= false
   local logits = self:linear(x, "ffn_gate_inp")
   local kind = opts.kind or "silu"
   local f = kind == "swiglu_oai" and OAI or {}
   return op(s, width_of(x), "moe", kind, self.prefix .. "ffn_moe", ids(s, x, logits),
-    moe_weights(self, x.width, ff),
-    { hp.expert_used_count, gating, opts.normalise and 1 or 0, ff },
+    moe_weights(self, x.width, ff, gated),
+    { hp.expert_used_count, gating, opts.normalise and 1 or 0, ff, groups, groups > 0 and hp.expert_groups_used or 0 },
     { hp.expert_weights_scale, f[1] or 0, f[2] or 0 })
 end
 

@@ -2,13 +2,16 @@
 --
 -- Read-only; asking for a field that does not exist is an error, so that a
 -- typing mistake cannot silently choose a type.
+local roles = require "wane.recipe.roles"
 local types = require "wane.recipe.types"
 
 local M = {}
 
 ---@class wane.RecipeTensor
 ---@field name string
----@field role string          see wane.recipe.roles
+---@field role string          see wane.recipe.roles; "ffn_down_exps" and "ffn_down_shexp" for experts
+---@field is_expert boolean    the matrices of many experts, of which a token uses a few
+---@field is_shared boolean    of the shared expert, which every token uses
 ---@field layer integer?       from 0; nil for tensors without a layer
 ---@field n_layers integer
 ---@field n_experts integer
@@ -97,7 +100,8 @@ local meta = {
 function M.new(desc, model, measure, importance)
   return setmetatable({
     _private = { desc = desc, measure = measure, errors = {} },
-    name = desc.name, role = desc.role, layer = desc.layer, n_layers = model.n_layers,
+    name = desc.name, role = desc.exact_role or desc.role,
+    is_expert = roles.is_expert(desc.name), is_shared = roles.is_shared(desc.name), layer = desc.layer, n_layers = model.n_layers,
     n_experts = model.n_experts, arch = model.arch, shape = desc.shape, n_cols = desc.n_cols,
     n_rows = desc.n_rows, n_values = desc.n_values, type = desc.type, importance = importance,
   }, meta)
