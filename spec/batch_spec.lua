@@ -356,6 +356,21 @@ describe("batch", function()
     ctx:close()
   end)
 
+  it("costs the caller less than a millisecond to cancel and close, in the middle of a prompt", function()
+    local ctx, best = assert(model:context()), math.huge
+    for _ = 1, 20 do
+      local job = assert(model:start(("word "):rep(100), { context = ctx, reuse = true }))
+      local t0 = core.now()
+      job:cancel()
+      job:close()
+      best = math.min(best, core.now() - t0) -- a busy machine stops anybody for longer, not always
+      assert(core.job.idle(ctx.handle, 10))
+      ctx:truncate(0)
+    end
+    assert.is_true(best < 1e-3, best .. " s")
+    ctx:close()
+  end)
+
   it("raises on misuse", function()
     local ctx = assert(model:context())
     local batch = ctx:batch()

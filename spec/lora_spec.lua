@@ -142,6 +142,14 @@ describe("an adapter", function()
         gen:close()
       end
     end
+    -- a saved sequence keeps its scales
+    ctx:truncate(0)
+    ctx.handle:gains({ 0.25, 2 }, 1)
+    assert(ctx:eval(ids))
+    local bytes, other = assert(ctx:save(nil, { seq = 1 })), assert(m:context())
+    assert(other:load(bytes, { seq = 1 }))
+    assert.is_true(assert(ctx:eval { 9 }):bytes() == assert(other:eval { 9 }):bytes())
+    other:close()
     ctx:close()
     assert.error_matches(function() m:generate("x", { lora = { 1, 1, 1 } }) end, "no adapter 3, the model has 2")
     assert.error_matches(function() m:generate("x", { lora = { "a" } }) end, "a list of scales")

@@ -483,7 +483,7 @@ const float *wn_ctx_gains(const wn_ctx *c, uint32_t seq) {
   return c->gains + (size_t)(seq < c->o.n_seq ? seq : c->o.n_seq) * n;
 }
 
-void wn_ctx_set_gains(wn_ctx *c, uint32_t seq, const float *gains) {
+void wn_ctx_set_gains(wn_ctx *c, uint32_t seq, const void *gains) {
   uint32_t n = wn_model_prog(c->model)->n_gains;
   float *to = c->gains + (size_t)(seq < c->o.n_seq ? seq : c->o.n_seq) * n;
   c->pending = false;

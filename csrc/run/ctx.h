@@ -85,9 +85,10 @@ const int32_t *wn_ctx_held(const wn_ctx *c, uint32_t seq);
 
 /* The factors of a sequence (n_gains of the program; adapters), or, for
  * WN_NONE, those that a sequence has unless it is told otherwise: all 1 at
- * first. What a sequence holds already stays as it was made. */
+ * first. What a sequence holds already stays as it was made. `gains`: so many
+ * float32, aligned or not. */
 const float *wn_ctx_gains(const wn_ctx *c, uint32_t seq);
-void wn_ctx_set_gains(wn_ctx *c, uint32_t seq, const float *gains);
+void wn_ctx_set_gains(wn_ctx *c, uint32_t seq, const void *gains);
 
 /* For saved states: what is kept, and putting tokens back behind the cache's
  * back. held_n: how many the sequence holds from now on. */
