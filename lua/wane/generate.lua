@@ -129,6 +129,16 @@ local function loop_options(opts, where, level)
   return o
 end
 
+--- Checks options of generations: for those who keep them (wane.chat). `hint` is
+--- added to the message of an unknown one.
+function M.check_options(opts, where, level, hint)
+  local ok, message = pcall(loop_options, opts, where, 0)
+  if ok then return end
+  message = tostring(message):gsub("^[^\n]-:%d+: ", "")
+  if hint and message:find("unknown option", 1, true) then message = message .. " " .. hint end
+  error(message, level + 1)
+end
+
 -- Prompt ids. What continues a sequence begins with no special tokens, unless
 -- they are asked for.
 local function prompt_ids(model, prompt, opts, where, level)
