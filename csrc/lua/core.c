@@ -141,6 +141,7 @@ int luaopen_wane_core(lua_State *L) {
   open_part(L, "stream", wn_open_stream);
   open_part(L, "imatrix", wn_open_imatrix);
   open_part(L, "file", wn_open_file);
+  open_part(L, "fence", wn_open_fence);
   open_part(L, "calib", wn_open_calib);
   open_part(L, "tap", wn_open_tap);
   open_part(L, "sample", wn_open_sample);

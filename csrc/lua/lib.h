@@ -94,6 +94,7 @@ int wn_open_quant(lua_State *L);
 int wn_open_stream(lua_State *L);
 int wn_open_imatrix(lua_State *L);
 int wn_open_file(lua_State *L);
+int wn_open_fence(lua_State *L);
 int wn_open_vocab(lua_State *L);
 int wn_open_prog(lua_State *L);
 int wn_open_model(lua_State *L);

@@ -3,8 +3,8 @@
  * Built in this order by wn_vocab_new: flags that the tokenizer's name and
  * `pre` imply (load.c), token texts, scores and attributes (tokens.c), the
  * index of the kind (bpe.c, spm.c, wpm.c, ugm.c, rwkv.c, plamo.c), special
- * tokens (special.c). Then it never changes; `whole` is a cache of facts that
- * any thread may find out. */
+ * tokens (special.c). Then nothing that can be seen changes; `bpe.whole` is a
+ * cache of facts that any thread may find out and write. */
 #ifndef WN_TEXT_PARTS_H
 #define WN_TEXT_PARTS_H
 
@@ -29,6 +29,7 @@ enum {
   WN_ATTR_LSTRIP = 128,
   WN_ATTR_RSTRIP = 256,
   WN_ATTR_EOG = 1 << 15, /* ours: ends generation */
+  WN_ATTR_CUT = 1 << 14, /* ours: special by the file's own types */
   WN_ATTR_PUBLIC = 1023,
 };
 
@@ -123,6 +124,8 @@ typedef struct wn_ugm {
 struct wn_vocab {
   atomic_int refs;
   wn_kind kind;
+  wn_exact exact;
+  bool typed; /* the file states the types of its tokens */
   const wn_pre *pre;
   bool dna, whitespace; /* models that wrap BPE */
   uint32_t n;           /* tokens */

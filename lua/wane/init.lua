@@ -49,13 +49,22 @@ function wane.memory() return require("wane.core").memory() end
 --- Starts a new measurement of the peak that wane.memory() reports.
 function wane.reset_peak() require("wane.core").reset_peak() end
 
+-- Recipes know nothing of the search that makes them: it is joined to them here.
+local function with_search(recipe)
+  recipe.solve = recipe.solve or function(o) return require("wane.search").solve(o) end
+  recipe.front = recipe.front or function(o) return require("wane.search").front(o) end
+  return recipe
+end
+
 return setmetatable(wane, {
   __index = function(t, name)
     local part = parts[name]
     if not part then return nil end
     local value = require(part[1])
     if part[2] then value = value[part[2]] end
+    if name == "recipe" then value = with_search(value) end
     rawset(t, name, value)
     return value
   end,
+  __tostring = function(t) return "wane " .. t.version end,
 })
