@@ -188,8 +188,9 @@ int wn_bpe_encode(const wn_vocab *v, const uint8_t *p, size_t n, wn_ids *out,
                   wn_err *e);
 void wn_bpe_free(wn_bpe *b);
 int wn_spm_init(wn_vocab *v, wn_err *e);
+/* guard: merges may not make control tokens (llama.cpp lets them). */
 int wn_spm_encode(const wn_vocab *v, const uint8_t *p, size_t n, bool prefix,
-                  wn_ids *out, wn_err *e);
+                  bool guard, wn_ids *out, wn_err *e);
 int wn_wpm_encode(const wn_vocab *v, const uint8_t *p, size_t n, wn_ids *out,
                   wn_err *e);
 int wn_ugm_init(wn_vocab *v, const wn_gguf *g, wn_err *e);

@@ -25,7 +25,7 @@ local sampling = {
 local looping = { max_tokens = true, stop = true, seq = true, special = true, bytes = true }
 local own = {
   bias = true, on_end = true, context = true, parse_special = true, add_special = true, threads = true,
-  reuse = true, max_ms = true, shift = true, draft = true, draft_tokens = true,
+  reuse = true, max_ms = true, shift = true, draft = true, draft_tokens = true, lora = true,
 }
 
 --- A sampler for a model from generation options.
@@ -67,6 +67,26 @@ local function time_limits(o, max_ms, where, level)
     end
   end
   o.max_prompt_ms, o.max_token_ms = max_ms.prompt, max_ms.tokens
+end
+
+-- Option lora: scales of this text, by the number of the adapter; those that
+-- are not named are off.
+local function factors(o, model, scales, where, level)
+  if scales == nil then return end
+  local n = model.lora and #model.lora or 0
+  if type(scales) ~= "table" then wrong(where, "lora", "a list of scales", level + 1) end
+  local list = {}
+  for i = 1, n do list[i] = 0 end
+  for i, scale in pairs(scales) do
+    if list[i] == nil then
+      error(("wane: %s: option 'lora': no adapter %s, the model has %d"):format(where, tostring(i), n), level + 1)
+    end
+    if type(scale) ~= "number" or scale ~= scale or math.abs(scale) > 1e6 then
+      wrong(where, "lora", "a list of scales", level + 1)
+    end
+    list[i] = scale
+  end
+  o.gains = list
 end
 
 -- Option shift: true, or { keep = tokens }.
@@ -129,6 +149,16 @@ local function loop_options(opts, where, level)
   return o
 end
 
+--- Checks options of generations: for those who keep them (wane.chat). `hint` is
+--- added to the message of an unknown one.
+function M.check_options(opts, where, level, hint)
+  local ok, message = pcall(loop_options, opts, where, 0)
+  if ok then return end
+  message = tostring(message):gsub("^[^\n]-:%d+: ", "")
+  if hint and message:find("unknown option", 1, true) then message = message .. " " .. hint end
+  error(message, level + 1)
+end
+
 -- Prompt ids. What continues a sequence begins with no special tokens, unless
 -- they are asked for.
 local function prompt_ids(model, prompt, opts, where, level)
@@ -152,6 +182,7 @@ Generation.__index = Generation
 local function prepare(model, prompt, opts, threads, where, level)
   local loop = loop_options(opts, where, level + 1)
   local made = { loop = loop, closing = {} }
+  factors(loop, model, opts.lora, where, level + 1)
   local function closes(x)
     if x then table.insert(made.closing, 1, x) end
     return x
@@ -225,7 +256,8 @@ end
 ---  context (an own context: its sequence `seq`, 1, is continued), seq, reuse (the prompt is the whole text; the
 ---  context finds the sequence that holds most of it), max_ms (milliseconds, or { prompt =, tokens = }), shift (a
 ---  full sequence forgets its middle: true, or { keep = tokens at the start }), draft (guess ahead: "prompt", from
----  what the text held before, or a smaller model of the same vocabulary), draft_tokens 8, threads, on_end(stats)
+---  what the text held before, or a smaller model of the same vocabulary), draft_tokens 8, lora (scales of the model's
+---  adapters for this text, in their order), threads, on_end(stats)
 ---@return wane.Generation
 function M.stream(model, prompt, opts)
   local gen, message = M.new(model, prompt, opts, "generate", 2)
