@@ -40,7 +40,7 @@ all: $(LUAS:%=$(B)/%/wane/core.so)
 # Unrolled kernels take minutes to compile with a sanitizer inside, so theirs
 # are left out; the portable tier runs the same matrices with it. The fuzzers,
 # which do not encode, leave the fast encoders out too.
-KERN_O = $(patsubst %,$(B)/obj/kern/%.o,avx2 avx512 avxvnni amx)
+KERN_O = $(patsubst %,$(B)/obj/kern/%.o,avx2 avx512 avxvnni amx vecavx2 vecavx512)
 FUZZ_PLAIN = $(filter-out $(KERN_O),$(filter %_avx2.o %_avx512.o,$(PURE_O)))
 $(if $(findstring fuzzer,$(CFLAGS)),$(FUZZ_PLAIN)) $(KERN_O): NO_SAN = $(if $(findstring sanitize,$(CFLAGS)),-fno-sanitize=all)
 # Commands are shown with V=1.
