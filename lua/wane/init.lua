@@ -30,6 +30,7 @@ local parts = {
   vocab = { "wane.vocab" },
   report = { "wane.report" },
   quantize = { "wane.quantize" },
+  convert = { "wane.convert" },
   verify = { "wane.provenance", "verify" },
   load = { "wane.model", "load" },
 }
