@@ -168,10 +168,11 @@ describe("fit", function()
 
   it("says what is wrong", function()
     for _, case in ipairs {
-      { { model = demo.path, ram = "much" }, "ram is 'much'" }, { { model = demo.path, task = "poetry" }, "no task 'poetry'" },
-      { { model = demo.path, kv = "q9" }, "no type 'q9'" }, { { modl = demo.path }, "unknown option 'modl'" },
-      { {}, "'model' is missing" }, { { model = { params = "many" } }, "params is 'many'" },
-      { { model = { layers = 3 } }, "needs params" }, { { model = { params = "8B", depth = 3 } }, "unknown option 'depth'" },
+      { { model = demo.path, ram = "much" }, "option 'ram': want bytes, or a text" },
+      { { model = demo.path, task = "poetry" }, "option 'task': want \"classification\"" },
+      { { model = demo.path, kv = "q9" }, "option 'kv': want the name of a type" }, { { modl = demo.path }, "unknown option 'modl'" },
+      { {}, "'model' is missing" }, { { model = { params = "many" } }, "option 'params': want a number like" },
+      { { model = { layers = 3 } }, "want params, or layers, width and ff" }, { { model = { params = "8B", depth = 3 } }, "unknown option 'depth'" },
       { { model = { params = "8B", heads = 32, kv_heads = 5 } }, "not a multiple of 5" },
       { { model = { params = "10M", layers = 80 } }, "do not fit" },
       { { model = demo.path, recipe = "Q9" }, "unknown mix 'Q9'" },

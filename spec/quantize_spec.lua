@@ -502,13 +502,13 @@ describe("quantize", function()
         ["unknown option 'form'"] = { form = 1 },
         ["option 'from' is missing"] = { recipe = "Q8_0" },
         ["option 'recipe' is missing"] = { from = from },
-        ["option 'threads' is a string"] = { from = from, recipe = "Q8_0", threads = "2" },
+        ["option 'threads': want an integer from 1 to 4096, got \"2\""] = { from = from, recipe = "Q8_0", threads = "2" },
         ["unknown mix 'Q7'"] = { from = from, recipe = "Q7" },
         ["unknown type 'q9'"] = { from = from, recipe = "Q8_0", output_tensor_type = "q9" },
         ["never closed"] = { from = from, recipe = "Q8_0", tensor_types = { { "(", "q8_0" } } },
-        ["shard wants"] = { from = from, recipe = "Q8_0", shard = { 4, 3 } },
+        ["option 'shard': want { i, n } with i from 1 to n"] = { from = from, recipe = "Q8_0", shard = { 4, 3 } },
         ["exclude each other"] = { from = from, recipe = "Q8_0", shard = { 1, 3 }, split = 3 },
-        ["'nonfinite' wants"] = { from = from, recipe = "Q8_0", nonfinite = "maybe" },
+        ["option 'nonfinite': want \"error\" or \"zero\", got \"maybe\""] = { from = from, recipe = "Q8_0", nonfinite = "maybe" },
       } do
         o.to = "never.gguf"
         assert.error_matches(function() quantize(o) end, pattern, nil, false)

@@ -209,6 +209,7 @@ static int deal(wn_layout *l, const wn_layout_opts *o, wn_err *e) {
     t->shard = file;
   }
   l->n_files = (size_t)file + 1;
+  if (o->by_shard && o->n_files > l->n_files) l->n_files = o->n_files;
   if (l->like != NULL) l->n_files = wn_gguf_n_shards(l->like);
   if (l->n_files > (size_t)WN_MAX_SHARDS || file >= l->n_files)
     return wn_fail(e, WN_ELIMIT, "%u files, want at most %zu", file + 1,

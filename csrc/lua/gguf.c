@@ -1,6 +1,7 @@
 /* lua/gguf.c - core.gguf: reading. See gguf.lua for the face that users see.
  *
- *   open(path [, one]) -> g | nil, message, code     one: this file alone
+ *   open(path [, one [, look]]) -> g | nil, message, code
+ *     one: this file alone; look: types that are unknown are let through
  *   fail_os(call, n, error), os_uses(call)            test hooks (base/os.h)
  *
  * g is a handle. */
@@ -129,12 +130,23 @@ static int gguf_find_kv(lua_State *L) {
 
 /* --- tensors -------------------------------------------------------------- */
 
+int wn_gguf_whole(const wn_gguf *g, wn_err *e) {
+  if (!wn_gguf_strangers(g)) return WN_OK;
+  return wn_fail(e, WN_EUNSUP, "%s: some tensors have types that are unknown",
+                 wn_gguf_path(g));
+}
+
 void wn_push_tensor(lua_State *L, const wn_tensor *t) {
   const wn_type_info *type = wn_type(t->type);
   lua_createtable(L, 0, 9);
   lua_pushlstring(L, t->name.p, t->name.n);
   lua_setfield(L, -2, "name");
-  wn_set_str(L, "type", type->name);
+  if (type != NULL) {
+    wn_set_str(L, "type", type->name);
+  } else {
+    lua_pushfstring(L, "type %d (unknown)", t->type);
+    lua_setfield(L, -2, "type");
+  }
   wn_set_u64(L, "type_id", (uint64_t)t->type);
   lua_createtable(L, (int)t->n_dims, 0);
   for (uint32_t i = 0; i < t->n_dims; i++) {
@@ -284,7 +296,10 @@ static int open_gguf(lua_State *L) {
   bool one = lua_toboolean(L, 2);
   luaL_argcheck(L, strlen(path) == n, 1, "a path has no NUL byte");
   wn_handle *h = wn_handle_new(L, &wn_gguf_class);
-  int rc = one ? wn_gguf_open_one(path, &g, &e) : wn_gguf_open(path, &g, &e);
+  bool look = lua_toboolean(L, 3);
+  int rc = look  ? wn_gguf_look(path, one, &g, &e)
+           : one ? wn_gguf_open_one(path, &g, &e)
+                 : wn_gguf_open(path, &g, &e);
   if (rc != WN_OK) return wn_push_error(L, &e);
   h->obj = g;
   return 1;

@@ -15,6 +15,9 @@ extern const wn_class_def wn_writer_class;
  * of a copy of a tensor record. */
 void wn_push_tensor(lua_State *L, const wn_tensor *t);
 
+/* WN_OK, or why g cannot be worked with: it was opened only to be looked at. */
+int wn_gguf_whole(const wn_gguf *g, wn_err *e);
+
 /* true, or nil, message, code, as `rc` says; the number of results. */
 int wn_push_result(lua_State *L, int rc, const wn_err *e);
 

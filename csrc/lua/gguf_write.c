@@ -117,7 +117,8 @@ static const wn_tensor *read_tensors(lua_State *L, int arg, size_t *n) {
 
 static void read_layout_opts(lua_State *L, int arg, wn_layout_opts *o) {
   static const char *const names[] = {
-      "version", "split_bytes", "split_tensors", "by_shard", "like", NULL};
+      "version", "split_bytes", "split_tensors", "by_shard", "n_files",
+      "like",    NULL};
   if (lua_isnoneornil(L, arg)) return;
   luaL_checktype(L, arg, LUA_TTABLE);
   wn_check_options(L, arg, names);
@@ -127,6 +128,7 @@ static void read_layout_opts(lua_State *L, int arg, wn_layout_opts *o) {
   o->split_tensors =
       (uint64_t)wn_opt_int(L, arg, "split_tensors", 0, 0, WN_MAX_TENSORS);
   o->by_shard = wn_opt_bool(L, arg, "by_shard", false);
+  o->n_files = (uint32_t)wn_opt_int(L, arg, "n_files", 0, 0, WN_MAX_SHARDS);
   lua_getfield(L, arg, "like"); /* stays on the stack: keeps it alive */
   if (!lua_isnil(L, -1))
     o->like = wn_handle_check(L, lua_gettop(L), &wn_gguf_class);

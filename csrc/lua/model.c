@@ -92,7 +92,9 @@ static int model_load(lua_State *L) {
   wn_gguf *g = wn_handle_check(L, 1, &wn_gguf_class);
   wn_prog *p = wn_handle_check(L, 2, &wn_prog_class);
   if (!lua_isnoneornil(L, 4)) v = wn_handle_check(L, 4, &wn_vocab_class);
-  if (wn_model_load(g, p, v, &o, &m, &e) != WN_OK) return wn_push_error(L, &e);
+  if (wn_gguf_whole(g, &e) != WN_OK ||
+      wn_model_load(g, p, v, &o, &m, &e) != WN_OK)
+    return wn_push_error(L, &e);
   h->obj = m;
   lua_settop(L, result);
   return 1;

@@ -183,8 +183,8 @@ static int quant_read(lua_State *L) {
   }
   uint64_t n = (uint64_t)(last - first + 1);
   wn_buffer *b = wn_buffer_push(L, (size_t)n, (size_t)t->ne[0], &e);
-  int rc =
-      b == NULL ? e.code : read_rows(g, t, (uint64_t)first - 1, n, b->data, &e);
+  int rc = b == NULL ? e.code : wn_gguf_whole(g, &e);
+  if (rc == WN_OK) rc = read_rows(g, t, (uint64_t)first - 1, n, b->data, &e);
   return rc == WN_OK ? 1 : wn_push_error(L, &e);
 }
 

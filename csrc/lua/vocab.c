@@ -1,17 +1,17 @@
 /* lua/vocab.c - core.vocab: tokenizers. See vocab.lua for the face that users
  * see. Token ids are as in C and in every file: from 0.
  *
- *   new(g) -> v | nil, message, code
+ *   new(g [, exact]) -> v | nil, message, code     exact: "trained" or
+ *                                                  "llama.cpp"
  *   pre_names() -> list of the `tokenizer.ggml.pre` names that are known
- *   v:info() -> { kind, pre, n, special = { bos = id, ... }, eog = { ids },
- *                 add_bos, add_eos, add_sep }      ids that exist only
- *   v:encode(text [, { special, parse_special } [, plain]]) -> ids | nil, ...
- *     plain: { from, to, ... } stretches where control tokens stay text
- *   v:decode(ids [, { remove_special, unparse_special }]) -> text | nil, ...
- *   v:piece(id [, special]) -> text      v:text(id) -> text as in the file
- *   v:find(text) -> id | nil             v:attr(id) -> integer, v:is_eog(id)
- *   v:stream(special) -> s               #v -> number of tokens
- *   s:push(id) -> text that may be shown now; s:finish() -> the rest
+ *   v:info() -> { kind, pre, exact, n, special = { bos = id, ... }, eog = { ids
+ * }, add_bos, add_eos, add_sep }      ids that exist only v:encode(text [, {
+ * special, parse_special } [, plain]]) -> ids | nil, ... plain: { from, to, ...
+ * } stretches where control tokens stay text v:decode(ids [, { remove_special,
+ * unparse_special }]) -> text | nil, ... v:piece(id [, special]) -> text
+ * v:text(id) -> text as in the file v:find(text) -> id | nil v:attr(id) ->
+ * integer, v:is_eog(id) v:stream(special) -> s               #v -> number of
+ * tokens s:push(id) -> text that may be shown now; s:finish() -> the rest
  *
  * Ids and texts from C that must live across a Lua call that can raise are in
  * a handle, a box. */
@@ -51,13 +51,17 @@ static int32_t check_id(lua_State *L, int arg, const wn_vocab *v) {
   return (int32_t)wn_check_int(L, arg, 0, (int64_t)n - 1);
 }
 
+static const char *const EXACT_NAMES[] = {"trained", "llama.cpp", NULL};
+
 static int vocab_new(lua_State *L) {
+  const wn_exact exact =
+      (wn_exact)luaL_checkoption(L, 2, EXACT_NAMES[0], EXACT_NAMES);
   wn_err e = {0};
   wn_vocab *v = NULL;
   wn_handle_check(L, 1, &wn_gguf_class);
   wn_handle *h = wn_handle_new(L, &wn_vocab_class);
   const wn_gguf *g = wn_handle_check(L, 1, &wn_gguf_class);
-  if (wn_vocab_new(g, &v, &e) != WN_OK) return wn_push_error(L, &e);
+  if (wn_vocab_new_as(g, exact, &v, &e) != WN_OK) return wn_push_error(L, &e);
   h->obj = v;
   return 1;
 }
@@ -106,6 +110,8 @@ static int vocab_info(lua_State *L) {
   lua_setfield(L, -2, "kind");
   lua_pushstring(L, wn_vocab_pre(v));
   lua_setfield(L, -2, "pre");
+  lua_pushstring(L, EXACT_NAMES[wn_vocab_exact(v)]);
+  lua_setfield(L, -2, "exact");
   lua_pushinteger(L, (lua_Integer)wn_vocab_size(v));
   lua_setfield(L, -2, "n");
   wn_set_bool(L, "add_bos", wn_vocab_add_bos(v));

@@ -9,6 +9,8 @@ local core = require "wane.core"
 local arch = require "wane.arch"
 local graph = require "wane.arch.graph"
 local hparams = require "wane.arch.hparams"
+local lora = require "wane.lora"
+local options = require "wane.options"
 local spare = require "wane.arch.spare"
 local vocabs = require "wane.vocab"
 
@@ -22,21 +24,28 @@ Model.__index = Model
 local Context = {}
 Context.__index = Context
 
-local LOAD = {
-  context = true, threads = true, batch = true, kv = true, map = true, max_bytes = true, fuse = true,
-  replace = true, embeddings = true, unused = true,
-}
-local CONTEXT = {
-  context = true, threads = true, batch = true, kv = true, sequences = true, outputs = true, max_bytes = true,
-}
-
-local function check_options(opts, known, where)
-  if opts ~= nil and type(opts) ~= "table" then error(where .. ": options are a table", 3) end
-  for key in pairs(opts or {}) do
-    if not known[key] then error(("%s: unknown option '%s'"):format(where, tostring(key)), 3) end
+-- "f16", or { k = "q8_0", v = "f16" }
+local kv_type = options.type('the name of a type, or { k =, v = }', function(v)
+  if type(v) == "string" then return true end
+  if type(v) ~= "table" then return false end
+  for key, name in pairs(v) do
+    if (key ~= "k" and key ~= "v") or type(name) ~= "string" then return false end
   end
-  return opts or {}
-end
+  return true
+end)
+
+local check_load = options.checker("load", {
+  context = options.context, threads = options.threads, batch = options.batch, kv = kv_type, map = "boolean",
+  max_bytes = options.bytes, fuse = "boolean", replace = "table", embeddings = "boolean",
+  unused = options.one_of { "ignore", "error" }, lora = "any",
+})
+local CONTEXT = {
+  context = options.context, threads = options.threads, batch = options.batch, kv = kv_type,
+  sequences = options.integer(1, 65536), outputs = options.integer(1, 16777216), max_bytes = options.bytes,
+}
+local check_context = options.checker("model:context", CONTEXT)
+local check_estimate = options.checker("model:estimate", CONTEXT)
+local check_eval = options.checker("ctx:eval", { all = "boolean", seq = options.integer(1, 65536) })
 
 -- Names of tensors that the program does not use, in file order. Those that
 -- are not known to be meant for something else are an error, unless the caller
@@ -71,31 +80,60 @@ end
 local function kept(opts)
   local o = {}
   for key, value in pairs(opts) do
-    if key ~= "replace" then o[key] = value end
+    if key ~= "replace" and key ~= "lora" then o[key] = value end
   end
   return o
 end
 
+-- The adapters of option lora, opened; and what their tensors become.
+local function adapters_of(opts)
+  if opts.lora == nil then return {} end
+  local list, msg, code = lora.open_all(opts.lora)
+  if not list then error({ code = code, msg = msg, named = true }, 0) end
+  return list
+end
+
+local function with_adapters(adapters, adapted, given, f)
+  local replace = {}
+  for name, data in pairs(given or {}) do replace[name] = data end
+  local made, ok, msg, code = lora.read_into(replace, adapters, adapted)
+  local handle
+  if ok then
+    handle, msg, code = f(replace)
+  end
+  for _, buffer in ipairs(made) do buffer:close() end
+  if not handle then error({ code = code, msg = msg, named = true }, 0) end
+  return handle
+end
+
+local function close_adapters(adapters)
+  for _, a in ipairs(adapters) do a.file:close() end
+end
+
 -- Reads, builds and binds; raises hparams.fail tables about the file.
-local function load(g, opts)
+local function load(g, opts, adapters)
   local name = hparams.architecture(g)
   local describe = arch.find(name)
   if not describe then hparams.fail("EUNSUP", "%s", arch.unknown(name)) end
   local hp = hparams.read(g)
-  local prog, used = graph.build(g, describe, hp, opts.embeddings)
+  local prog, used, adapted = graph.build(g, describe, hp, opts.embeddings, adapters)
   local vocab, vocab_error = vocab_of(g)
   local fuse = opts.fuse
   if fuse == nil then fuse = os.getenv "WANE_FUSE" ~= "0" end
-  local handle, msg, code = core.model.load(g, prog,
-    { map = opts.map ~= false, fuse = fuse, max_bytes = opts.max_bytes, n_ctx = hp.context_length,
-      replace = opts.replace },
-    vocab and vocab.handle)
-  if not handle then error({ code = code, msg = msg, named = true }, 0) end
+  local handle = with_adapters(adapters, adapted, opts.replace, function(replace)
+    return core.model.load(g, prog,
+      { map = opts.map ~= false, fuse = fuse, max_bytes = opts.max_bytes, n_ctx = hp.context_length,
+        replace = next(replace) and replace or nil },
+      vocab and vocab.handle)
+  end)
   hp.embeddings = handle:info().result == "embeddings"
   local left = unused(g, used, hp, opts, handle) -- after what binding has to say
+  local scales = {}
+  for i, a in ipairs(adapters) do scales[i] = a.scale end
   return {
+    lora = #scales > 0 and scales or nil,
     handle = handle, gguf = g, prog = prog, hp = hp, opts = kept(opts), vocab = vocab, vocab_error = vocab_error,
-    unused = left, replaced = opts.replace ~= nil,
+    unused = left, replaced = opts.replace ~= nil, users = { n = 1 }, -- models that share file and program
   }
 end
 
@@ -107,18 +145,22 @@ end
 --- replace = { [tensor name] = buffer or blocks }: data to use instead of the
 --- file's (core.quant buffers and blocks; copied); embeddings = true: a causal
 --- model that gives embeddings instead of logits, without its output matrix;
---- unused = "ignore": load a file with tensors that the model does not use
+--- unused = "ignore": load a file with tensors that the model does not use; lora:
+--- adapters, a path, { path =, scale = 1 } or a list of them (wane.lora)
 ---@return wane.Model|nil model
 ---@return string|nil message
 ---@return string|nil code
 function M.load(path, opts)
-  opts = check_options(opts, LOAD, "wane.load")
-  if opts.unused ~= nil and opts.unused ~= "ignore" and opts.unused ~= "error" then
-    error(("wane.load: unused is %q, want \"ignore\" or \"error\""):format(tostring(opts.unused)), 2)
-  end
+  options.argument("load", "path", path, "path")
+  opts = check_load(opts)
   local g, msg, code = core.gguf.open(path)
   if not g then return nil, msg, code end
-  local ok, m = pcall(load, g, opts)
+  local listed, adapters = pcall(adapters_of, opts)
+  local ok, m = listed, adapters
+  if listed then
+    ok, m = pcall(load, g, opts, adapters)
+    close_adapters(adapters)
+  end
   if ok then return setmetatable(m, Model) end
   g:close()
   if type(m) ~= "table" then error(m, 0) end
@@ -129,8 +171,11 @@ end
 local function blocks_of(g, list)
   local replace = {}
   for _, s in ipairs(list) do
+    if not g:find_tensor(s[1]) then options.misuse(("model:variant: the model has no tensor '%s'"):format(s[1])) end
+  end
+  for _, s in ipairs(list) do
     if not replace[s[1]] then -- the first of a name counts
-      local t = g:tensor(g:find_tensor(s[1]) or error("wane: the model has no tensor " .. s[1], 3))
+      local t = g:tensor(g:find_tensor(s[1]))
       local blocks, msg, code = core.quant.blocks(s[2], s[3], t.n_rows, t.shape[1])
       if not blocks then
         for _, other in pairs(replace) do other:close() end
@@ -142,14 +187,20 @@ local function blocks_of(g, list)
   return replace
 end
 
+local stand_in = options.type("{ tensor name, type, bytes }", function(s)
+  return type(s) == "table" and type(s[1]) == "string" and type(s[2]) == "string" and type(s[3]) == "string"
+end)
+
 --- The same model with other data for some tensors: a list of { tensor name,
 --- type, bytes }. Shares the file, the program and the tokenizer, so it is
---- cheap; it must not outlive this model's close.
+--- cheap; each of them may be closed first.
 ---@param stand_ins table[]
 ---@return wane.Model|nil model
 ---@return string|nil message
 ---@return string|nil code
 function Model:variant(stand_ins)
+  options.argument("model:variant", "stand_ins", stand_ins, options.list(stand_in))
+  if self.closed then options.misuse "model is closed" end
   local o = self.opts
   local replace, msg, code = blocks_of(self.gguf, stand_ins)
   if not replace then return nil, msg, code end
@@ -158,8 +209,9 @@ function Model:variant(stand_ins)
     { map = o.map ~= false, n_ctx = self.hp.context_length, replace = replace }, self.vocab and self.vocab.handle)
   for _, blocks in pairs(replace) do blocks:close() end -- the model has its own copies
   if not handle then return nil, msg, code end
+  self.users.n = self.users.n + 1
   return setmetatable({ handle = handle, gguf = self.gguf, prog = self.prog, hp = self.hp, opts = o,
-    unused = self.unused, vocab = self.vocab, shared = true, replaced = true }, Model)
+    unused = self.unused, vocab = self.vocab, users = self.users, replaced = true }, Model)
 end
 
 --- Facts: what the file is, what it takes, whether it is mapped.
@@ -194,9 +246,10 @@ end
 --- outputs (wanted rows a step), threads, kv ("f16", "f32", ... or { k =, v = }), max_bytes
 ---@return wane.Context|nil, string|nil, string|nil
 function Model:context(opts)
-  opts = check_options(opts, CONTEXT, "model:context")
+  opts = check_context(opts)
   local handle, msg, code = self.handle:context(core_options(self, opts))
   if not handle then return nil, msg, code end
+  if self.lora then handle:gains(self.lora) end
   local info = handle:info()
   return setmetatable({
     handle = handle, model = self, n_batch = info.n_batch, n_out = info.n_out,
@@ -206,7 +259,7 @@ end
 
 --- What such a context would take: { cache, buffers } in bytes.
 function Model:estimate(opts)
-  opts = check_options(opts, CONTEXT, "model:estimate")
+  opts = check_estimate(opts)
   return self.handle:estimate(core_options(self, opts))
 end
 
@@ -273,14 +326,24 @@ end
 
 --- Closes the model; contexts made from it keep working.
 function Model:close()
+  if self.closed then return true end
+  self.closed = true
   close_runner(self)
   self.handle:close()
-  if self.shared then return true end
+  self.users.n = self.users.n - 1
+  if self.users.n > 0 then return true end
   self.prog:close()
   self.gguf:close()
   return true
 end
 Model.__close = Model.close
+
+--- "wane.Model (demo-f16.gguf, llama, 75 tensors)"
+function Model:__tostring()
+  if self.closed then return "wane.Model (closed)" end
+  local info = self.gguf:info()
+  return ("wane.Model (%s, %s, %d tensors)"):format(info.path, self.hp.architecture, info.n_tensors)
+end
 
 -- Calls step on slices of at most n tokens; each(first, last) after each.
 local function slices(tokens, n, step)
@@ -303,7 +366,7 @@ end
 ---@return string|nil message
 ---@return string|nil code
 function Context:eval(tokens, opts)
-  opts = check_options(opts, { all = true, seq = true }, "ctx:eval")
+  opts = check_eval(opts)
   if #tokens == 0 then error("ctx:eval: no tokens", 2) end
   local h, out, row = self.handle, nil, 1
   if opts.all then out = core.quant.buffer(#tokens, self.n_vocab) end
@@ -389,5 +452,12 @@ end
 
 function Context:close() return self.handle:close() end
 Context.__close = Context.close
+
+--- "wane.Context (512 tokens, 12 used)"
+function Context:__tostring()
+  local ok, info = pcall(self.handle.info, self.handle)
+  if not ok then return "wane.Context (closed)" end
+  return ("wane.Context (%d tokens, %d used)"):format(info.n_ctx, self.handle:n_past())
+end
 
 return M

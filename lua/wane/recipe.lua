@@ -209,12 +209,6 @@ function M.load(path)
   return r, msg, code
 end
 
---- The mix of least loss under a budget; see wane.search.solve.
-function M.solve(o) return require("wane.search").solve(o) end
-
---- All best mixes from the smallest to the largest; see wane.search.solve.
-function M.front(o) return require("wane.search").front(o) end
-
 return setmetatable(M, {
   __call = function(_, base)
     if type(base) == "function" then

@@ -7,8 +7,10 @@ return {
     new = "" },
   { name = "the file is not flushed before the rename", file = "csrc/base/save.c", specs = { "write" },
     old = "  if (wn_os_fsync(s->fd) != 0) return sys_fail(s, \"flush (fsync)\", e);\n", new = "" },
-  { name = "a journal's records do not know their places", file = "csrc/quant/journal.c", specs = { "regress/022-journal" },
-    old = "    pack(want, j->n, v, j->run);\n    if", new = "    pack(want, got[0], v, j->run);\n    if" },
+  -- (that a record's number is right is not listed: with two swapped, the digest of the data says so as well)
+  { name = "resuming believes the journal", file = "csrc/quant/stream_io.c", specs = { "regress/022-journal" },
+    old = "    int rc = verify_tensor(s, i, wn_journal_at(s->journal, *n_good), &good, e);",
+    new = "    int rc = WN_OK;\n    (void)verify_tensor;\n    good = true;" },
   { name = "a journal of another run is taken", file = "csrc/quant/journal.c", specs = { "regress/022-journal" },
     old = "  if (memcmp(got, want, RECORD) != 0) return WN_OK;\n  for", new = "  for" },
   -- threads and processes
