@@ -5,7 +5,7 @@
 #   make test           every spec under both Luas
 #   make check          test, lint and all the lanes below that CI runs
 #   make bench          wane beside llama.cpp (bench-quant, bench-quality,
-#                       bench-overhead)
+#                       bench-grammar, bench-overhead)
 #   make install        into PREFIX (/usr/local), for the Lua of LUA=lua5.4;
 #                       make uninstall takes it away again
 #
@@ -223,6 +223,8 @@ bench-quantfile: all peer
 	@$(BENCH) bench/quantfile.lua $(ARGS)
 bench-quality: all peer
 	@$(BENCH) bench/quality.lua $(ARGS)
+bench-grammar: all peer
+	@$(BENCH) bench/grammar.lua $(ARGS)
 bench-overhead: all peer
 	@WANE_BUILD=$(B) $(BENCH) bench/overhead.lua $(ARGS)
 
@@ -252,5 +254,5 @@ clean:
 
 FORCE:
 .PHONY: all demo test check check-asan check-tsan check-oom check-isa check-neon check-amx check-crash \
-        check-asan-slice check-bare check-mutants check-peer peer fuzz lint bench bench-quant bench-quantfile bench-quality bench-overhead install uninstall rock install-rock clean \
+        check-asan-slice check-bare check-mutants check-peer peer fuzz lint bench bench-quant bench-quantfile bench-quality bench-grammar bench-overhead install uninstall rock install-rock clean \
         deps-demo deps-test deps-guests deps-lint deps-peer FORCE
