@@ -5,8 +5,9 @@
 #   make test           every spec under both Luas
 #   make check          test, lint and all the lanes below that CI runs
 #   make bench          wane beside llama.cpp (bench-quant, bench-quality,
-#                       bench-overhead)
-#   make install        into PREFIX (/usr/local), for the Lua of LUA=lua5.4
+#                       bench-grammar, bench-overhead)
+#   make install        into PREFIX (/usr/local), for the Lua of LUA=lua5.4;
+#                       make uninstall takes it away again
 #
 # What a target needs and misses is installed through apt after saying so;
 # where that is not possible the exact packages are printed.
@@ -25,11 +26,11 @@ LUA_VER_lua5.4 = 5.4
 LUA_VER_luajit = 5.1
 B ?= build
 PREFIX ?= /usr/local
-LUA ?= lua5.4
+LUA ?= $(firstword $(foreach l,lua5.4 lua luajit,$(if $(shell command -v $(l)),$(l))) lua5.4)
 SPECS ?= spec
 
 # Layers without Lua are compiled once, csrc/lua/ once per Lua.
-LAYERS = base gguf quant kern text graph run
+LAYERS = base gguf quant kern text constrain graph run
 PURE = $(foreach l,$(LAYERS),$(wildcard csrc/$(l)/*.c))
 BIND = $(wildcard csrc/lua/*.c)
 PURE_O = $(PURE:csrc/%.c=$(B)/obj/%.o)
@@ -39,7 +40,7 @@ all: $(LUAS:%=$(B)/%/wane/core.so)
 # Unrolled kernels take minutes to compile with a sanitizer inside, so theirs
 # are left out; the portable tier runs the same matrices with it. The fuzzers,
 # which do not encode, leave the fast encoders out too.
-KERN_O = $(patsubst %,$(B)/obj/kern/%.o,avx2 avx512 avxvnni amx)
+KERN_O = $(patsubst %,$(B)/obj/kern/%.o,avx2 avx512 avxvnni amx vecavx2 vecavx512)
 FUZZ_PLAIN = $(filter-out $(KERN_O),$(filter %_avx2.o %_avx512.o,$(PURE_O)))
 $(if $(findstring fuzzer,$(CFLAGS)),$(FUZZ_PLAIN)) $(KERN_O): NO_SAN = $(if $(findstring sanitize,$(CFLAGS)),-fno-sanitize=all)
 # Commands are shown with V=1.
@@ -74,7 +75,12 @@ NEED = sh .ci/need
 deps-demo:
 	@$(NEED) lua5.4 liblua5.4-dev
 deps-test: deps-demo
-	@$(NEED) lua-busted luajit libluajit-5.1-dev lua-cjson parallel
+	@$(NEED) lua-busted lua-argparse luajit libluajit-5.1-dev lua-cjson parallel
+# What some specs drive, where apt has it: the editor, the game engine, a
+# browser, LuaRocks. Without them (GUESTS= for none) these specs are skipped.
+GUESTS ?= neovim love chromium luarocks
+deps-guests:
+	@for p in $(GUESTS); do $(NEED) $$p || echo "without $$p its specs are skipped"; done
 deps-lint:
 	@$(NEED) lua-check clang clang-format libclang-rt-dev
 deps-peer: deps-test
@@ -89,7 +95,7 @@ demo: deps-demo
 	@LUA_PATH="./lua/?.lua;./lua/?/init.lua;;" LUA_CPATH="./$(B)/lua5.4/?.so;;" \
 	  lua5.4 examples/demo.lua
 
-test: deps-test
+test: deps-test deps-guests
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@sh spec/support/run.sh $(B) "$(LUAS)" $(SPECS)
 
@@ -103,6 +109,12 @@ check-asan: deps-test
 	  CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined" all
 	@WANE_WRAP="env $(call SAN_ENV,asan) ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 WANE_SLOW=0 WANE_LANE=asan" \
 	  sh spec/support/run.sh build/asan "$(LUAS)" $(SPECS)
+
+# What CI runs of it: what reads files, and what frees memory in odd moments.
+ASAN_SLICE = spec/hostile spec/regress $(wildcard spec/*core_spec.lua spec/*gguf_spec.lua spec/map_spec.lua \
+             spec/graph_spec.lua spec/sequences_spec.lua spec/generate_spec.lua)
+check-asan-slice:
+	@$(MAKE) --no-print-directory check-asan SPECS="$(ASAN_SLICE)"
 
 check-tsan: deps-test
 	@$(MAKE) --no-print-directory -j$(JOBS) B=build/tsan LUAS=lua5.4 \
@@ -149,6 +161,16 @@ check-amx: deps-test
 	@WANE_ISA=amx sh spec/support/run.sh build/amx "$(LUAS)" spec/kern
 	@WANE_ISA=amx sh spec/support/run.sh build/amx lua5.4 spec/graph_spec.lua spec/logits_spec.lua
 
+# README's two commands on a fresh Debian that has git, a C compiler and make
+# and nothing else: whatever is needed and named nowhere shows. Needs root.
+check-bare:
+	@sh .ci/bare "make demo && make test"
+
+# Small bugs put into a copy of the tree, one at a time: which does no spec
+# notice? MUTANTS picks some by a part of their names.
+check-mutants: deps-test all
+	@LUA_PATH="./?.lua;;" lua5.4 spec/mutants/run.lua $(MUTANTS)
+
 # Killing the quantizer at random moments.
 check-crash: all
 	@WANE_KILLS=100 sh spec/support/run.sh $(B) lua5.4 spec/kill_spec.lua
@@ -187,7 +209,7 @@ lint: deps-lint
 	  -I$(LUA_INC_lua5.4) $(PURE) $(BIND)
 	@echo "lint: clean"
 
-check: test lint check-asan check-tsan check-oom check-isa check-neon check-amx check-peer
+check: test lint check-asan check-tsan check-oom check-isa check-neon check-amx check-mutants check-peer
 
 # ---- benches ---------------------------------------------------------------------
 
@@ -201,21 +223,36 @@ bench-quantfile: all peer
 	@$(BENCH) bench/quantfile.lua $(ARGS)
 bench-quality: all peer
 	@$(BENCH) bench/quality.lua $(ARGS)
+bench-grammar: all peer
+	@$(BENCH) bench/grammar.lua $(ARGS)
 bench-overhead: all peer
 	@WANE_BUILD=$(B) $(BENCH) bench/overhead.lua $(ARGS)
 
 # ---- install ---------------------------------------------------------------------
 
-install: $(B)/$(LUA)/wane/core.so
-	install -d $(PREFIX)/lib/lua/$(LUA_VER_$(LUA))/wane $(PREFIX)/share/lua/$(LUA_VER_$(LUA)) $(PREFIX)/bin
-	install -m 755 $< $(PREFIX)/lib/lua/$(LUA_VER_$(LUA))/wane/core.so
-	cp -R lua/wane $(PREFIX)/share/lua/$(LUA_VER_$(LUA))/
-	install -m 755 lua/wane/cli/wane.lua $(PREFIX)/bin/wane
+# PREFIX may be any folder and LUA any Lua 5.4 or LuaJIT, by name or as a file;
+# DESTDIR is put before PREFIX. What the interpreter is it says itself.
+INSTALL = LUA='$(LUA)' PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' B='$(B)' sh .ci/install
+KIND = $(shell LUA='$(LUA)' sh .ci/install kind)
+LUA_INCDIR ?= $(shell LUA='$(LUA)' sh .ci/install include)
+rock:
+	@[ -n "$(KIND)" ]
+	@$(MAKE) --no-print-directory LUAS=$(KIND) $(if $(LUA_INCDIR),LUA_INC_$(KIND)='$(LUA_INCDIR)') all
+install: rock
+	@$(INSTALL) do
+uninstall:
+	@$(INSTALL) undo
+# for `luarocks make`, which names its own folders and wraps the program itself
+install-rock:
+	install -d '$(INST_LIBDIR)/wane' '$(INST_LUADIR)' '$(INST_BINDIR)'
+	install -m 755 $(B)/$(KIND)/wane/core.so '$(INST_LIBDIR)/wane/core.so'
+	cp -R lua/wane '$(INST_LUADIR)/'
+	install -m 755 lua/wane/cli/wane.lua '$(INST_BINDIR)/wane'
 
 clean:
 	rm -rf $(B)
 
 FORCE:
 .PHONY: all demo test check check-asan check-tsan check-oom check-isa check-neon check-amx check-crash \
-        check-peer peer fuzz lint bench bench-quant bench-quantfile bench-quality bench-overhead install clean \
-        deps-demo deps-test deps-lint deps-peer FORCE
+        check-asan-slice check-bare check-mutants check-peer peer fuzz lint bench bench-quant bench-quantfile bench-quality bench-grammar bench-overhead install uninstall rock install-rock clean \
+        deps-demo deps-test deps-guests deps-lint deps-peer FORCE

@@ -29,7 +29,7 @@ end
 describe("batch", function()
   local model
   support.check_leaks(function()
-    model = assert(wane.load(DEMO, { context = 128, threads = 2 }))
+    model = assert(wane.load(DEMO, { context = 128, threads = 1 }))
   end, function()
     model:close()
     model = nil
@@ -244,6 +244,44 @@ describe("batch", function()
     assert.error_matches(function() model:generate("x", { draft = 5 }) end, "draft")
   end)
 
+  it("lets a smaller model guess without changing a token", function()
+    local path = support.tmp "draft.gguf"
+    assert(wane.quantize { from = DEMO, to = path, recipe = "Q4_0", overwrite = true })
+    local small = assert(wane.load(path, { context = 96, threads = 1 }))
+    for _, o in ipairs { { temperature = 0 }, { temperature = 0.9, seed = 5 } } do
+      o.max_tokens = 40
+      local want = alone(prompts[3], o)
+      o.draft, o.draft_tokens = small, 5
+      local gen = model:generate(prompts[3], o)
+      assert.equals(want, whole(gen))
+      local stats = gen:stats()
+      assert.is_true(o.seed ~= nil or stats.n_accepted > 5, stats.n_accepted .. " of " .. stats.n_drafted)
+      assert.is_true(stats.n_accepted <= stats.n_drafted)
+      -- a context of the draft that is full guesses nothing, and is given back
+      local ctx = assert(small:context { context = 16 })
+      o.draft = ctx
+      assert.equals(want, whole(model:generate(prompts[3], o)))
+      ctx:close()
+    end
+    -- a job, and two at once with one draft
+    local ctx = assert(model:context { sequences = 2 })
+    local draft = assert(small:context { sequences = 2 })
+    local job = assert(model:start(prompts[1], { context = ctx, reuse = true, max_tokens = 20, temperature = 0, draft = draft }))
+    local other = assert(model:start(prompts[2], { context = ctx, reuse = true, max_tokens = 20, temperature = 0, draft = draft }))
+    for i, j in ipairs { job, other } do
+      local text = ""
+      repeat
+        local piece, running = j:poll()
+        text = text .. assert(piece)
+      until not running
+      assert.equals(alone(prompts[i], { max_tokens = 20, temperature = 0 }), text)
+      j:close()
+    end
+    assert(core.job.idle(ctx.handle, 10))
+    for _, x in ipairs { ctx, draft, small } do x:close() end
+    os.remove(path)
+  end)
+
   it("ends the natural loop over a job that fails", function()
     local bytes = support.slurp(DEMO)
     local f = assert(wane.gguf.open(DEMO))
@@ -315,6 +353,21 @@ describe("batch", function()
     end
     assert.equals(alone(prompts[1], { max_tokens = 5, temperature = 0 }),
       whole(model:generate(prompts[1], { context = ctx, reuse = true, max_tokens = 5, temperature = 0 })))
+    ctx:close()
+  end)
+
+  it("costs the caller less than a millisecond to cancel and close, in the middle of a prompt", function()
+    local ctx, best = assert(model:context()), math.huge
+    for _ = 1, 20 do
+      local job = assert(model:start(("word "):rep(100), { context = ctx, reuse = true }))
+      local t0 = core.now()
+      job:cancel()
+      job:close()
+      best = math.min(best, core.now() - t0) -- a busy machine stops anybody for longer, not always
+      assert(core.job.idle(ctx.handle, 10))
+      ctx:truncate(0)
+    end
+    assert.is_true(best < 1e-3, best .. " s")
     ctx:close()
   end)
 

@@ -239,8 +239,28 @@ describe("calibrate.imatrix", function()
     assert.is_nil(im)
     assert.equals("cancelled", message)
     assert.equals("ECANCEL", code)
-    assert.has_error(function() wane.calibrate.imatrix(m, tokens, { colour = 1 }) end,
-      "wane: calibrate.imatrix: unknown option 'colour'")
+    for want, o in pairs {
+      ["unknown option 'colour'"] = { colour = 1 }, ["option 'context': want an integer from 2 to 16777216, got 0"] = { context = 0 },
+      ["option 'chunks': want an integer of at least 1, got -1"] = { chunks = -1 },
+      ["option 'threads': want an integer from 1 to 4096, got \"2\""] = { threads = "2" },
+      ["option 'save_every': want an integer of at least 1, got 0.5"] = { save_every = 0.5 },
+    } do
+      assert.error_matches(function() wane.calibrate.imatrix(m, tokens, o) end, want, nil, true)
+      if not o.save_every then
+        assert.error_matches(function() wane.calibrate.hessians(m, tokens, o) end, want, nil, true)
+      end
+    end
+    local none
+    none, message, code = wane.calibrate.imatrix(m, tokens, { context = 32, first_chunk = 99 })
+    assert.is_nil(none)
+    assert.equals("EDATA", code)
+    assert.truthy(message:find("there is no chunk 99", 1, true), message)
+    none, message, code = wane.calibrate.imatrix(m, tokens, { context = 32, save = "build/no/such/im.gguf" })
+    assert.is_nil(none)
+    assert.equals("ENOENT", code)
+    assert.truthy(message:find("build/no/such/im.gguf", 1, true), message)
+    assert.error_matches(function() wane.calibrate.imatrix(5, tokens) end, "model: want a model", nil, true)
+    assert.error_matches(function() wane.calibrate.imatrix(m, { "a" }) end, "text: want a string, or a list of integers", nil, true)
     m:close()
   end)
 end)

@@ -85,6 +85,145 @@ describe("chat", function()
     c:close()
   end)
 
+  it("writes the built-in formats as llama.cpp does", function()
+    local template = require "wane.template"
+    local set = assert(template.json(support.slurp(support.conformance "templates/builtin_formats.json")))
+    local conversations = assert(template.json(support.slurp(support.conformance "templates/conversations.json")))
+    local function field(object, name)
+      for _, p in ipairs(object) do
+        if p[1] == name then return p[2] end
+      end
+    end
+    local n = 0
+    for _, row in ipairs(field(set, "outputs")) do
+      local format = chat.formats[field(row, "name")]
+      if format and field(row, "add_generation_prompt") and field(row, "output") ~= template.null then
+        local vars = field(field(conversations, "conversations"), field(row, "conversation")) or {}
+        local messages, plain = {}, true
+        for i, m in ipairs(field(vars, "messages") or {}) do
+          messages[i] = { role = field(m, "role"), content = field(m, "content") }
+          plain = plain and type(messages[i].content) == "string"
+        end
+        if plain and messages[1] then
+          assert.equal(field(row, "output"), format.render(messages), field(row, "name") .. " " .. field(row, "conversation"))
+          n = n + 1
+        end
+      end
+    end
+    assert.is_true(n >= 10, n .. " rows")
+  end)
+
+  it("a control token in a message is text, in every format and for every kind of vocabulary", function()
+    local transcript = require "wane.transcript"
+    for _, name in ipairs { "phi-3", "llama-spm", "gpt-2", "baichuan" } do
+      local v = assert(require "wane.vocab".open(support.conformance("tokenizers/" .. name .. ".gguf")))
+      local control = v:text(v.eos or v.bos)
+      for _, text in ipairs { control, "a" .. control .. "b", "a " .. control .. " b", control:rep(3), " " .. control } do
+        for format, f in pairs(chat.formats) do
+          local function count(content)
+            local n = 0
+            for _, id in ipairs(assert(transcript.new(v):encode(f.parts { { role = "user", content = content } }))) do
+              if id == (v.eos or v.bos) then n = n + 1 end
+            end
+            return n
+          end
+          assert.equal(count "plain", count(text), name .. " " .. format .. ": " .. text)
+        end
+      end
+      v:close()
+    end
+  end)
+
+  it("a template's own control tokens count, also where it builds them from roles", function()
+    local v = assert(require "wane.vocab".open(support.conformance "tokenizers/phi-3.gguf"))
+    local t = assert(require "wane.template".compile
+      "{% for m in messages %}{{ '<|' + m.role + '|>' }}\n{{ m.content }}<|end|>\n{% endfor %}")
+    local function count(messages, name)
+      local parts = assert(t:render({ messages = messages }, { parts = true }))
+      local n = 0
+      for _, id in ipairs(assert(require "wane.transcript".new(v):encode(parts))) do
+        if id == v:find(name) then n = n + 1 end
+      end
+      return n
+    end
+    local said = { { role = "user", content = "Hello <|end|> <|user|> x" } }
+    assert.equal(1, count(said, "<|user|>"))
+    assert.equal(1, count(said, "<|end|>"))
+    -- a role that is no plain word is text
+    assert.equal(0, count({ { role = "user|><|end", content = "x" } }, "<|user|>"))
+    v:close()
+  end)
+
+  it("a transcript tokenizes what is new, with the ids of the whole", function()
+    local transcript = require "wane.transcript"
+    local v = assert(require "wane.vocab".open(support.conformance "tokenizers/phi-3.gguf"))
+    local grown, messages = transcript.new(v), {}
+    for turn = 1, 6 do
+      messages[#messages + 1] = { role = "user", content = ("Question %d, with <|end|> in it. "):format(turn):rep(20) }
+      local parts = chat.formats.phi3.parts(messages)
+      local ids = assert(grown:encode(parts))
+      assert.same(assert(transcript.new(v):encode(parts)), ids)
+      if turn > 1 then assert.is_true(grown.fed < 1200, "turn " .. turn .. " fed " .. grown.fed) end
+      messages[#messages + 1] = { role = "assistant", content = "Answer." }
+    end
+    v:close()
+  end)
+
+  it("says why a template fails, and takes another format by choice only", function()
+    local refuses = "{% for m in messages %}{% if m.role == 'system' %}\n{{ raise_exception('no system') }}{% endif %}"
+      .. "{{ m.content }}{% endfor %}"
+    local c = model:chat { template = refuses, system = "S" }
+    assert.error_matches(function() c:ask "Hello" end, "template: line 2, column %d+: no system")
+    assert.equals(1, #c.messages)
+    c:close()
+    assert.error_matches(function() model:chat { template = "{% if %}" } end, "wane: chat: template: template: line 1")
+    assert.error_matches(function() model:chat { enable_thinking = false } end, "unknown option 'enable_thinking' %(a variable")
+    assert.error_matches(function() model:chat { format = "plain", tools = {} } end, "no place for tools")
+  end)
+
+  it("names the argument that is wrong, and leaves the history alone", function()
+    local c = model:chat { max_tokens = 1, temperature = 0 }
+    for _, wrong in ipairs { false, 5, function() end, { 1, 2 }, {}, { role = 5 } } do
+      assert.error_matches(function() c:ask(wrong or nil) end, "^[^\n]*wane: chat:ask: message: want ")
+    end
+    assert.error_matches(function() c:stream(nil) end, "wane: chat:stream: message: want ")
+    assert.error_matches(function() c:ask { role = "user", content = 5 } end, "content: want")
+    assert.error_matches(function() c:ask { { type = "image" } } end, "no place for a part of type 'image'")
+    assert.same({}, c.messages)
+    assert.truthy(c:ask { { type = "text", text = "Part one. " }, { type = "text", text = "Part two." } })
+    c:close()
+    assert.error_matches(function() model.chat({ meta = function() end }, {}) end, "the model has no vocabulary")
+  end)
+
+  it("gives tools, documents and variables to the template, and answers calls by handlers", function()
+    local seen = {}
+    local source = "{{ tools|length }}|{{ documents and documents[0].title }}|{{ enable_thinking }}|"
+      .. "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% if m.tool_calls %}{% for c in m.tool_calls %}"
+      .. "<call>{{ {'name': c.function.name, 'arguments': c.function.arguments}|tojson }}</call>{% endfor %}{% endif %}<end>{% endfor %}"
+      .. "{% if add_generation_prompt %}<assistant>{% endif %}"
+    local c = model:chat {
+      template = source, documents = { { title = "T" } }, variables = { enable_thinking = false }, max_tokens = 3, temperature = 0,
+      tools = { { name = "add", description = "Adds", handler = function(args) seen[1] = args return { sum = args.a + args.b } end } },
+    }
+    assert.equal("json", c.layout.calls.kind)
+    local results = c.tools:answer { role = "assistant", tool_calls = {
+      { id = "x", type = "function", ["function"] = { name = "add", arguments = '{"a": 2, "b": 40}' } } } }
+    assert.same({ a = 2, b = 40 }, seen[1])
+    assert.same({ { role = "tool", tool_call_id = "x", name = "add", content = '{"sum": 42}' } }, results)
+    assert.is_nil(c.tools:answer { tool_calls = { { ["function"] = { name = "other", arguments = "{}" } } } })
+    c.messages = {
+      { role = "user", content = "2 + 40?" },
+      { role = "assistant", content = "", tool_calls = {
+        { id = "x", type = "function", ["function"] = { name = "add", arguments = '{"a": 2, "b": 40}' } } } },
+    }
+    local prompt
+    c.opts.on_end = function() prompt = model.vocab:decode(c.ctx:held()) end
+    c:ask { role = "tool", tool_call_id = "x", content = "42" }
+    assert.truthy(prompt:find('1|T|False|<user>2 + 40?<end><assistant><call>{"name": "add", "arguments": {"a": 2, "b": 40}}</call><end><tool>42',
+      1, true), prompt)
+    c:close()
+  end)
+
   it("raises on an unknown format", function()
     assert.has_error(function() model:chat { format = "klingon" } end)
   end)

@@ -70,7 +70,8 @@ describe("command line", function()
     assert.equal("q4_0", to["blk.2.ffn_down.weight"])
     local f = assert(gguf.open(out))
     assert.equal("x=y", f.meta["general.name"])
-    assert.equal(3, f.meta["x.n"])
+    assert.equal(-3, f.meta["x.n"])
+    assert.equal("i32", f:type_of "x.n")
     f:close()
   end)
 
@@ -99,7 +100,7 @@ describe("command line", function()
   it("explains wrong usage", function()
     for pattern, args in pairs {
       ["want PATTERN=TYPE"] = { "--tensor-type", "x" },
-      ["want KEY=TYPE:VALUE"] = { "--override-kv", "a=int:b" },
+      ["want KEY=TYPE:VALUE"] = { "--override-kv", "a:b" }, ["the value 'b' is not an integer"] = { "--override-kv", "a=int:b" },
       ["want numbers"] = { "--prune-layers", "1,x" }, ["want I/N"] = { "--shard", "3" },
       ["unknown type 'q9'"] = { "--fallback", "q9" },
     } do

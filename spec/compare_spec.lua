@@ -167,7 +167,7 @@ describe("eval.compare", function()
       return function() wane.eval.compare(o) end
     end
     assert.error_matches(compare { candidates = { "Q8_0" }, text = "x" }, "'reference' is missing")
-    assert.error_matches(compare { reference = demo.path, candidates = {}, text = "x" }, "at least one")
+    assert.error_matches(compare { reference = demo.path, candidates = {}, text = "x" }, "option 'candidates': want a list, at least 1")
     assert.error_matches(compare { reference = demo.path, candidates = { "Q8_0" } }, "'text' is missing")
     assert.error_matches(compare { reference = demo.path, candidates = { "Q8_0" }, text = "x", heet = 1 }, "unknown option 'heet'")
     assert.error_matches(compare { reference = demo.path, candidates = { "Q11" }, text = demo.text() }, "candidate 1: 'Q11' is no file")

@@ -91,9 +91,11 @@ describe("quant.define", function()
       def[key] = bad
       assert.is_false((pcall(quant.define, def)), key)
     end
-    assert.has_error(function() quant.define { name = "sign", encode = print } end, "wane: quant.define: decode is missing")
-    assert.has_error(function() quant.define { name = "Q4_k", encode = print, decode = print } end)
-    assert.has_error(function() quant.define { name = "x", blocks = 32, encode = print, decode = print } end)
+    assert.has_error(function() quant.define { name = "sign", encode = print } end, "wane: quant.define: option 'decode' is missing: want a function")
+    assert.has_error(function() quant.define { name = "Q4_k", encode = print, decode = print } end,
+      "wane: quant.define: option 'name': 'Q4_k' is the name of a built-in format")
+    assert.error_matches(function() quant.define { name = "x", blocks = 32, encode = print, decode = print } end,
+      "unknown option 'blocks'")
     assert.has_error(function() quant.define "sign" end)
   end)
 

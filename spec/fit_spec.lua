@@ -147,12 +147,32 @@ describe("fit", function()
     assert.matches("KV cache", tostring(f))
   end)
 
+  it("knows the weights of a model whose architecture it does not", function()
+    local path = require("spec.support.tiny").write(nil, function(meta)
+      for _, e in ipairs(meta) do
+        if e[1] == "general.architecture" then e[3] = "flubber" end
+        e[1] = e[1]:gsub("^llama%.", "flubber.")
+      end
+    end)
+    local f = assert(wane.fit { model = path, ram = "1G" })
+    assert.equals('unknown architecture "flubber"', f.partial)
+    assert.equals(2, f.layers)
+    assert.equals(f.need.weights + f.need.overhead, f.need.total)
+    assert.matches("keys, values and buffers come on top", tostring(f))
+    local m, message, code = wane.load(path)
+    assert.is_nil(m)
+    assert.equals("EUNSUP", code)
+    assert.matches('unknown architecture "flubber": known are arcee, .*llama.*; docs/adding%-an%-architecture.md', message)
+    os.remove(path)
+  end)
+
   it("says what is wrong", function()
     for _, case in ipairs {
-      { { model = demo.path, ram = "much" }, "ram is 'much'" }, { { model = demo.path, task = "poetry" }, "no task 'poetry'" },
-      { { model = demo.path, kv = "q9" }, "no type 'q9'" }, { { modl = demo.path }, "unknown option 'modl'" },
-      { {}, "'model' is missing" }, { { model = { params = "many" } }, "params is 'many'" },
-      { { model = { layers = 3 } }, "needs params" }, { { model = { params = "8B", depth = 3 } }, "unknown option 'depth'" },
+      { { model = demo.path, ram = "much" }, "option 'ram': want bytes, or a text" },
+      { { model = demo.path, task = "poetry" }, "option 'task': want \"classification\"" },
+      { { model = demo.path, kv = "q9" }, "option 'kv': want the name of a type" }, { { modl = demo.path }, "unknown option 'modl'" },
+      { {}, "'model' is missing" }, { { model = { params = "many" } }, "option 'params': want a number like" },
+      { { model = { layers = 3 } }, "want params, or layers, width and ff" }, { { model = { params = "8B", depth = 3 } }, "unknown option 'depth'" },
       { { model = { params = "8B", heads = 32, kv_heads = 5 } }, "not a multiple of 5" },
       { { model = { params = "10M", layers = 80 } }, "do not fit" },
       { { model = demo.path, recipe = "Q9" }, "unknown mix 'Q9'" },

@@ -50,7 +50,7 @@ describe("json", function()
   it("keeps whole numbers whole", function()
     assert.equals("[9007199254740991,-1,0,0,1e+300,0.1,1.5]",
       json.encode { 2 ^ 53 - 1, -1, 0, -0.0, 1e300, 0.1, 1.5 })
-    if math.type then
+    if not jit then
       local text = "[9223372036854775807,-9223372036854775808,9007199254740993]"
       assert.equals(text, json.encode(json.decode(text)))
     end

@@ -296,10 +296,14 @@ describe("quantize", function()
     local im = require("wane.imatrix").new { ["blk.0.ffn_down.weight"] = flat(2, 256) }
     assert(im:save(demo_imatrix))
     assert(quantize { from = from, to = a, recipe = "Q4_K_M", provenance = true, imatrix = demo_imatrix })
+    support.spit(a .. ".verify", "somebody's") -- neither these nor anything else is touched
+    support.spit(a .. ".verify-1", "somebody's too")
     local v = assert(provenance.verify(a, { from = from, imatrix = demo_imatrix }))
     assert.equal("Q4_K_M", v.recipe)
     assert.equal(12, v.tensors)
-    assert.is_false(support.exists(a .. ".verify"))
+    assert.equal("somebody's", support.slurp(a .. ".verify"))
+    assert.equal("somebody's too", support.slurp(a .. ".verify-1"))
+    assert.is_false(support.exists(a .. ".verify-2"))
     support.spit(other, support.slurp(from))
     poke(other, "blk.1.attn_v.weight", 5, 5, "\0\0\0\62")
     local ok, msg, code = provenance.verify(a, { from = other, imatrix = demo_imatrix })
@@ -498,13 +502,13 @@ describe("quantize", function()
         ["unknown option 'form'"] = { form = 1 },
         ["option 'from' is missing"] = { recipe = "Q8_0" },
         ["option 'recipe' is missing"] = { from = from },
-        ["option 'threads' is a string"] = { from = from, recipe = "Q8_0", threads = "2" },
+        ["option 'threads': want an integer from 1 to 4096, got \"2\""] = { from = from, recipe = "Q8_0", threads = "2" },
         ["unknown mix 'Q7'"] = { from = from, recipe = "Q7" },
         ["unknown type 'q9'"] = { from = from, recipe = "Q8_0", output_tensor_type = "q9" },
         ["never closed"] = { from = from, recipe = "Q8_0", tensor_types = { { "(", "q8_0" } } },
-        ["shard wants"] = { from = from, recipe = "Q8_0", shard = { 4, 3 } },
+        ["option 'shard': want { i, n } with i from 1 to n"] = { from = from, recipe = "Q8_0", shard = { 4, 3 } },
         ["exclude each other"] = { from = from, recipe = "Q8_0", shard = { 1, 3 }, split = 3 },
-        ["'nonfinite' wants"] = { from = from, recipe = "Q8_0", nonfinite = "maybe" },
+        ["option 'nonfinite': want \"error\" or \"zero\", got \"maybe\""] = { from = from, recipe = "Q8_0", nonfinite = "maybe" },
       } do
         o.to = "never.gguf"
         assert.error_matches(function() quantize(o) end, pattern, nil, false)

@@ -145,6 +145,31 @@ describe("recipes as programs", function()
     assert.equal(15, p.file_type)
   end)
 
+  it("tell experts, their shared neighbour and dense layers apart", function()
+    local list = {
+      { name = "token_embd.weight", shape = { 256, 512 }, type = "f32" },
+      { name = "blk.0.ffn_down.weight", shape = { 256, 256 }, type = "f32" },
+      { name = "blk.1.ffn_down_exps.weight", shape = { 256, 256, 4 }, type = "f32" },
+      { name = "blk.1.ffn_down_shexp.weight", shape = { 256, 256 }, type = "f32" },
+      { name = "blk.1.ffn_gate_up_exps.weight", shape = { 256, 512, 4 }, type = "f32" },
+    }
+    local meta = { ["general.architecture"] = "glm4moe", ["glm4moe.block_count"] = 2, ["glm4moe.expert_count"] = 4 }
+    local function model() return assert(require("wane.recipe.describe").model { get = function(k) return meta[k] end, tensors = list }) end
+    local seen = {}
+    assert(plan.make(model(), recipe(function(t)
+      seen[t.name] = { t.role, t.is_expert, t.is_shared }
+      return "q4_K"
+    end), {}))
+    assert.same({ "ffn_down", false, false }, seen["blk.0.ffn_down.weight"])
+    assert.same({ "ffn_down_exps", true, false }, seen["blk.1.ffn_down_exps.weight"])
+    assert.same({ "ffn_down_shexp", false, true }, seen["blk.1.ffn_down_shexp.weight"])
+    assert.same({ "ffn_gate_up_exps", true, false }, seen["blk.1.ffn_gate_up_exps.weight"])
+    local p = assert(plan.make(model(), recipe "Q4_K_M":role("ffn_down", "q6_K"):role("ffn_down_exps", "q3_K"), {}))
+    assert.equal("q6_K", type_of(p, "blk.0.ffn_down.weight"))
+    assert.equal("q3_K", type_of(p, "blk.1.ffn_down_exps.weight"))
+    assert.equal("q6_K", type_of(p, "blk.1.ffn_down_shexp.weight"))
+  end)
+
   it("print themselves and their plan as tables", function()
     local r = recipe "Q4_K_M":when("ffn_down", "q6_K")
     assert.matches("q4_K", tostring(r), 1, true)
@@ -282,14 +307,14 @@ describe("recipe files", function()
   it("end in bounded time and memory", function()
     local r, msg = run "while true do end"
     assert.is_nil(r)
-    assert.matches("instructions", msg)
+    assert.matches("10 million steps", msg)
     r, msg = run "return (('x'):rep(1e9))"
     assert.is_nil(r)
     assert.matches("1 MiB", msg)
     r = assert(run "return recipe(function(t) while true do end end)")
     local ok, why = pcall(plan.make, dense(1, 256), r, {})
     assert.is_false(ok)
-    assert.matches("instructions", why)
+    assert.matches("10 million steps", why)
   end)
 
   it("are text, and say where they are wrong", function()

@@ -15,11 +15,11 @@ local function changed(name, set)
   local to = dir .. "/changed.gguf"
   assert(f:write(to, { set = set, overwrite = true }))
   f:close()
-  return vocab.open(to)
+  return vocab.open(to, { exact = "llama.cpp" })
 end
 
 local function conformance(name)
-  return assert(vocab.open(S.conformance("tokenizers/" .. name .. ".gguf")))
+  return assert(vocab.open(S.conformance("tokenizers/" .. name .. ".gguf"), { exact = "llama.cpp" }))
 end
 
 describe("vocab", function()
@@ -59,6 +59,9 @@ describe("vocab", function()
       assert.error_matches(function() v:encode("x", { specail = true }) end, "unknown option 'specail'")
       assert.error_matches(function() v:encode("x", { special = 1 }) end, "true or false")
       assert.error_matches(function() v:encode(12) end, "string expected")
+      assert.error_matches(function() vocab.open(DEMO, { exact = "no" }) end, 'exact: want "trained" or "llama.cpp", got no')
+      assert.error_matches(function() vocab.open(DEMO, { exakt = 1 }) end, "unknown option 'exakt'")
+      assert.error_matches(function() vocab.open(DEMO, 1) end, "want options as a table")
       assert.error_matches(function() v:decode { v.n } end, "token 1 of the list")
       assert.error_matches(function() v:decode { 1, -1 } end, "token 2 of the list")
       assert.error_matches(function() v:decode { 0.5 } end, "token 1")

@@ -240,6 +240,17 @@ describe("writing", function()
     assert.equal("absent", state(to))
   end)
 
+  it("W7 flushes the directory after the rename, and says when that failed", function()
+    local to = path "dir.gguf"
+    assert.equal(2, uses(function() assert(gguf.write(spec_of(to))) end).fsync)
+    core.gguf.fail_os("fsync", 2, "EIO")
+    local ok, msg, code = gguf.write(spec_of(to, true))
+    core.gguf.fail_os("fsync", 0)
+    assert.same({ nil, "EIO" }, { ok, code })
+    assert.truthy(msg:find "flush directory %(fsync%): Input/output error", msg)
+    assert.equal("new", state(to))
+  end)
+
   describe("W4 death", function()
     local to = path "kill.gguf"
     local function check(old, where)

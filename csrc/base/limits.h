@@ -31,7 +31,13 @@
   X(WN_MAX_TEMPLATE_BYTES, 1048576, "bytes of a chat template")                \
   X(WN_MAX_TEMPLATE_DEPTH, 100, "nesting of a chat template")                  \
   X(WN_MAX_TEMPLATE_STEPS, 5000000, "steps of rendering a chat template")      \
-  X(WN_MAX_TEMPLATE_OUTPUT, 8388608, "bytes a chat template may produce")
+  X(WN_MAX_TEMPLATE_OUTPUT, 8388608, "bytes a chat template may produce")      \
+  X(WN_MAX_GRAMMAR_BYTES, 1048576, "bytes of a grammar")                       \
+  X(WN_MAX_GRAMMAR_DEPTH, 256, "nested groups and rules of a grammar")         \
+  X(WN_MAX_GRAMMAR_NODES, 100000, "elements of a grammar, repetitions too")    \
+  X(WN_MAX_GRAMMAR_REPEAT, 1000000, "repetitions of an element of a grammar")  \
+  X(WN_MAX_GRAMMAR_STACKS, 10000, "ways a grammar may go on at one time")      \
+  X(WN_MAX_GRAMMAR_WORK, 5000000, "steps to find the tokens a grammar allows")
 
 #define WN_LIMIT_CONST(id, value, text) \
   __attribute__((unused)) static const int64_t id = value;

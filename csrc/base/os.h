@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/stat.h>
+#include <time.h>
 
 /* Which file, whatever its name: device and inode. */
 typedef struct wn_file_id {
@@ -69,6 +70,22 @@ void *wn_os_map(int fd, size_t n);
  * that others can name us. Information only: flock is the lock. */
 long wn_os_owner(int fd);
 void wn_os_mark_owner(int fd);
+
+/* When the content and when the file itself changed last. */
+static inline struct timespec wn_stat_mtime(const struct stat *st) {
+#if defined(__APPLE__)
+  return st->st_mtimespec;
+#else
+  return st->st_mtim;
+#endif
+}
+static inline struct timespec wn_stat_ctime(const struct stat *st) {
+#if defined(__APPLE__)
+  return st->st_ctimespec;
+#else
+  return st->st_ctim;
+#endif
+}
 
 static inline wn_file_id wn_id_of_stat(const struct stat *st) {
   wn_file_id id = {(uint64_t)st->st_dev, (uint64_t)st->st_ino};

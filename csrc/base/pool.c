@@ -14,7 +14,6 @@
 
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <time.h>
 #include <unistd.h>
@@ -25,6 +24,7 @@
 #endif
 
 #include "base/mem.h"
+#include "base/thread.h"
 
 #define SPINS_BEFORE_YIELD 4000
 #define YIELDS_BEFORE_SLEEP 20
@@ -173,22 +173,16 @@ static void *worker(void *arg) {
   }
 }
 
-/* Starts workers until there are n; fewer when the system refuses. The host's
- * signals stay with the host's threads. */
+/* Starts workers until there are n; fewer when the system refuses. */
 static void start_workers(int n) {
-  sigset_t all, old;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &old);
   while (pool.n_started < n) {
     int member = pool.n_started + 1;
     starts[member].member = member;
     starts[member].epoch = atomic_load(&pool.epoch);
-    if (pthread_create(&pool.threads[member], NULL, worker, &starts[member]) !=
-        0)
+    if (wn_thread_start(&pool.threads[member], worker, &starts[member]) != 0)
       break;
     pool.n_started++;
   }
-  pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
 static void stop_workers(void) {

@@ -82,6 +82,12 @@ typedef struct wn_gguf wn_gguf;
 int wn_gguf_open(const char *path, wn_gguf **out, wn_err *e);
 /* The same for one file alone, even when it is one of a split. */
 int wn_gguf_open_one(const char *path, wn_gguf **out, wn_err *e);
+/* Opens a file to be looked at (one: alone): tensors of types that wane does
+ * not know are listed, with row_bytes 0 and `bytes` up to the next tensor.
+ * When there are some, wn_gguf_strangers is true, and nothing but their raw
+ * bytes can be had: model, stream and decoders refuse such a wn_gguf. */
+int wn_gguf_look(const char *path, bool one, wn_gguf **out, wn_err *e);
+bool wn_gguf_strangers(const wn_gguf *g);
 /* A GGUF image in memory, which must outlive g; for tests and fuzzing. */
 int wn_gguf_open_memory(const void *image, size_t n, wn_gguf **out, wn_err *e);
 wn_gguf *wn_gguf_ref(wn_gguf *g);

@@ -13,7 +13,7 @@
 
 /* --- bytes --------------------------------------------------------------- */
 
-static bool room(wn_bytes *b, size_t n) {
+static bool room(wn_image *b, size_t n) {
   if (n <= b->cap - b->n) return true;
   size_t cap = b->cap * 2 > b->n + n ? b->cap * 2 : b->n + n;
   uint8_t *p = wn_realloc(WN_MEM_GGUF, b->p, cap);
@@ -23,7 +23,7 @@ static bool room(wn_bytes *b, size_t n) {
   return true;
 }
 
-static bool append(wn_bytes *b, const void *p, size_t n) {
+static bool append(wn_image *b, const void *p, size_t n) {
   if (!room(b, n)) return false;
   if (n > 0) memcpy(b->p + b->n, p, n);
   b->n += n;
@@ -31,18 +31,18 @@ static bool append(wn_bytes *b, const void *p, size_t n) {
 }
 
 /* The low n bytes of v, little-endian. */
-static bool append_int(wn_bytes *b, uint64_t v, size_t n) {
+static bool append_int(wn_image *b, uint64_t v, size_t n) {
   uint8_t le[8];
   for (size_t i = 0; i < 8; i++)
     le[i] = (uint8_t)(v >> (8 * i));
   return append(b, le, n);
 }
 
-static bool append_str(wn_bytes *b, const char *p, size_t n) {
+static bool append_str(wn_image *b, const char *p, size_t n) {
   return append_int(b, n, 8) && append(b, p, n);
 }
 
-static bool append_kv(wn_bytes *b, const wn_kv *kv) {
+static bool append_kv(wn_image *b, const wn_kv *kv) {
   return append_str(b, kv->key.p, kv->key.n) &&
          append_int(b, (uint32_t)kv->type, 4) &&
          append(b, kv->raw, kv->raw_bytes);
@@ -209,6 +209,7 @@ static int deal(wn_layout *l, const wn_layout_opts *o, wn_err *e) {
     t->shard = file;
   }
   l->n_files = (size_t)file + 1;
+  if (o->by_shard && o->n_files > l->n_files) l->n_files = o->n_files;
   if (l->like != NULL) l->n_files = wn_gguf_n_shards(l->like);
   if (l->n_files > (size_t)WN_MAX_SHARDS || file >= l->n_files)
     return wn_fail(e, WN_ELIMIT, "%u files, want at most %zu", file + 1,

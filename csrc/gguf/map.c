@@ -199,9 +199,9 @@ static int check_attributes(const wn_shard *s, wn_err *e) {
                    "changed on disk at byte %llu: was %llu long",
                    (unsigned long long)(n < s->bytes ? n : s->bytes),
                    (unsigned long long)s->bytes);
-  if (!same_time(now.st_mtim, s->st.st_mtim) ||
+  if (!same_time(wn_stat_mtime(&now), wn_stat_mtime(&s->st)) ||
       (now.st_nlink == s->st.st_nlink &&
-       !same_time(now.st_ctim, s->st.st_ctim)))
+       !same_time(wn_stat_ctime(&now), wn_stat_ctime(&s->st))))
     return wn_fail(e, WN_ECHANGED, "changed on disk: it was rewritten");
   return WN_OK;
 }

@@ -136,15 +136,34 @@ int wn_take_u64(wn_parse *p, uint64_t *v) {
   return WN_OK;
 }
 
+/* What else such a file may be, or NULL: a Git LFS pointer stands for a file
+ * that was not fetched; GGUF read by a big-endian machine. */
+static const char *known_stranger(const uint8_t *p, size_t n) {
+  static const char lfs[] = "version https://git-lfs.github.com/spec/";
+  if (n >= sizeof lfs - 1 && memcmp(p, lfs, sizeof lfs - 1) == 0)
+    return "is a Git LFS pointer, not the model: fetch it (git lfs pull)";
+  if (n >= 4 && memcmp(p, "FUGG", 4) == 0)
+    return "a big-endian file, want little-endian";
+  if (n >= 4 && (memcmp(p, "ggml", 4) == 0 || memcmp(p, "lmgg", 4) == 0 ||
+                 memcmp(p, "tjgg", 4) == 0 || memcmp(p, "fmgg", 4) == 0))
+    return "is of a format before GGUF: convert the original model again";
+  return NULL;
+}
+
 static int check_magic(wn_parse *p) {
   char found[24];
   size_t n = p->s->bytes < 4 ? (size_t)p->s->bytes : 4;
   int rc = wn_image_need(p, n);
   if (rc != WN_OK) return rc;
-  if (n > 0 && memcmp(p->s->img, "GGUF", n) != 0)
+  if (n > 0 && memcmp(p->s->img, "GGUF", n) != 0) {
+    size_t more = p->s->bytes < 64 ? (size_t)p->s->bytes : 64;
+    if ((rc = wn_image_need(p, more)) != WN_OK) return rc;
+    const char *why = known_stranger(p->s->img, more);
+    if (why != NULL) return wn_parse_fail(p, WN_EFORMAT, "%s", why);
     return wn_parse_fail(
         p, WN_EFORMAT, "magic is '%s', want 'GGUF'",
         wn_printable(found, sizeof found, (char *)p->s->img, n));
+  }
   p->at = n;
   return n == 4 ? WN_OK : wn_image_need(p, 24 - n);
 }

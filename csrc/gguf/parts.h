@@ -40,6 +40,8 @@ struct wn_gguf {
   size_t n_tensors, cap_tensors;
   wn_index tensor_index;
   bool mapped;
+  bool look;      /* types that nobody knows are let through ... */
+  bool strangers; /* ... and some are there */
 };
 
 /* Which record is being parsed: for messages. */

@@ -10,7 +10,8 @@
 
 #define MAX_PATH_BYTES 4096
 
-static wn_gguf *new_gguf(const char *path, uint32_t n_shards, wn_err *e) {
+static wn_gguf *new_gguf(const char *path, uint32_t n_shards, bool look,
+                         wn_err *e) {
   size_t n = strlen(path);
   wn_gguf *g = wn_calloc(WN_MEM_GGUF, 1, sizeof *g);
   if (g == NULL) goto fail;
@@ -20,6 +21,7 @@ static wn_gguf *new_gguf(const char *path, uint32_t n_shards, wn_err *e) {
   if (g->path == NULL || g->shards == NULL) goto fail;
   memcpy(g->path, path, n + 1);
   g->n_shards = n_shards;
+  g->look = look;
   for (uint32_t i = 0; i < n_shards; i++) {
     g->shards[i].fd = -1;
     g->shards[i].guard = -1;
@@ -98,11 +100,11 @@ static int check_total(const wn_gguf *g, wn_err *e) {
 }
 
 /* Opens all `count` files of a split; `path` is the name of one of them. */
-static int open_split(const char *path, uint32_t count, size_t stem,
+static int open_split(const char *path, uint32_t count, size_t stem, bool look,
                       wn_gguf **out, wn_err *e) {
   char name[MAX_PATH_BYTES];
   int rc = WN_OK;
-  wn_gguf *g = new_gguf(path, count, e);
+  wn_gguf *g = new_gguf(path, count, look, e);
   if (g == NULL) return WN_ENOMEM;
   for (uint32_t i = 0; i < count; i++) {
     if (wn_shard_name_make(path, stem, i, count, name, sizeof name) != WN_OK) {
@@ -124,8 +126,8 @@ fail:
   return rc;
 }
 
-int wn_gguf_open_one(const char *path, wn_gguf **out, wn_err *e) {
-  wn_gguf *g = new_gguf(path, 1, e);
+static int open_one(const char *path, bool look, wn_gguf **out, wn_err *e) {
+  wn_gguf *g = new_gguf(path, 1, look, e);
   if (g == NULL) return WN_ENOMEM;
   int rc = open_file(g, 0, path, e);
   if (rc != WN_OK)
@@ -135,12 +137,12 @@ int wn_gguf_open_one(const char *path, wn_gguf **out, wn_err *e) {
   return rc;
 }
 
-int wn_gguf_open(const char *path, wn_gguf **out, wn_err *e) {
+static int open_all(const char *path, bool look, wn_gguf **out, wn_err *e) {
   uint32_t no = 0, named = 0;
   int64_t count = 1;
   size_t stem = 0;
   wn_gguf *g = NULL;
-  int rc = wn_gguf_open_one(path, &g, e);
+  int rc = open_one(path, look, &g, e);
   if (rc != WN_OK) return rc;
   shard_int(g, 0, "split.count", &count);
   if (count == 0 || count == 1) {
@@ -158,11 +160,27 @@ int wn_gguf_open(const char *path, wn_gguf **out, wn_err *e) {
                    "%s: key 'split.count' is %lld: want a name that ends in "
                    "-00001-of-%05lld.gguf",
                    path, (long long)count, (long long)count);
-  return open_split(path, named, stem, out, e);
+  return open_split(path, named, stem, look, out, e);
+}
+
+int wn_gguf_open_one(const char *path, wn_gguf **out, wn_err *e) {
+  return open_one(path, false, out, e);
+}
+
+int wn_gguf_open(const char *path, wn_gguf **out, wn_err *e) {
+  return open_all(path, false, out, e);
+}
+
+int wn_gguf_look(const char *path, bool one, wn_gguf **out, wn_err *e) {
+  return (one ? open_one : open_all)(path, true, out, e);
+}
+
+bool wn_gguf_strangers(const wn_gguf *g) {
+  return g->strangers;
 }
 
 int wn_gguf_open_memory(const void *image, size_t n, wn_gguf **out, wn_err *e) {
-  wn_gguf *g = new_gguf("memory", 1, e);
+  wn_gguf *g = new_gguf("memory", 1, false, e);
   if (g == NULL) return WN_ENOMEM;
   g->shards[0].mem = image;
   g->shards[0].bytes = n;

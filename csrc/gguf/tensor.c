@@ -71,8 +71,13 @@ static int parse_tensor(wn_parse *p, wn_tensor *t) {
     return wn_parse_fail(p, WN_EUNSUP, "type %u is unknown", type);
   t->type = (int)type;
   t->shard = (uint32_t)(p->s - p->g->shards);
-  if ((rc = wn_tensor_check(t, &e)) != WN_OK)
-    return wn_parse_fail(p, rc, "%s", e.msg);
+  if (p->g->look && wn_type(t->type) == NULL) {
+    p->g->strangers = true; /* its bytes: when the next one has a place */
+    rc = check_shape(t, &t->n_rows, &e);
+  } else {
+    rc = wn_tensor_check(t, &e);
+  }
+  if (rc != WN_OK) return wn_parse_fail(p, rc, "%s", e.msg);
   t->name.p = (const char *)p->s->img + p->where.name_off;
   t->name.n = p->where.name_n;
   return WN_OK;
@@ -122,6 +127,14 @@ int wn_parse_tensors(wn_parse *p) {
   return WN_OK;
 }
 
+/* A tensor of unknown type reaches up to the next one, or to the end. */
+static void stretch(wn_parse *p, wn_tensor *t, const wn_tensor *next) {
+  uint64_t end = p->s->bytes - p->s->data_off; /* padding ends in the file */
+  if (p->s->data_off > p->s->bytes) end = 0;
+  if (next != NULL) end = next->off;
+  t->bytes = end > t->off ? end - t->off : 0;
+}
+
 /* Tensor t, whose data should begin at *expect of the data section, gets its
  * place in the file; *expect moves on to the next multiple. */
 static int place_tensor(wn_parse *p, wn_tensor *t, uint64_t *expect) {
@@ -165,6 +178,8 @@ int wn_place_tensors(wn_parse *p) {
     p->where.name_off = (size_t)(t->name.p - (const char *)s->img);
     p->where.name_n = t->name.n;
     p->where.named = true;
+    if (wn_type(t->type) == NULL)
+      stretch(p, t, i + 1 < g->n_tensors ? t + 1 : NULL);
     int rc = place_tensor(p, t, &expect);
     if (rc != WN_OK) return rc;
   }

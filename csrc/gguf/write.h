@@ -77,10 +77,11 @@ typedef struct wn_layout_opts {
   uint64_t split_bytes; /* a new file before its tensors exceed this; 0: off */
   uint64_t split_tensors; /* at most so many tensors in a file; 0: off */
   bool by_shard;          /* split as tensors[i].shard says (not decreasing) */
-  wn_gguf *like; /* NULL, or a file with the same tensors in the same files:
-                  * bytes between and after tensors are copied from it, so
-                  * that an unchanged copy is byte-identical; ignored when the
-                  * metadata ask for another alignment */
+  uint32_t n_files; /* with by_shard: at least so many, the last ones empty */
+  wn_gguf *like;    /* NULL, or a file with the same tensors in the same files:
+                     * bytes between and after tensors are copied from it, so
+                     * that an unchanged copy is byte-identical; ignored when the
+                     * metadata ask for another alignment */
 } wn_layout_opts;
 
 /* Lays out n tensors: of each, name, type, n_dims, ne (and shard with

@@ -6,15 +6,15 @@
 
 #include "gguf/write.h"
 
-typedef struct wn_bytes {
+typedef struct wn_image {
   uint8_t *p;
   size_t n, cap;
-} wn_bytes;
+} wn_image;
 
 /* One file of a layout; kvs: its metadata as it will be written. */
 typedef struct wn_part {
   wn_layout_file file;
-  wn_bytes kvs;
+  wn_image kvs;
   uint64_t n_kv;
 } wn_part;
 

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "graph/op.h"
+
 /* Rows of the stage in hand. */
 static uint32_t rows_of(const wn_frame *f, const wn_stage *st) {
   return st->wanted ? f->n_out : f->n_tokens;
@@ -21,54 +23,63 @@ static void stage_rows(wn_member *m) {
     wn_do_prologue(m, r);
 }
 
-static void run_stage(wn_member *m) {
-  switch (m->st->kind) {
-    case WN_STAGE_ROWS:
-      stage_rows(m);
-      break;
-    case WN_STAGE_MATRIX:
-      wn_stage_matrix(m);
-      break;
-    case WN_STAGE_ATTEND:
-      wn_stage_attend(m);
-      break;
-    case WN_STAGE_EXPERTS_UP:
-      wn_stage_experts_up(m);
-      break;
-    case WN_STAGE_EXPERTS_DOWN:
-      wn_stage_experts_down(m);
-      break;
+void wn_do_step(wn_member *m, wn_step s, uint32_t r, uint32_t c0, uint32_t c1) {
+  const wn_op_desc *d = wn_desc(m->f->p, s.op);
+  if (s.part != WN_WHOLE)
+    d->parts[s.part - 1].run(m, s.op, r, c0, c1);
+  else
+    d->row(m, s.op, r, c0, c1);
+}
+
+uint32_t wn_step_width(const wn_prog *p, wn_step s) {
+  if (s.part == WN_WHOLE) return p->widths[s.op];
+  return p->widths[p->ops[s.op].in[wn_desc(p, s.op)->parts[s.part - 1].in]];
+}
+
+void wn_do_prologue(wn_member *m, uint32_t r) {
+  for (uint32_t k = 0; k < m->st->n_pros; k++) {
+    wn_step s = m->st->pros[k];
+    wn_do_step(m, s, r, 0, wn_step_width(m->f->p, s));
   }
 }
 
-/* Shows a tap the rows that this stage multiplied: this member's share of
- * the channels. The rows live until the stage ends (plan.c). */
-static void tap_rows(wn_member *m, wn_tap_item *t) {
-  uint32_t c0 = wn_share(m, t->n, m->id), c1 = wn_share(m, t->n, m->id + 1);
-  const wn_value_mem *vm = &m->f->plan->values[m->st->input];
-  const float *base = wn_floats(m->f->arena, vm->off);
-  for (uint32_t r = 0; r < m->n_rows; r++) {
-    uint32_t at =
-        m->st->wanted && !m->f->s->wanted[m->st->input] ? m->f->out_rows[r] : r;
-    const float *x = base + (size_t)at * t->n;
-    wn_tap_add(t, 0, x, c0, c1);
-    if (t->rows != NULL && r < t->cap)
-      memcpy(t->rows + (size_t)r * t->n + c0, x + c0, (c1 - c0) * sizeof *x);
-  }
-  if (m->id != 0) return;
-  t->counts[0] += m->n_rows;
-  t->n_rows = m->n_rows < t->cap ? m->n_rows : t->cap;
-  t->starts[1] = t->n_rows;
+void wn_do_prologues(wn_member *m) {
+  uint32_t r = m->narrow ? 0 : wn_share(m, m->n_rows, m->id);
+  uint32_t end = m->narrow ? m->n_rows : wn_share(m, m->n_rows, m->id + 1);
+  for (; r < end; r++)
+    wn_do_prologue(m, r);
+  if (!m->narrow) wn_meet(m);
+}
+
+void wn_do_epilogues(wn_member *m, const wn_bundle *b, uint32_t c0,
+                     uint32_t c1) {
+  for (uint32_t r = 0; r < m->n_rows; r++)
+    for (uint32_t k = 0; k < b->n_epis; k++)
+      wn_do_step(m, b->epis[k], r, c0, c1);
+}
+
+uint8_t *wn_pack_place(const wn_member *m, const wn_pack_mem *pm) {
+  return m->narrow ? m->mem + pm->own : m->f->arena + pm->off;
+}
+
+const wn_op_desc *wn_stage_desc(const wn_prog *p, const wn_stage *st) {
+  if (st->kind == WN_STAGE_MATRIX) return &wn_op_linear;
+  return st->kind == WN_STAGE_MAIN ? wn_desc(p, st->op) : NULL;
+}
+
+static void run_stage(wn_member *m) {
+  const wn_op_desc *d = wn_stage_desc(m->f->p, m->st);
+  if (d != NULL)
+    d->run(m);
+  else
+    stage_rows(m);
 }
 
 static void watch(wn_member *m) {
   wn_tap_item *t = wn_tap_find(m->f->tap, m->stage);
   if (t == NULL) return;
   wn_meet(m);
-  if (m->st->kind == WN_STAGE_MATRIX)
-    tap_rows(m, t);
-  else
-    wn_tap_experts(m, t);
+  wn_stage_desc(m->f->p, m->st)->watch(m, t);
 }
 
 /* This member's share of the tokens, between the arena and an edge. */
@@ -107,10 +118,10 @@ static uint32_t enter_stage(wn_member *m) {
 /* Member 0 asks, before the barrier that ends the stage. All read the answer
  * behind it; the next but one stage, whose answer takes the same place, ends
  * only when all have come to it. */
-static void ask_to_leave(wn_member *m) {
+static void ask_to_leave(wn_member *m, int turn) {
   wn_frame *f = m->f;
   if (m->id != 0 || f->leave == NULL) return;
-  f->leaves[m->stage % 2] =
+  f->leaves[turn] =
       f->leave(f->pace, m->stage) && m->stage + 1 < f->s->n_stages;
 }
 
@@ -127,6 +138,7 @@ void wn_exec_task(void *frame, wn_team *team, int member, int n_members) {
   wn_member m = {.f = f, .team = team, .id = member, .n = n_members};
   m.mem = f->members + (size_t)member * f->plan->member_bytes;
   bool left = false;
+  int turn = 0;
   make_tables(&m);
   m.stage = f->first != 0 ? f->first : enter_stage(&m);
   for (; m.stage < f->s->n_stages && !left; m.stage++) {
@@ -138,9 +150,10 @@ void wn_exec_task(void *frame, wn_team *team, int member, int n_members) {
     if (m.n_rows == 0) continue;
     run_stage(&m);
     if (f->tap != NULL) watch(&m);
-    ask_to_leave(&m);
+    ask_to_leave(&m, turn);
     wn_meet(&m);
-    left = f->leave != NULL && f->leaves[m.stage % 2];
+    left = f->leave != NULL && f->leaves[turn];
+    turn ^= 1;
     if (wn_tap_ends(f->tap, m.stage)) {
       left = false;
       m.stage++;

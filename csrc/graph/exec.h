@@ -31,11 +31,15 @@ typedef struct wn_bound {
   const float *vec;    /* vectors; NULL for matrices */
 } wn_bound;
 
-/* Where one slot of the cache lies: byte distances. A head's keys are
- * contiguous over positions. */
+/* Where one slot of a context's state lies: byte distances. A head's keys are
+ * contiguous over positions; position p is at place p mod ring, and rings are
+ * cut at whole panels. A slot of kind state is at k + seq k_seq: two of them,
+ * `half` bytes apart. */
 typedef struct wn_cache_slot {
   uint8_t *k, *v;
   size_t k_seq, v_seq, k_head, v_head, k_pos, v_pos;
+  uint32_t ring;
+  size_t half;
 } wn_cache_slot;
 
 /* One type of the cache: rows of a head to and from float32. */
@@ -60,9 +64,15 @@ typedef struct wn_frame {
   uint32_t n_tokens, n_out;
   const int32_t *tokens;
   const uint32_t *pos, *seq;
+  /* Tokens of one sequence, one behind the other: the first of each sequence
+   * in the batch, and the one that follows each token (WN_NONE: none). */
+  uint32_t n_runs;
+  const uint32_t *runs, *follow;
+  const uint8_t *turn;      /* of each sequence: which half is valid */
   const uint32_t *end;      /* of each token: one past the last position of
                                its sequence in this batch (kind full) */
   const uint32_t *out_rows; /* the token of each wanted row */
+  const float *gains;       /* of each sequence: p->n_gains */
   const wn_tap *tap;        /* who watches inputs, or NULL */
   /* A step may be left between two stages and go on later: member 0 asks
    * `leave(pace, stage)` after each stage but the last (NULL: never leaves).
@@ -71,7 +81,7 @@ typedef struct wn_frame {
   bool (*leave)(void *pace, uint32_t stage);
   void *pace;
   uint32_t first, next;
-  bool leaves[2];     /* the answer, by the stage's parity */
+  bool leaves[2];     /* the answers, in turn */
   uint32_t n_regions; /* out: barriers met in this step */
 } wn_frame;
 
@@ -130,34 +140,49 @@ static inline const float *wn_row_in(const wn_member *m, uint32_t v,
   return wn_row(m, v, r);
 }
 
+/* The floats of a slot of kind state: what a sequence has (NULL when the token
+ * at `first` is its first: zeros), and where what it will have goes. */
+static inline const float *wn_state_old(const wn_frame *f, uint32_t slot,
+                                        uint32_t first) {
+  const wn_cache_slot *c = &f->slots[slot];
+  uint32_t seq = f->seq[first];
+  if (f->pos[first] == 0) return NULL;
+  return wn_floats(c->k, seq * c->k_seq + f->turn[seq] * c->half);
+}
+static inline float *wn_state_new(const wn_frame *f, uint32_t slot,
+                                  uint32_t first) {
+  const wn_cache_slot *c = &f->slots[slot];
+  uint32_t seq = f->seq[first];
+  return wn_floats(c->k, seq * c->k_seq + (f->turn[seq] ^ 1u) * c->half);
+}
+
 /* All members meet; counts the region. */
 static inline void wn_meet(wn_member *m) {
   m->n_regions++;
   wn_team_barrier(m->team, m->id);
 }
 
-/* Does a step for the values c0 <= c < c1 of row r (op_rows.c). */
+/* Does a step for the values c0 <= c < c1 of row r. */
 void wn_do_step(wn_member *m, wn_step s, uint32_t r, uint32_t c0, uint32_t c1);
 /* The prologue of this stage for row r. */
 void wn_do_prologue(wn_member *m, uint32_t r);
+/* The prologue for this member's share of the rows, and a meeting; when
+ * narrow: for all rows, in memory of its own. */
+void wn_do_prologues(wn_member *m);
 /* The epilogues of a bundle on a range, for all rows. */
 void wn_do_epilogues(wn_member *m, const wn_bundle *b, uint32_t c0,
                      uint32_t c1);
+/* Values in a whole row that the step works on. */
+uint32_t wn_step_width(const wn_prog *p, wn_step s);
 /* First and one past the last of this member's share of n rows. */
 static inline uint32_t wn_share(const wn_member *m, uint32_t n, int k) {
   return (uint32_t)((uint64_t)n * (uint64_t)k / (uint64_t)m->n);
 }
 
-void wn_rope_tables(wn_member *m, bool own); /* op_rope.c */
-void wn_rope(wn_member *m, const wn_op *op, uint32_t i, uint32_t r, uint32_t c0,
-             uint32_t c1);
-void wn_stage_matrix(wn_member *m);                  /* op_matrix.c */
-void wn_stage_attend(wn_member *m);                  /* op_attend.c */
-void wn_route(wn_member *m, uint32_t i, uint32_t r); /* op_moe.c */
-void wn_stage_experts_up(wn_member *m);
-void wn_stage_experts_down(wn_member *m);
-/* Shows a tap the inputs of this stage of experts: this member's channels. */
-void wn_tap_experts(wn_member *m, wn_tap_item *t);
+/* The tables of op_rope.c for this step: `own`: for narrow stages. */
+void wn_rope_tables(wn_member *m, bool own);
+/* Where a packed input of this stage lies for this member. */
+uint8_t *wn_pack_place(const wn_member *m, const wn_pack_mem *pm);
 
 /* How many output rows a member takes at a time, of a bundle. */
 uint32_t wn_chunk_rows(const wn_member *m, uint64_t all_rows,

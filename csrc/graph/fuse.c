@@ -10,12 +10,12 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "graph/sched.h"
+#include "graph/op.h"
 
 /* A range longer than this splits a product too coarsely over threads. */
 #define MAX_GRANULE 512
 
-typedef struct fuser {
+struct wn_fuser {
   const wn_prog *p;
   wn_sched *s;
   bool fuse;
@@ -24,32 +24,28 @@ typedef struct fuser {
   bool waiting_wanted;
   wn_step waiting[WN_STAGE_PROS];
   wn_err *e;
-} fuser;
+};
+
+const wn_prog *wn_fuse_prog(const wn_fuser *f) {
+  return f->p;
+}
 
 void wn_step_reads(const wn_prog *p, wn_step s,
                    void (*visit)(void *arg, uint32_t value), void *arg) {
   const wn_op *op = &p->ops[s.op];
-  switch (s.what) {
-    case WN_DO_KEEP_K:
-      visit(arg, op->in[1]);
-      return;
-    case WN_DO_KEEP_V:
-      visit(arg, op->in[2]);
-      return;
-    case WN_DO_ROUTE:
-      visit(arg, op->in[1]);
-      return;
-    case WN_DO_OP:
-      break;
+  const wn_op_desc *d = wn_desc(p, s.op);
+  if (s.part != WN_WHOLE) {
+    visit(arg, op->in[d->parts[s.part - 1].in]);
+    return;
   }
-  int n = op->code == WN_OP_ATTEND || op->code == WN_OP_MOE ? 1 : WN_OP_INS;
+  int n = d->n_main != 0 ? d->n_main : WN_OP_INS;
   for (int k = 0; k < n; k++)
     if (op->in[k] != WN_NONE) visit(arg, op->in[k]);
 }
 
 void wn_stage_reads(const wn_prog *p, const wn_stage *st,
                     void (*visit)(void *arg, uint32_t value), void *arg) {
-  wn_step main = {st->op, WN_DO_OP};
+  wn_step main = {st->op, WN_WHOLE};
   if (st->op != WN_NONE) wn_step_reads(p, main, visit, arg);
   if (st->input != WN_NONE) visit(arg, st->input);
   for (uint32_t k = 0; k < st->n_pros; k++)
@@ -60,7 +56,7 @@ void wn_stage_reads(const wn_prog *p, const wn_stage *st,
 }
 
 /* Adds an empty stage and returns it; NULL when memory is out. */
-static wn_stage *new_stage(fuser *f, wn_stage_kind kind, bool wanted) {
+static wn_stage *new_stage(wn_fuser *f, wn_stage_kind kind, bool wanted) {
   wn_sched *s = f->s;
   if (s->n_stages == s->cap_stages) {
     uint32_t cap = s->cap_stages == 0 ? 64 : 2 * s->cap_stages;
@@ -80,22 +76,22 @@ static wn_stage *new_stage(fuser *f, wn_stage_kind kind, bool wanted) {
   return st;
 }
 
-static void made_here(fuser *f, uint32_t value) {
+void wn_fuse_made(wn_fuser *f, uint32_t value) {
   f->s->stage_of[value] = f->s->n_stages - 1;
 }
 
 /* The waiting steps become the prologue of the last stage. */
-static void take_waiting(fuser *f) {
+static void take_waiting(wn_fuser *f) {
   wn_stage *st = &f->s->stages[f->s->n_stages - 1];
   for (uint32_t k = 0; k < f->n_waiting; k++) {
     st->pros[k] = f->waiting[k];
-    if (f->waiting[k].what == WN_DO_OP) made_here(f, f->waiting[k].op);
+    if (f->waiting[k].part == WN_WHOLE) wn_fuse_made(f, f->waiting[k].op);
   }
   st->n_pros = f->n_waiting;
   f->n_waiting = 0;
 }
 
-static int flush(fuser *f) {
+int wn_fuse_flush(wn_fuser *f) {
   if (f->n_waiting == 0) return WN_OK;
   if (new_stage(f, WN_STAGE_ROWS, f->waiting_wanted) == NULL) return WN_ENOMEM;
   take_waiting(f);
@@ -103,20 +99,21 @@ static int flush(fuser *f) {
   return WN_OK;
 }
 
-static int wait(fuser *f, wn_step s, bool wanted) {
+int wn_fuse_wait(wn_fuser *f, wn_step s, bool wanted) {
   if (f->n_waiting == WN_STAGE_PROS ||
       (f->n_waiting != 0 && f->waiting_wanted != wanted)) {
-    int rc = flush(f);
+    int rc = wn_fuse_flush(f);
     if (rc != WN_OK) return rc;
   }
   f->waiting_wanted = wanted;
   f->waiting[f->n_waiting++] = s;
-  return f->fuse ? WN_OK : flush(f);
+  return f->fuse ? WN_OK : wn_fuse_flush(f);
 }
 
 /* Opens a stage with what waits as its prologue. */
-static wn_stage *open_stage(fuser *f, wn_stage_kind kind, bool wanted) {
-  if (f->n_waiting != 0 && f->waiting_wanted != wanted && flush(f) != WN_OK)
+wn_stage *wn_fuse_open(wn_fuser *f, wn_stage_kind kind, bool wanted) {
+  if (f->n_waiting != 0 && f->waiting_wanted != wanted &&
+      wn_fuse_flush(f) != WN_OK)
     return NULL;
   wn_stage *st = new_stage(f, kind, wanted);
   if (st == NULL) return NULL;
@@ -126,7 +123,7 @@ static wn_stage *open_stage(fuser *f, wn_stage_kind kind, bool wanted) {
 }
 
 /* The open stage, when a step on such rows could join it; else NULL. */
-static wn_stage *joinable(fuser *f, bool wanted) {
+wn_stage *wn_fuse_joinable(wn_fuser *f, bool wanted) {
   if (!f->open || f->n_waiting != 0) return NULL;
   wn_stage *st = &f->s->stages[f->s->n_stages - 1];
   return st->wanted == wanted ? st : NULL;
@@ -137,8 +134,8 @@ static bool bundle_makes(const wn_stage *st, const wn_bundle *b, uint32_t v) {
   for (uint32_t k = 0; k < b->n_parts; k++)
     if (b->parts[k] == v) return true;
   for (uint32_t k = 0; k < b->n_epis; k++)
-    if (b->epis[k].what == WN_DO_OP && b->epis[k].op == v) return true;
-  return st->kind == WN_STAGE_EXPERTS_DOWN && st->op == v;
+    if (b->epis[k].part == WN_WHOLE && b->epis[k].op == v) return true;
+  return st->kind == WN_STAGE_MAIN && st->n_bundles != 0 && st->op == v;
 }
 
 /* Index of the bundle of st that makes v, or -1. */
@@ -163,25 +160,10 @@ static void note_read(void *arg, uint32_t v) {
 /* Ranges of which length can this step be done on? 1: any; 0: only whole
  * rows. */
 static uint32_t granule_of(const wn_prog *p, wn_step s) {
-  const wn_op *op = &p->ops[s.op];
-  const wn_slot *slot = op->code == WN_OP_ATTEND ? &p->slots[op->i[0]] : NULL;
-  if (s.what == WN_DO_KEEP_K) return slot->width_k;
-  if (s.what == WN_DO_KEEP_V) return slot->width_v;
-  if (s.what == WN_DO_ROUTE) return 0;
-  switch (op->code) {
-    case WN_OP_NORM:
-    case WN_OP_ROPE:
-      return op->i[0];
-    case WN_OP_ACT:
-    case WN_OP_GLU:
-    case WN_OP_ADD:
-    case WN_OP_MUL:
-    case WN_OP_SCALE:
-    case WN_OP_SOFTCAP:
-      return 1;
-    default:
-      return 0;
-  }
+  const wn_op_desc *d = wn_desc(p, s.op);
+  uint32_t (*granule)(const wn_prog *, const wn_op *) =
+      s.part != WN_WHOLE ? d->parts[s.part - 1].granule : d->granule;
+  return granule != NULL ? granule(p, &p->ops[s.op]) : 0;
 }
 
 static uint32_t lcm(uint32_t a, uint32_t b) {
@@ -229,8 +211,8 @@ static int merge_all(wn_stage *st, unsigned set) {
 }
 
 /* Tries to add the step to the open stage as an epilogue. */
-static bool join(fuser *f, wn_step s, bool wanted) {
-  wn_stage *st = joinable(f, wanted);
+static bool join(wn_fuser *f, wn_step s, bool wanted) {
+  wn_stage *st = wn_fuse_joinable(f, wanted);
   uint32_t granule = granule_of(f->p, s);
   if (st == NULL || granule == 0) return false;
   reads r = {st, 0};
@@ -242,100 +224,61 @@ static bool join(fuser *f, wn_step s, bool wanted) {
   if (to->n_epis == WN_BUNDLE_EPIS || granule > MAX_GRANULE) return false;
   to->granule = granule;
   to->epis[to->n_epis++] = s;
-  if (s.what == WN_DO_OP) made_here(f, s.op);
+  if (s.part == WN_WHOLE) wn_fuse_made(f, s.op);
   return true;
 }
 
-static int place(fuser *f, wn_step s, bool wanted) {
-  return join(f, s, wanted) ? WN_OK : wait(f, s, wanted);
+int wn_fuse_step(wn_fuser *f, wn_step s, bool wanted) {
+  return join(f, s, wanted) ? WN_OK : wn_fuse_wait(f, s, wanted);
 }
 
-static void add_bundle(wn_stage *st, uint32_t rows) {
+wn_bundle *wn_fuse_bundle(wn_stage *st, uint32_t rows) {
   wn_bundle *b = &st->bundles[st->n_bundles++];
   *b = (wn_bundle){.rows = rows, .granule = 1};
+  return b;
 }
 
-static int place_linear(fuser *f, uint32_t i, bool wanted) {
-  uint32_t in = f->p->ops[i].in[0];
-  wn_stage *st = joinable(f, wanted);
-  if (st == NULL || st->kind != WN_STAGE_MATRIX || st->input != in ||
-      st->n_bundles == WN_STAGE_BUNDLES) {
-    st = open_stage(f, WN_STAGE_MATRIX, wanted);
-    if (st == NULL) return WN_ENOMEM;
-    st->input = in;
-  }
-  add_bundle(st, f->p->widths[i]);
-  wn_bundle *b = &st->bundles[st->n_bundles - 1];
-  b->parts[b->n_parts++] = i;
-  made_here(f, i);
-  return WN_OK;
-}
-
-static int place_attend(fuser *f, uint32_t i, bool wanted) {
-  wn_step k = {i, WN_DO_KEEP_K}, v = {i, WN_DO_KEEP_V};
-  int rc = place(f, k, false);
-  if (rc == WN_OK) rc = place(f, v, false);
-  if (rc == WN_OK) rc = flush(f);
-  if (rc != WN_OK) return rc;
-  wn_stage *st = new_stage(f, WN_STAGE_ATTEND, wanted);
-  if (st == NULL) return WN_ENOMEM;
-  st->op = i;
-  made_here(f, i);
+int wn_fuse_close(wn_fuser *f) {
   f->open = false;
   return WN_OK;
 }
 
-static int place_moe(fuser *f, uint32_t i, bool wanted) {
-  wn_step route = {i, WN_DO_ROUTE};
-  int rc = wait(f, route, wanted);
+int wn_fuse_alone(wn_fuser *f, uint32_t i, bool wanted) {
+  int rc = wn_fuse_flush(f);
   if (rc != WN_OK) return rc;
-  wn_stage *st = open_stage(f, WN_STAGE_EXPERTS_UP, wanted);
+  wn_stage *st = new_stage(f, WN_STAGE_MAIN, wanted);
   if (st == NULL) return WN_ENOMEM;
   st->op = i;
-  st->input = f->p->ops[i].in[0];
-  st = open_stage(f, WN_STAGE_EXPERTS_DOWN, wanted);
-  if (st == NULL) return WN_ENOMEM;
-  st->op = i;
-  add_bundle(st, f->p->widths[i]);
-  made_here(f, i);
+  wn_fuse_made(f, i);
+  f->open = false;
   return WN_OK;
 }
 
-/* Which values are needed for all rows? Backwards: attention reads all rows
- * of its inputs; any other operation the rows that it makes. */
+/* Which values are needed for all rows? Backwards: operations that look at
+ * other tokens read all rows of their inputs; any other the rows it makes. */
 static void find_wanted(const wn_prog *p, uint8_t *wanted) {
   memset(wanted, 1, p->n_ops);
   if (p->result_kind == WN_RESULT_EMBEDDINGS) wanted[p->result] = 0;
   for (uint32_t i = p->n_ops; i-- > 0;) {
     const wn_op *op = &p->ops[i];
-    if (wanted[i] && op->code != WN_OP_ATTEND) continue;
+    const wn_op_desc *d = wn_desc(p, i);
+    if (d->recurrent) wanted[i] = 0;
+    if (wanted[i] && !d->all_rows) continue;
     for (int k = 0; k < WN_OP_INS; k++)
       if (op->in[k] != WN_NONE) wanted[op->in[k]] = 0;
   }
 }
 
-static int place_all(fuser *f) {
+static int place_all(wn_fuser *f) {
   for (uint32_t i = 0; i < f->p->n_ops; i++) {
+    const wn_op_desc *d = wn_desc(f->p, i);
+    wn_step s = {i, WN_WHOLE};
     bool wanted = f->s->wanted[i];
-    wn_step s = {i, WN_DO_OP};
-    int rc;
-    switch (f->p->ops[i].code) {
-      case WN_OP_LINEAR:
-        rc = place_linear(f, i, wanted);
-        break;
-      case WN_OP_ATTEND:
-        rc = place_attend(f, i, wanted);
-        break;
-      case WN_OP_MOE:
-        rc = place_moe(f, i, wanted);
-        break;
-      default:
-        rc = place(f, s, wanted);
-        break;
-    }
+    int rc =
+        d->place != NULL ? d->place(f, i, wanted) : wn_fuse_step(f, s, wanted);
     if (rc != WN_OK) return rc;
   }
-  return flush(f);
+  return wn_fuse_flush(f);
 }
 
 int wn_sched_new(const wn_prog *p, bool fuse, wn_sched **out, wn_err *e) {
@@ -346,7 +289,7 @@ int wn_sched_new(const wn_prog *p, bool fuse, wn_sched **out, wn_err *e) {
   int rc = WN_ENOMEM;
   if (s->wanted != NULL && s->stage_of != NULL) {
     find_wanted(p, s->wanted);
-    fuser f = {.p = p, .s = s, .fuse = fuse, .e = e};
+    wn_fuser f = {.p = p, .s = s, .fuse = fuse, .e = e};
     rc = place_all(&f);
   }
   if (rc != WN_OK) {

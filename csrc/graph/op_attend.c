@@ -1,465 +1,186 @@
-/* op_attend.c - attention over the cache by an online softmax.
- *
- * Keys are taken in blocks of WN_PANEL positions, aligned to multiples of it,
- * and blocks in parts of WN_ATTEND_PART. Within a part a running maximum, sums
- * and weighted values are kept; a finished part is merged into the row's
- * total. Which keys meet in which block and part depends on positions alone,
- * and every score and every weighted value is one chain of additions in a
- * fixed order, so a token's result does not depend on the batch it came in,
- * nor on the number of threads.
- *
- * The work is done on tiles: some rows of one sequence and one key/value
- * head, with all query heads that share it. A block is loaded once for a
- * tile: keys turned into columns, values expanded to float32 unless few
- * queries use them. Then a handful of rows at a time is multiplied with the
- * keys, put through the softmax, multiplied with the values.
- *
- * Wide: a unit is a tile of many rows. Narrow: a unit is one row and one part;
- * whoever finishes the last part of a head merges them all, in order. */
+/* op_attend.c - attention: what an operation may look like, its memory, and
+ * storing keys and values in the cache, which is done before its stage. The
+ * stage itself is attend.c. */
 #include <math.h>
-#include <stdatomic.h>
 #include <string.h>
 
-#include "graph/exec.h"
+#include "base/limits.h"
+#include "graph/attend.h"
 
-/* Sizes and places for one attend operation. */
-typedef struct att {
-  wn_member *m;
-  const wn_op *op;
-  uint32_t id;
-  uint32_t group; /* query heads per key/value head */
-  uint32_t wk, wv;
-  size_t state; /* floats of a state */
-  /* this member's scratch */
-  float *panel, *rows, *queries, *scores, *keep, *states;
-} att;
+/* -- verifying, placing, planning ----------------------------------------- */
 
-/* A running softmax as wn_vec.soften keeps it, then the weighted values. */
-enum { MAXIMUM = 0, SUMS = 16, LANES = 16, WEIGHTED = 32 };
-
-static size_t whole_lanes(size_t n) {
-  return (n + LANES - 1) / LANES * LANES;
+/* Where keys and values are, as the inputs tell. */
+static bool is_shared(const wn_op *op) {
+  return op->in[1] == WN_NONE;
 }
 
-static size_t state_floats(size_t wv) {
-  return WEIGHTED + whole_lanes(wv);
+/* Attention over what an earlier one keeps. */
+static int check_shared(wn_checker *c, uint32_t width) {
+  const wn_op *op = c->op;
+  if (op->in[2] != WN_NONE) return wn_bad(c, "values without keys");
+  if (op->i[0] >= c->p->n_slots)
+    return wn_bad(c, "cache slot %u of %u", op->i[0], c->p->n_slots);
+  const wn_slot *s = &c->p->slots[op->i[0]];
+  uint32_t window = s->keep == WN_KEEP_STATE ? UINT32_MAX : s->window;
+  bool full = op->kind == WN_ATTEND_FULL;
+  if (window != (full ? 0 : op->i[3]) || s->n_head_kv != op->i[2] ||
+      s->width_k != width)
+    return wn_bad(c,
+                  "cache slot %u has %u heads of %u and window %u, want %u "
+                  "heads of %u and window %u",
+                  op->i[0], s->n_head_kv, s->width_k, s->window, op->i[2],
+                  width, op->i[3]);
+  if (op->i[4] != 0) return wn_bad(c, "a width of values without keys");
+  return wn_make(c, op->i[1] * s->width_v);
 }
 
-/* Rows that go through a block together, and most rows of a tile: at least
- * one. */
-static uint32_t step_rows(uint32_t group) {
-  return group < WN_ATTEND_STEP ? WN_ATTEND_STEP / group : 1;
-}
-static uint32_t most_rows(uint32_t group) {
-  uint32_t step = step_rows(group);
-  uint32_t steps = WN_ATTEND_TILE / (step * group);
-  return steps > 0 ? steps * step : step;
-}
-
-/* Floats of each part of a member's scratch. */
-typedef struct scratch {
-  size_t panel, rows, queries, scores, keep, states;
-} scratch;
-
-static scratch scratch_of(const wn_slot *s, uint32_t group) {
-  size_t tile = (size_t)most_rows(group) * group;
-  size_t step = (size_t)step_rows(group) * group;
-  size_t width = s->width_k > s->width_v ? s->width_k : s->width_v;
-  return (scratch){.panel = WN_PANEL * (size_t)s->width_k,
-                   .rows = WN_PANEL * width,
-                   .queries = whole_lanes(tile * s->width_k),
-                   .scores = WN_PANEL * step,
-                   .keep = whole_lanes(step),
-                   .states = 2 * tile * state_floats(s->width_v)};
+static int check_numbers(wn_checker *c) {
+  const wn_op *op = c->op;
+  if (!(op->f[0] > 0) || op->f[1] < 0)
+    return wn_bad(c, "scale %g, cap %g", (double)op->f[0], (double)op->f[1]);
+  if (op->i[3] > (uint32_t)WN_MAX_CONTEXT ||
+      (op->i[3] == 0 && op->kind == WN_ATTEND_CHUNKED))
+    return wn_bad(c, "window %u", op->i[3]);
+  if (op->f[2] < 0 || (op->f[2] != 0 && op->f[1] != 0))
+    return wn_bad(c, "bias %g by distance with cap %g", (double)op->f[2],
+                  (double)op->f[1]);
+  return WN_OK;
 }
 
-size_t wn_attend_floats(const wn_prog *p, const wn_op *op) {
-  scratch n = scratch_of(&p->slots[op->i[0]], op->i[1] / op->i[2]);
-  return n.panel + n.rows + n.queries + n.scores + n.keep + n.states;
+static int verify(wn_checker *c) {
+  const wn_op *op = c->op;
+  uint32_t q = wn_in_width(c, 0), n = op->i[1], n_kv = op->i[2];
+  if (n == 0 || n > (uint32_t)WN_MAX_HEADS || n_kv == 0 || n % n_kv != 0)
+    return wn_bad(c, "%u query heads over %u key heads", n, n_kv);
+  uint32_t k = is_shared(op) ? n_kv * (q / n) : wn_in_width(c, 1);
+  bool own_v = op->in[2] != WN_NONE;
+  uint32_t v = own_v ? wn_in_width(c, 2) : n_kv * op->i[4];
+  if (q % n != 0 || k % n_kv != 0 || v % n_kv != 0 || q / n != k / n_kv)
+    return wn_bad(c, "widths %u, %u, %u for %u and %u heads", q, k, v, n, n_kv);
+  int rc = check_numbers(c);
+  if (rc == WN_OK) rc = wn_check_vector(c, 0, n);
+  if (rc != WN_OK) return rc;
+  if (op->kind == WN_ATTEND_FULL) c->p->causal = false;
+  if (is_shared(op)) return check_shared(c, q / n);
+  if (own_v ? op->i[4] != 0 : op->i[4] == 0 || op->i[4] > k / n_kv)
+    return wn_bad(c, "values are the first %u of %u", op->i[4], k / n_kv);
+  bool ring = op->i[3] != 0 && op->kind != WN_ATTEND_FULL;
+  wn_slot slot = {.keep = !own_v ? WN_KEEP_KEYS
+                          : ring ? WN_KEEP_WINDOW
+                                 : WN_KEEP_ALL,
+                  .n_head_kv = n_kv,
+                  .width_k = k / n_kv,
+                  .width_v = own_v ? v / n_kv : op->i[4],
+                  .window = ring ? op->i[3] : 0};
+  rc = wn_check_slot(c, slot);
+  return rc == WN_OK ? wn_make(c, n * slot.width_v) : rc;
 }
 
-size_t wn_attend_partial(const wn_prog *p, const wn_op *op) {
-  return op->i[1] * state_floats(p->slots[op->i[0]].width_v);
+static uint32_t granule_k(const wn_prog *p, const wn_op *op) {
+  return p->slots[op->i[0]].width_k;
 }
 
-static att att_of(wn_member *m) {
-  const wn_op *op = &m->f->p->ops[m->st->op];
-  const wn_slot *s = &m->f->p->slots[op->i[0]];
-  att a = {.m = m, .op = op, .id = m->st->op, .group = op->i[1] / op->i[2]};
-  a.wk = s->width_k;
-  a.wv = s->width_v;
-  a.state = state_floats(a.wv);
-  scratch n = scratch_of(s, a.group);
-  a.panel = wn_floats(m->mem, m->f->plan->attend_own);
-  a.rows = a.panel + n.panel;
-  a.queries = a.rows + n.rows;
-  a.scores = a.queries + n.queries;
-  a.keep = a.scores + n.scores;
-  a.states = a.keep + n.keep;
-  return a;
+static uint32_t granule_v(const wn_prog *p, const wn_op *op) {
+  return p->slots[op->i[0]].width_v;
 }
 
-/* The positions that row r sees: lo <= p < hi. */
-static void range_of(const att *a, uint32_t r, uint32_t *lo, uint32_t *hi) {
-  uint32_t t = wn_token_of(a->m, r), window = a->op->i[3];
-  *hi = a->op->kind == WN_ATTEND_FULL ? a->m->f->end[t] : a->m->f->pos[t] + 1;
-  *lo = window != 0 && *hi > window ? *hi - window : 0;
+enum { KEYS = 1, VALUES = 2 }; /* parts */
+
+static int place(wn_fuser *f, uint32_t i, bool wanted) {
+  const wn_op *op = &wn_fuse_prog(f)->ops[i];
+  int rc = WN_OK;
+  if (op->in[1] != WN_NONE) rc = wn_fuse_step(f, (wn_step){i, KEYS}, false);
+  if (rc == WN_OK && op->in[2] != WN_NONE)
+    rc = wn_fuse_step(f, (wn_step){i, VALUES}, false);
+  return rc == WN_OK ? wn_fuse_alone(f, i, wanted) : rc;
 }
 
-/* -- running softmaxes ---------------------------------------------------- */
-
-static void clear_states(const att *a, float *st, size_t n) {
-  memset(st, 0, n * a->state * sizeof *st);
-  for (size_t i = 0; i < n; i++)
-    st[i * a->state + MAXIMUM] = -INFINITY;
+/* Scratch, and the partial results of narrow stages: for each row, head and
+ * part a running softmax. */
+static void plan(wn_planner *pl, uint32_t i) {
+  const wn_prog *p = wn_planner_prog(pl);
+  const wn_op *op = &p->ops[i];
+  wn_plan *plan = wn_planner_plan(pl);
+  plan->n_parts =
+      (wn_planner_opts(pl)->n_ctx + WN_ATTEND_PART - 1) / WN_ATTEND_PART;
+  uint64_t parts = wn_plan_floats(pl, plan->n_parts, wn_attend_partial(p, op));
+  wn_plan_arena(pl, wn_plan_product(pl, parts, WN_NARROW_ROWS),
+                &plan->partial_off);
+  size_t bytes = (size_t)wn_attend_units(op) * WN_NARROW_ROWS * sizeof(int32_t);
+  if (bytes > plan->counter_bytes) plan->counter_bytes = bytes;
+  wn_plan_arena(pl, bytes, &plan->counter_off);
+  wn_plan_member(pl, wn_plan_floats(pl, 1, wn_attend_floats(p, op)),
+                 &plan->attend_own);
 }
 
-/* A rescaling factor of a running softmax; exp(0) is exactly 1. */
-static float rescale(float from, float to) {
-  if (from == -INFINITY) return 0;
-  return from == to ? 1.0f : wn_expf(from - to);
+static void plan_stage(wn_planner *pl, const wn_stage *st, uint32_t stage) {
+  wn_plan_value(pl, st->op, stage, false);
 }
 
-/* Lane i with i + 8, then + 4, + 2, + 1. */
-static float sum_of(const float *st) {
-  float b[LANES];
-  memcpy(b, st + SUMS, sizeof b);
-  for (int half = LANES / 2; half > 0; half /= 2)
-    for (int k = 0; k < half; k++)
-      b[k] += b[k + half];
-  return b[0];
-}
+/* -- keeping -------------------------------------------------------------- */
 
-/* total += part, both running softmaxes. An empty total becomes the part
- * exactly. */
-static void merge_state(const att *a, float *total, const float *part) {
-  const wn_vec *v = a->m->f->vec;
-  if (part[MAXIMUM] == -INFINITY && sum_of(part) == 0) return;
-  float top = fmaxf(total[MAXIMUM], part[MAXIMUM]);
-  float keep = rescale(total[MAXIMUM], top), gain = rescale(part[MAXIMUM], top);
-  total[MAXIMUM] = top;
-  v->scale(keep, total + SUMS, total + SUMS, a->state - SUMS);
-  v->madd(gain, part + SUMS, total + SUMS, a->state - SUMS);
-}
-
-/* The row's output for one query head: the state over its sum, with the
- * head's sink as one more key that has no value. */
-static void finish(const att *a, uint32_t r, uint32_t head, const float *st) {
-  const wn_vec *v = a->m->f->vec;
-  float factor = 1.0f, sum = sum_of(st);
-  if (a->op->w[0] != WN_NONE) {
-    float sink = a->m->f->bound[a->op->w[0]].vec[head];
-    float top = fmaxf(st[MAXIMUM], sink);
-    factor = rescale(st[MAXIMUM], top);
-    sum = sum * factor + wn_expf(sink - top);
-  }
-  float *y = wn_row(a->m, a->id, r) + (size_t)head * a->wv;
-  v->scale(factor / sum, st + WEIGHTED, y, a->wv);
-}
-
-/* -- blocks of the cache -------------------------------------------------- */
-
-/* Keys (in att.panel) and values of the n positions from p0 on. */
-typedef struct block {
-  uint32_t p0, n;
-  wn_row_kind kind; /* of the values: rows v_row bytes apart */
-  const uint8_t *v;
-  size_t v_row;
-} block;
-
-/* How attention reads rows of a type, or WN_ROW_KINDS: not as they lie. */
-static wn_row_kind kind_of(int type) {
-  switch (type) {
+/* n values of one head into the cache. */
+static void keep_head(const wn_frame *f, const wn_cache_type *t, const float *x,
+                      uint8_t *to, size_t n) {
+  switch (t->type) {
     case WN_TYPE_F32:
-      return WN_ROW_F32;
+      memcpy(to, x, n * sizeof *x);
+      break;
     case WN_TYPE_F16:
-      return WN_ROW_F16;
-    case WN_TYPE_BF16:
-      return WN_ROW_BF16;
-    case WN_TYPE_Q8_0:
-      return WN_ROW_Q8_0;
-    case WN_TYPE_Q4_0:
-      return WN_ROW_Q4_0;
+      f->vec->f16_of_f32(x, (uint16_t *)(void *)to, n);
+      break;
     default:
-      return WN_ROW_KINDS;
-  }
-}
-
-static void load_keys(const att *a, const uint8_t *k, size_t row, size_t n) {
-  const wn_vec *v = a->m->f->vec;
-  const wn_cache_type *t = &a->m->f->type_k;
-  wn_row_kind kind = kind_of(t->type);
-  if (kind == WN_ROW_KINDS) {
-    t->decode(k, a->rows, n * a->wk);
-    kind = WN_ROW_F32;
-    k = (const uint8_t *)a->rows;
-    row = a->wk * sizeof *a->rows;
-  }
-  v->panel(kind, k, row, n, a->wk, a->panel);
-}
-
-/* Values for `users` queries. For no more than are multiplied at once they
- * stay where they are: each number is expanded once, on the way. */
-static void load_values(const att *a, const uint8_t *v, size_t row,
-                        uint32_t users, block *b) {
-  const wn_cache_type *t = &a->m->f->type_v;
-  size_t n = (size_t)b->n * a->wv;
-  b->kind = kind_of(t->type);
-  b->v = v;
-  b->v_row = row;
-  if (b->kind == WN_ROW_F32) return;
-  if (b->kind != WN_ROW_KINDS && users <= WN_ATTEND_DIRECT) return;
-  if (b->kind == WN_ROW_F16)
-    a->m->f->vec->f32_of_f16((const uint16_t *)(const void *)v, a->rows, n);
-  else
-    t->decode(v, a->rows, n);
-  b->kind = WN_ROW_F32;
-  b->v = (const uint8_t *)a->rows;
-  b->v_row = a->wv * sizeof *a->rows;
-}
-
-/* -- tiles ---------------------------------------------------------------- */
-
-/* Rows r0 <= r < r1 of one sequence, and one key/value head. */
-typedef struct tile {
-  uint32_t r0, r1, seq, head;
-  uint32_t lo[WN_ATTEND_TILE], hi[WN_ATTEND_TILE];
-  uint32_t first, end; /* positions that any row sees */
-} tile;
-
-/* Ranges and queries of the rows. */
-static void open_tile(const att *a, tile *t) {
-  float *to = a->queries;
-  size_t n = (size_t)a->group * a->wk;
-  t->first = UINT32_MAX;
-  t->end = 0;
-  for (uint32_t k = 0; k < t->r1 - t->r0; k++, to += n) {
-    range_of(a, t->r0 + k, &t->lo[k], &t->hi[k]);
-    if (t->lo[k] < t->first) t->first = t->lo[k];
-    if (t->hi[k] > t->end) t->end = t->hi[k];
-    memcpy(to, wn_row_in(a->m, a->op->in[0], t->r0 + k) + t->head * n,
-           n * sizeof *to);
-  }
-}
-
-/* Rows k0 <= k < k1 of a tile in a block, and which of its keys they see: at
- * least one. */
-typedef struct pass {
-  uint32_t k0, k1;
-  wn_range seen[WN_ATTEND_STEP];
-} pass;
-
-/* The next rows, from k1 on, that see some of the block; false: none. */
-static bool next_pass(const att *a, const tile *t, const block *b, pass *s) {
-  uint32_t most = step_rows(a->group), n_rows = t->r1 - t->r0;
-  for (s->k0 = s->k1; s->k1 < n_rows && s->k1 - s->k0 < most; s->k1++) {
-    uint32_t lo = t->lo[s->k1], hi = t->hi[s->k1], at = s->k1 - s->k0;
-    lo = lo > b->p0 ? lo - b->p0 : 0;
-    hi = hi > b->p0 ? hi - b->p0 : 0;
-    if (hi > b->n) hi = b->n;
-    if (lo < hi)
-      s->seen[at] = (wn_range){lo, hi};
-    else if (at == 0)
-      s->k0++; /* and k1 with it */
-    else
+      t->encode(x, to, n, NULL);
       break;
   }
-  return s->k0 < s->k1;
 }
 
-/* Weighted values of the keys lo <= j < hi for n queries from q0 of a step on,
- * whose states start at st. */
-static void weigh(const att *a, const block *b, uint32_t q0, uint32_t n,
-                  uint32_t lo, uint32_t hi, float *st) {
-  const wn_vec *v = a->m->f->vec;
-  const float *p = a->scores + (size_t)q0 * WN_PANEL + lo;
-  float *y = st + WEIGHTED;
-  if (lo >= hi) return;
-  v->product(p, WN_PANEL, n, b->kind, b->v + lo * b->v_row, b->v_row, hi - lo,
-             a->wv, a->keep + q0, y, a->state);
-  for (uint32_t i = 0; i < n; i++)
-    a->keep[q0 + i] = 1;
-}
-
-/* Keys that all rows of a step see are weighed together; those before and
- * behind, row by row: the order of keys is the same for everyone. */
-static void weigh_pass(const att *a, const block *b, const pass *s, float *st) {
-  uint32_t n = s->k1 - s->k0, lo = 0, hi = UINT32_MAX, g = a->group;
-  size_t row = g * a->state;
-  for (uint32_t k = 0; k < n; k++) {
-    if (s->seen[k].lo > lo) lo = s->seen[k].lo;
-    if (s->seen[k].hi < hi) hi = s->seen[k].hi;
-  }
-  if (hi < lo) hi = lo; /* nothing in common */
-  for (uint32_t k = 0; k < n; k++) {
-    uint32_t end = s->seen[k].hi < lo ? s->seen[k].hi : lo;
-    weigh(a, b, k * g, g, s->seen[k].lo, end, st + k * row);
-  }
-  weigh(a, b, 0, n * g, lo, hi, st);
-  for (uint32_t k = 0; k < n; k++) {
-    uint32_t start = s->seen[k].lo > hi ? s->seen[k].lo : hi;
-    weigh(a, b, k * g, g, start, s->seen[k].hi, st + k * row);
+static void keep(wn_member *m, uint32_t i, bool keys, uint32_t r, uint32_t c0,
+                 uint32_t c1) {
+  const wn_frame *f = m->f;
+  const wn_op *op = &f->p->ops[i];
+  const wn_cache_slot *s = &f->slots[op->i[0]];
+  const wn_slot *slot = &f->p->slots[op->i[0]];
+  uint32_t t = wn_token_of(m, r), seq = f->seq[t], pos = f->pos[t] % s->ring;
+  uint32_t width = keys ? slot->width_k : slot->width_v;
+  const float *x = wn_row_in(m, op->in[keys ? 1 : 2], r);
+  for (uint32_t c = c0; c < c1; c += width) {
+    size_t head = c / width;
+    uint8_t *to =
+        keys ? s->k + seq * s->k_seq + head * s->k_head + pos * s->k_pos
+             : s->v + seq * s->v_seq + head * s->v_head + pos * s->v_pos;
+    keep_head(f, keys ? &f->type_k : &f->type_v, x + c, to, width);
   }
 }
 
-/* Rows k0 <= k < k1 of a tile through a block; st: the state of the tile's
- * first query. */
-static void attend_pass(const att *a, const block *b, const pass *s,
-                        float *st) {
-  const wn_vec *v = a->m->f->vec;
-  uint32_t n = s->k1 - s->k0, hi = 0;
-  for (uint32_t k = 0; k < n; k++)
-    if (s->seen[k].hi > hi) hi = s->seen[k].hi;
-  st += (size_t)s->k0 * a->group * a->state;
-  v->product(a->queries + (size_t)s->k0 * a->group * a->wk, a->wk, n * a->group,
-             WN_ROW_F32, a->panel, WN_PANEL * sizeof *a->panel, a->wk,
-             whole_lanes(hi), NULL, a->scores, WN_PANEL);
-  v->soften(a->scores, n * a->group, s->seen, a->group, a->op->f[0],
-            a->op->f[1], st, a->state, a->keep);
-  weigh_pass(a, b, s, st);
+static void keep_keys(wn_member *m, uint32_t i, uint32_t r, uint32_t c0,
+                      uint32_t c1) {
+  keep(m, i, true, r, c0, c1);
 }
 
-/* The positions from <= p < to of a tile, all of one part, into cleared
- * states. */
-static void attend_part(const att *a, const tile *t, uint32_t from, uint32_t to,
-                        float *states) {
-  const wn_frame *f = a->m->f;
-  const wn_cache_slot *c = &f->slots[a->op->i[0]];
-  const uint8_t *keys = c->k + t->seq * c->k_seq + t->head * c->k_head;
-  const uint8_t *values = c->v + t->seq * c->v_seq + t->head * c->v_head;
-  for (uint32_t p = from / WN_PANEL * WN_PANEL; p < to; p += WN_PANEL) {
-    block b = {.p0 = p, .n = to - p < WN_PANEL ? to - p : WN_PANEL};
-    load_keys(a, keys + p * c->k_pos, c->k_pos, b.n);
-    load_values(a, values + p * c->v_pos, c->v_pos, (t->r1 - t->r0) * a->group,
-                &b);
-    pass s;
-    for (s.k1 = 0; next_pass(a, t, &b, &s);)
-      attend_pass(a, &b, &s, states);
-  }
+static void keep_values(wn_member *m, uint32_t i, uint32_t r, uint32_t c0,
+                        uint32_t c1) {
+  keep(m, i, false, r, c0, c1);
 }
 
-/* Where the part that holds position p ends. */
-static uint32_t part_end(uint32_t p, uint32_t end) {
-  uint32_t next = (p / WN_ATTEND_PART + 1) * WN_ATTEND_PART;
-  return next < end ? next : end;
-}
+static const char *const kinds[] = {"causal", "full", "chunked"};
 
-/* -- wide ----------------------------------------------------------------- */
-
-static void attend_tile(const att *a, tile *t) {
-  size_t n = (size_t)(t->r1 - t->r0) * a->group;
-  float *total = a->states, *part = total + n * a->state;
-  open_tile(a, t);
-  clear_states(a, total, n);
-  for (uint32_t p = t->first, end; p < t->end; p = end) {
-    end = part_end(p, t->end);
-    clear_states(a, part, n);
-    attend_part(a, t, p, end, part);
-    for (size_t i = 0; i < n; i++)
-      merge_state(a, total + i * a->state, part + i * a->state);
-  }
-  for (size_t i = 0; i < n; i++)
-    finish(a, t->r0 + (uint32_t)i / a->group,
-           t->head * a->group + (uint32_t)i % a->group, total + i * a->state);
-}
-
-/* The tile of at most `most` rows that ends before row r1. */
-static tile tile_before(const att *a, uint32_t r1, uint32_t most) {
-  const wn_frame *f = a->m->f;
-  tile t = {.r0 = r1 - 1, .r1 = r1};
-  t.seq = f->seq[wn_token_of(a->m, t.r0)];
-  while (t.r0 > 0 && r1 - t.r0 < most &&
-         f->seq[wn_token_of(a->m, t.r0 - 1)] == t.seq)
-    t.r0--;
-  return t;
-}
-
-/* Rows of a tile: many, but enough tiles for everyone; whole steps. */
-static uint32_t tile_rows(const att *a) {
-  uint32_t most = most_rows(a->group), step = step_rows(a->group);
-  uint64_t rows =
-      (uint64_t)a->m->n_rows * a->op->i[2] / (4u * (uint32_t)a->m->n);
-  if (rows >= most) return most;
-  return rows > step ? (uint32_t)rows / step * step : step;
-}
-
-/* From the last rows, which see the most, to the first. */
-static void attend_wide(const att *a) {
-  uint32_t n_kv = a->op->i[2], most = tile_rows(a);
-  uint64_t unit = (uint64_t)wn_team_next(a->m->team), at = 0;
-  for (uint32_t r = a->m->n_rows; r > 0;) {
-    tile t = tile_before(a, r, most);
-    for (; unit < at + n_kv; unit = (uint64_t)wn_team_next(a->m->team)) {
-      t.head = (uint32_t)(unit - at);
-      attend_tile(a, &t);
-    }
-    at += n_kv;
-    r = t.r0;
-  }
-}
-
-/* -- narrow --------------------------------------------------------------- */
-
-/* The shared states of one part of row r, one for each query head of a
- * key/value head. */
-static float *partial(const att *a, uint32_t r, uint32_t head, uint32_t part) {
-  const wn_plan *plan = a->m->f->plan;
-  size_t i = ((size_t)r * a->op->i[2] + head) * plan->n_parts + part;
-  return wn_floats(a->m->f->arena, plan->partial_off) + i * a->group * a->state;
-}
-
-/* Merges the parts of a row that is a tile, in order. */
-static void merge_parts(const att *a, const tile *t) {
-  for (uint32_t g = 0; g < a->group; g++) {
-    float *total = a->states;
-    clear_states(a, total, 1);
-    for (uint32_t p = t->first; p < t->end; p = part_end(p, t->end))
-      merge_state(
-          a, total,
-          partial(a, t->r0, t->head, p / WN_ATTEND_PART) + g * a->state);
-    finish(a, t->r0, t->head * a->group + g, total);
-  }
-}
-
-/* One part of a row that is a tile; the last one to finish merges. */
-static void attend_unit(const att *a, tile *t, uint32_t part) {
-  const wn_frame *f = a->m->f;
-  atomic_int *done = (atomic_int *)(void *)(f->arena + f->plan->counter_off);
-  atomic_int *count = &done[(size_t)t->r0 * a->op->i[2] + t->head];
-  open_tile(a, t);
-  uint32_t n = (t->end - 1) / WN_ATTEND_PART - t->first / WN_ATTEND_PART + 1;
-  uint32_t from = part * WN_ATTEND_PART;
-  if (from < t->first) from = t->first;
-  float *states = partial(a, t->r0, t->head, part);
-  clear_states(a, states, a->group);
-  attend_part(a, t, from, part_end(from, t->end), states);
-  if (atomic_fetch_add(count, 1) != (int)n - 1) return;
-  atomic_store(count, 0);
-  merge_parts(a, t);
-}
-
-static void attend_narrow(const att *a) {
-  uint64_t unit = (uint64_t)wn_team_next(a->m->team), at = 0;
-  for (uint32_t r = 0; r < a->m->n_rows; r++) {
-    tile t = {.r0 = r, .r1 = r + 1};
-    uint32_t lo, hi;
-    range_of(a, r, &lo, &hi);
-    t.seq = a->m->f->seq[wn_token_of(a->m, r)];
-    uint32_t first = lo / WN_ATTEND_PART;
-    uint32_t n = (hi - 1) / WN_ATTEND_PART - first + 1;
-    uint64_t end = at + (uint64_t)n * a->op->i[2];
-    for (; unit < end; unit = (uint64_t)wn_team_next(a->m->team)) {
-      t.head = (uint32_t)((unit - at) / n);
-      attend_unit(a, &t, first + (uint32_t)((unit - at) % n));
-    }
-    at = end;
-  }
-}
-
-void wn_stage_attend(wn_member *m) {
-  att a = att_of(m);
-  if (m->narrow)
-    attend_narrow(&a);
-  else
-    attend_wide(&a);
-}
+const wn_op_desc wn_op_attend = {
+    .name = "attend",
+    .kinds = kinds,
+    .n_kinds = WN_N_ATTEND,
+    .n_in = 3,
+    .least_in = 1,
+    .n_main = 1,
+    .may = 1,
+    .n_i = 5,
+    .n_f = 3,
+    .all_rows = true,
+    .verify = verify,
+    .n_parts = 2,
+    .parts = {{.in = 1, .granule = granule_k, .run = keep_keys},
+              {.in = 2, .granule = granule_v, .run = keep_values}},
+    .place = place,
+    .plan = plan,
+    .plan_stage = plan_stage,
+    .run = wn_attend_run};

@@ -10,6 +10,7 @@
 
 #include "base/arith.h"
 #include "base/mem.h"
+#include "graph/op.h"
 #include "kern/kern.h"
 
 typedef struct buffer {
@@ -19,7 +20,19 @@ typedef struct buffer {
   uint32_t next;        /* next buffer of the same first stage */
 } buffer;
 
-typedef struct planner {
+/* A place that is there throughout. */
+typedef struct lasting {
+  size_t *off;
+  uint64_t bytes;
+} lasting;
+
+/* The lasting places of the arena, or of a member. */
+typedef struct region {
+  uint32_t n, cap;
+  lasting *list;
+} region;
+
+struct wn_planner {
   const wn_prog *p;
   const wn_sched *s;
   const wn_plan_opts *o;
@@ -30,28 +43,43 @@ typedef struct planner {
   uint32_t *heads; /* of each stage: its first buffer */
   uint64_t narrow; /* bytes of a member's memory taken by the stage in hand */
   uint64_t most_narrow;
+  region arena, member;
   bool overflow, no_memory;
-} planner;
+};
 
-static uint64_t product(planner *pl, uint64_t a, uint64_t b) {
+const wn_prog *wn_planner_prog(const wn_planner *pl) {
+  return pl->p;
+}
+const wn_sched *wn_planner_sched(const wn_planner *pl) {
+  return pl->s;
+}
+const wn_plan_opts *wn_planner_opts(const wn_planner *pl) {
+  return pl->o;
+}
+wn_plan *wn_planner_plan(const wn_planner *pl) {
+  return pl->plan;
+}
+
+uint64_t wn_plan_product(wn_planner *pl, uint64_t a, uint64_t b) {
   uint64_t r = 0;
   if (!wn_mul(a, b, &r)) pl->overflow = true;
   return r;
 }
 
-static uint64_t padded(planner *pl, uint64_t a) {
+static uint64_t padded(wn_planner *pl, uint64_t a) {
   uint64_t r = 0;
   if (!wn_pad(a, 64, &r)) pl->overflow = true;
   return r;
 }
 
 /* Bytes of `rows` rows of `width` floats. */
-static uint64_t floats(planner *pl, uint64_t rows, uint64_t width) {
-  return padded(pl, product(pl, product(pl, rows, width), sizeof(float)));
+uint64_t wn_plan_floats(wn_planner *pl, uint64_t rows, uint64_t width) {
+  return padded(
+      pl, wn_plan_product(pl, wn_plan_product(pl, rows, width), sizeof(float)));
 }
 
-static void add_buffer(planner *pl, uint64_t bytes, uint32_t first,
-                       uint32_t last, size_t *off) {
+void wn_plan_buffer(wn_planner *pl, uint64_t bytes, uint32_t first,
+                    uint32_t last, size_t *off) {
   if (pl->n_bufs == pl->cap_bufs) {
     uint32_t cap = pl->cap_bufs == 0 ? 256 : 2 * pl->cap_bufs;
     buffer *q = wn_realloc(WN_MEM_GRAPH, pl->bufs, cap * sizeof *q);
@@ -68,7 +96,7 @@ static void add_buffer(planner *pl, uint64_t bytes, uint32_t first,
 }
 
 /* Room in a member's memory, for the stage in hand. */
-static void add_own(planner *pl, uint64_t bytes, size_t *off) {
+void wn_plan_own(wn_planner *pl, uint64_t bytes, size_t *off) {
   *off = (size_t)pl->narrow;
   if (!wn_add(pl->narrow, padded(pl, bytes), &pl->narrow)) pl->overflow = true;
   if (pl->narrow > pl->most_narrow) pl->most_narrow = pl->narrow;
@@ -86,7 +114,7 @@ static void note_last(void *arg, uint32_t v) {
   r->last[v] = r->stage;
 }
 
-static void find_last(planner *pl) {
+static void find_last(wn_planner *pl) {
   for (uint32_t i = 0; i < pl->s->n_stages; i++) {
     reader r = {pl->last, i};
     wn_stage_reads(pl->p, &pl->s->stages[i], note_last, &r);
@@ -96,53 +124,41 @@ static void find_last(planner *pl) {
 
 /* -- buffers of a stage --------------------------------------------------- */
 
-static void plan_value(planner *pl, uint32_t v, uint32_t stage, bool own) {
+void wn_plan_value(wn_planner *pl, uint32_t v, uint32_t stage, bool own) {
   wn_value_mem *vm = &pl->plan->values[v];
   uint32_t rows = wn_plan_rows(pl->plan, pl->s, v), width = pl->p->widths[v];
-  add_buffer(pl, floats(pl, rows, width), stage, pl->last[v], &vm->off);
+  wn_plan_buffer(pl, wn_plan_floats(pl, rows, width), stage, pl->last[v],
+                 &vm->off);
   vm->own = SIZE_MAX;
-  if (own) add_own(pl, floats(pl, WN_NARROW_ROWS, width), &vm->own);
+  if (own) wn_plan_own(pl, wn_plan_floats(pl, WN_NARROW_ROWS, width), &vm->own);
 }
 
-/* Most assignments of a moe operation for so many rows. */
-static uint64_t assignments(const wn_op *op, uint64_t rows) {
-  return rows * op->i[0];
-}
-
-static uint32_t stage_rows(const planner *pl, const wn_stage *st) {
+uint32_t wn_plan_stage_rows(const wn_planner *pl, const wn_stage *st) {
   return st->wanted ? pl->o->n_out : pl->o->n_batch;
 }
 
-static void plan_route(planner *pl, uint32_t op, uint32_t stage) {
-  wn_moe_mem *mm = &pl->plan->moes[op];
-  uint32_t i = stage; /* used until the experts are done */
-  while (pl->s->stages[i].kind != WN_STAGE_EXPERTS_DOWN)
-    i++;
-  uint64_t rows = stage_rows(pl, &pl->s->stages[stage]);
-  uint64_t n = assignments(&pl->p->ops[op], 2);
-  add_buffer(pl, floats(pl, rows, n), stage, i, &mm->route);
-  add_own(pl, floats(pl, WN_NARROW_ROWS, n), &mm->route_own);
-}
-
-static void plan_prologue(planner *pl, const wn_stage *st, uint32_t stage) {
+static void plan_prologue(wn_planner *pl, const wn_stage *st, uint32_t stage) {
   for (uint32_t k = 0; k < st->n_pros; k++) {
     wn_step s = st->pros[k];
-    if (s.what == WN_DO_OP) plan_value(pl, s.op, stage, true);
-    if (s.what == WN_DO_ROUTE) plan_route(pl, s.op, stage);
+    if (s.part == WN_WHOLE) {
+      wn_plan_value(pl, s.op, stage, true);
+    } else {
+      const wn_op_before *part = &wn_desc(pl->p, s.op)->parts[s.part - 1];
+      if (part->plan != NULL) part->plan(pl, s.op, stage);
+    }
   }
 }
 
-static void plan_bundle(planner *pl, const wn_bundle *b, uint32_t stage) {
+static void plan_bundle(wn_planner *pl, const wn_bundle *b, uint32_t stage) {
   for (uint32_t k = 0; k < b->n_parts; k++)
-    plan_value(pl, b->parts[k], stage, false);
+    wn_plan_value(pl, b->parts[k], stage, false);
   for (uint32_t k = 0; k < b->n_epis; k++)
-    if (b->epis[k].what == WN_DO_OP)
-      plan_value(pl, b->epis[k].op, stage, false);
+    if (b->epis[k].part == WN_WHOLE)
+      wn_plan_value(pl, b->epis[k].op, stage, false);
 }
 
-/* A packed input of k values for `rows` rows, once for each packing. */
-static void plan_pack(planner *pl, uint32_t stage, uint32_t weight, uint32_t k,
-                      uint64_t rows, uint64_t narrow_rows) {
+void wn_plan_pack(wn_planner *pl, uint32_t stage, uint32_t weight, uint32_t k,
+                  uint64_t rows, uint64_t narrow_rows) {
   wn_stage_mem *sm = &pl->plan->stages[stage];
   int type = pl->o->types[weight], kind = wn_mm_pack_kind(type);
   for (uint32_t i = 0; i < sm->n_packs; i++)
@@ -150,53 +166,16 @@ static void plan_pack(planner *pl, uint32_t stage, uint32_t weight, uint32_t k,
   wn_pack_mem *pm = &sm->packs[sm->n_packs++];
   pm->type = type;
   pm->kind = kind;
-  add_buffer(pl, wn_mm_pack_bytes(type, k, rows), stage, stage, &pm->off);
-  add_own(pl, wn_mm_pack_bytes(type, k, narrow_rows), &pm->own);
+  wn_plan_buffer(pl, wn_mm_pack_bytes(type, k, rows), stage, stage, &pm->off);
+  wn_plan_own(pl, wn_mm_pack_bytes(type, k, narrow_rows), &pm->own);
 }
 
-static void plan_matrix(planner *pl, const wn_stage *st, uint32_t stage) {
-  for (uint32_t b = 0; b < st->n_bundles; b++)
-    for (uint32_t k = 0; k < st->bundles[b].n_parts; k++)
-      plan_pack(pl, stage, pl->p->ops[st->bundles[b].parts[k]].w[0],
-                pl->p->widths[st->input], stage_rows(pl, st), WN_NARROW_ROWS);
-}
-
-static void plan_experts(planner *pl, const wn_stage *st, uint32_t stage) {
-  const wn_op *op = &pl->p->ops[st->op];
-  wn_moe_mem *mm = &pl->plan->moes[st->op];
-  uint64_t n = assignments(op, stage_rows(pl, st));
-  uint64_t narrow = assignments(op, WN_NARROW_ROWS);
-  uint32_t width = pl->p->widths[st->op], ff = op->i[3];
-  if (st->kind == WN_STAGE_EXPERTS_UP) {
-    add_buffer(pl, floats(pl, n, ff), stage, stage + 1, &mm->gate);
-    add_buffer(pl, floats(pl, n, ff), stage, stage, &mm->up);
-    plan_pack(pl, stage, op->w[WN_MOE_GATE], width, n, narrow);
-    plan_pack(pl, stage, op->w[WN_MOE_UP], width, n, narrow);
-  } else {
-    add_buffer(pl, floats(pl, n, width), stage, stage, &mm->down);
-    plan_pack(pl, stage, op->w[WN_MOE_DOWN], ff, n, narrow);
-    plan_value(pl, st->op, stage, false);
-  }
-}
-
-static void plan_stage(planner *pl, uint32_t stage) {
+static void plan_stage(wn_planner *pl, uint32_t stage) {
   const wn_stage *st = &pl->s->stages[stage];
   pl->narrow = 0;
   plan_prologue(pl, st, stage);
-  switch (st->kind) {
-    case WN_STAGE_ROWS:
-      break;
-    case WN_STAGE_MATRIX:
-      plan_matrix(pl, st, stage);
-      break;
-    case WN_STAGE_ATTEND:
-      plan_value(pl, st->op, stage, false);
-      break;
-    case WN_STAGE_EXPERTS_UP:
-    case WN_STAGE_EXPERTS_DOWN:
-      plan_experts(pl, st, stage);
-      break;
-  }
+  const wn_op_desc *d = wn_stage_desc(pl->p, st);
+  if (d != NULL) d->plan_stage(pl, st, stage);
   for (uint32_t b = 0; b < st->n_bundles; b++)
     plan_bundle(pl, &st->bundles[b], stage);
 }
@@ -232,7 +211,7 @@ static uint32_t drop_dead(live *l, uint32_t n, uint32_t stage) {
 }
 
 /* Gives every buffer its place; returns the bytes of the arena. */
-static uint64_t give_places(planner *pl) {
+static uint64_t give_places(wn_planner *pl) {
   live *l = wn_alloc(WN_MEM_GRAPH, ((size_t)pl->n_bufs + 1) * sizeof *l);
   uint64_t most = 0;
   uint32_t n = 0;
@@ -260,101 +239,70 @@ static uint64_t give_places(planner *pl) {
 
 /* -- what lives throughout ------------------------------------------------ */
 
-static bool same_rope(const wn_op *a, const wn_op *b) {
-  return a->i[1] == b->i[1] && a->i[2] == b->i[2] && a->w[0] == b->w[0] &&
-         a->w[1] == b->w[1] && memcmp(a->f, b->f, sizeof a->f) == 0;
+static void wish(wn_planner *pl, region *g, uint64_t bytes, size_t *off) {
+  for (uint32_t i = 0; i < g->n; i++)
+    if (g->list[i].off == off) {
+      if (bytes > g->list[i].bytes) g->list[i].bytes = bytes;
+      return;
+    }
+  if (g->n == g->cap) {
+    uint32_t cap = g->cap == 0 ? 16 : 2 * g->cap;
+    lasting *q = wn_realloc(WN_MEM_GRAPH, g->list, cap * sizeof *q);
+    if (q == NULL) {
+      pl->no_memory = true;
+      return;
+    }
+    g->list = q;
+    g->cap = cap;
+  }
+  g->list[g->n++] = (lasting){off, bytes};
 }
 
-/* Numbers the rotation tables: one for all operations that turn alike. */
-static void number_ropes(planner *pl) {
-  wn_plan *plan = pl->plan;
+void wn_plan_arena(wn_planner *pl, uint64_t bytes, size_t *off) {
+  wish(pl, &pl->arena, bytes, off);
+}
+
+void wn_plan_member(wn_planner *pl, uint64_t bytes, size_t *off) {
+  wish(pl, &pl->member, bytes, off);
+}
+
+/* Places behind *end for all wishes. */
+static void lay_out(wn_planner *pl, const region *g, uint64_t *end) {
+  for (uint32_t i = 0; i < g->n; i++) {
+    *g->list[i].off = (size_t)*end;
+    if (!wn_add(*end, padded(pl, g->list[i].bytes), end)) pl->overflow = true;
+  }
+}
+
+static void plan_lasting(wn_planner *pl, uint64_t *arena, uint64_t *member) {
   for (uint32_t i = 0; i < pl->p->n_ops; i++) {
-    const wn_op *op = &pl->p->ops[i];
-    if (op->code != WN_OP_ROPE) continue;
-    uint32_t t = 0;
-    while (t < plan->n_ropes && !same_rope(op, &pl->p->ops[plan->ropes[t]]))
-      t++;
-    if (t == plan->n_ropes) plan->ropes[plan->n_ropes++] = i;
-    plan->rope_of[i] = t;
+    const wn_op_desc *d = wn_desc(pl->p, i);
+    if (d->plan != NULL) d->plan(pl, i);
   }
+  lay_out(pl, &pl->arena, arena);
+  lay_out(pl, &pl->member, member);
 }
 
-/* Appends `bytes` behind *end; returns the place. */
-static size_t append(planner *pl, uint64_t *end, uint64_t bytes) {
-  uint64_t at = *end;
-  if (!wn_add(at, padded(pl, bytes), end)) pl->overflow = true;
-  return (size_t)at;
-}
-
-static void plan_ropes(planner *pl, uint64_t *arena, uint64_t *member) {
-  wn_plan *plan = pl->plan;
-  number_ropes(pl);
-  for (uint32_t t = 0; t < plan->n_ropes; t++) {
-    uint32_t rot = pl->p->ops[plan->ropes[t]].i[1];
-    plan->rope_off[t] = append(pl, arena, floats(pl, pl->o->n_batch, rot));
-    plan->rope_own[t] = append(pl, member, floats(pl, WN_NARROW_ROWS, rot));
-  }
-}
-
-/* Scratch of attention, and the partial results of narrow stages: for each
- * row, head and part a running softmax. */
-static void plan_attention(planner *pl, uint64_t *arena, uint64_t *member) {
-  uint64_t partial = 0, counters = 0, scratch = 0;
-  wn_plan *plan = pl->plan;
-  plan->n_parts = (pl->o->n_ctx + WN_ATTEND_PART - 1) / WN_ATTEND_PART;
-  for (uint32_t i = 0; i < pl->p->n_ops; i++) {
-    const wn_op *op = &pl->p->ops[i];
-    if (op->code != WN_OP_ATTEND) continue;
-    uint64_t all =
-        product(pl, floats(pl, plan->n_parts, wn_attend_partial(pl->p, op)),
-                WN_NARROW_ROWS);
-    if (all > partial) partial = all;
-    if (op->i[2] > counters) counters = op->i[2];
-    uint64_t own = wn_attend_floats(pl->p, op);
-    if (own > scratch) scratch = own;
-  }
-  plan->partial_off = append(pl, arena, partial);
-  plan->counter_bytes = (size_t)counters * WN_NARROW_ROWS * sizeof(int32_t);
-  plan->counter_off = append(pl, arena, plan->counter_bytes);
-  plan->attend_own = append(pl, member, floats(pl, 1, scratch));
-}
-
-/* The order of assignments: start of each expert, then the assignments. */
-static void plan_order(planner *pl, uint64_t *member) {
-  uint64_t most = 0;
-  for (uint32_t i = 0; i < pl->p->n_ops; i++) {
-    const wn_op *op = &pl->p->ops[i];
-    if (op->code != WN_OP_MOE) continue;
-    uint64_t rows = pl->s->wanted[i] ? pl->o->n_out : pl->o->n_batch;
-    uint64_t n = pl->p->widths[op->in[1]] + 1 + assignments(op, rows);
-    if (n > most) most = n;
-  }
-  pl->plan->order_own = append(pl, member, product(pl, most, sizeof(uint32_t)));
-}
-
-static void plan_memory(planner *pl) {
+static void plan_memory(wn_planner *pl) {
   find_last(pl);
   for (uint32_t st = 0; st < pl->s->n_stages; st++)
     plan_stage(pl, st);
   if (pl->no_memory) return;
   uint64_t arena = give_places(pl), member = padded(pl, pl->most_narrow);
-  plan_ropes(pl, &arena, &member);
-  plan_attention(pl, &arena, &member);
-  plan_order(pl, &member);
-  pl->plan->scratch_own = append(pl, &member, wn_mm_scratch_bytes());
+  plan_lasting(pl, &arena, &member);
   uint64_t all = 0;
-  all = product(pl, member, (uint64_t)pl->o->n_threads);
+  all = wn_plan_product(pl, member, (uint64_t)pl->o->n_threads);
   if (!wn_add(all, arena, &all) || all > SIZE_MAX / 2) pl->overflow = true;
   pl->plan->arena_bytes = (size_t)arena;
   pl->plan->member_bytes = (size_t)member;
 }
 
-static bool alloc_plan(planner *pl) {
+static bool alloc_plan(wn_planner *pl) {
   wn_plan *plan = pl->plan;
   uint32_t n = pl->p->n_ops, n_st = pl->s->n_stages;
   plan->values = wn_calloc(WN_MEM_GRAPH, n, sizeof *plan->values);
   plan->stages = wn_calloc(WN_MEM_GRAPH, n_st, sizeof *plan->stages);
-  plan->moes = wn_calloc(WN_MEM_GRAPH, n, sizeof *plan->moes);
+  plan->ops = wn_calloc(WN_MEM_GRAPH, n, sizeof *plan->ops);
   plan->rope_of = wn_calloc(WN_MEM_GRAPH, n, sizeof *plan->rope_of);
   plan->ropes = wn_calloc(WN_MEM_GRAPH, n, sizeof *plan->ropes);
   plan->rope_off = wn_calloc(WN_MEM_GRAPH, n, sizeof *plan->rope_off);
@@ -362,14 +310,14 @@ static bool alloc_plan(planner *pl) {
   pl->last = wn_calloc(WN_MEM_GRAPH, n, sizeof *pl->last);
   pl->heads = wn_alloc(WN_MEM_GRAPH, n_st * sizeof *pl->heads);
   if (pl->heads != NULL) memset(pl->heads, 0xff, n_st * sizeof *pl->heads);
-  return plan->values && plan->stages && plan->moes && plan->rope_of &&
+  return plan->values && plan->stages && plan->ops && plan->rope_of &&
          plan->ropes && plan->rope_off && plan->rope_own && pl->last &&
          pl->heads;
 }
 
 int wn_plan_new(const wn_prog *p, const wn_sched *s, const wn_plan_opts *o,
                 wn_plan **out, wn_err *e) {
-  planner pl = {.p = p, .s = s, .o = o};
+  wn_planner pl = {.p = p, .s = s, .o = o};
   pl.plan = wn_calloc(WN_MEM_GRAPH, 1, sizeof *pl.plan);
   if (pl.plan == NULL) return wn_fail(e, WN_ENOMEM, "plan: out of memory");
   pl.plan->n_batch = o->n_batch;
@@ -383,6 +331,8 @@ int wn_plan_new(const wn_prog *p, const wn_sched *s, const wn_plan_opts *o,
   wn_free(pl.last);
   wn_free(pl.heads);
   wn_free(pl.bufs);
+  wn_free(pl.arena.list);
+  wn_free(pl.member.list);
   if (!pl.no_memory && !pl.overflow) {
     *out = pl.plan;
     return WN_OK;
@@ -399,7 +349,7 @@ void wn_plan_free(wn_plan *plan) {
   if (plan == NULL) return;
   wn_free(plan->values);
   wn_free(plan->stages);
-  wn_free(plan->moes);
+  wn_free(plan->ops);
   wn_free(plan->rope_of);
   wn_free(plan->ropes);
   wn_free(plan->rope_off);

@@ -11,8 +11,9 @@
 #include "graph/sched.h"
 
 enum {
-  WN_NARROW_ROWS = 4,    /* most rows of a narrow stage */
-  WN_STAGE_PACKS = 12,   /* kinds of packed input of a stage: its parts */
+  WN_NARROW_ROWS = 4,  /* most rows of a narrow stage */
+  WN_STAGE_PACKS = 12, /* kinds of packed input of a stage: its parts */
+  WN_OP_PLACES = 6,
   WN_ATTEND_PART = 1024, /* keys after which partial results are merged */
   WN_ATTEND_TILE = 144,  /* queries that share a block of keys */
   WN_ATTEND_STEP = 24,   /* queries that go through a block together */
@@ -35,19 +36,18 @@ typedef struct wn_stage_mem {
   wn_pack_mem packs[WN_STAGE_PACKS];
 } wn_stage_mem;
 
-/* Memory of one mixture-of-experts operation. An assignment is a row and one
- * of its chosen experts. */
-typedef struct wn_moe_mem {
-  size_t route, route_own; /* per row: chosen ids (int32), then weights */
-  size_t gate, up, down;   /* per assignment, grouped by expert */
-} wn_moe_mem;
+/* Places in the arena and in a member's memory that an operation has for
+ * itself; which is which is its own business. */
+typedef struct wn_op_mem {
+  size_t at[WN_OP_PLACES];
+} wn_op_mem;
 
 typedef struct wn_plan {
   uint32_t n_batch, n_out, n_ctx;
   int n_threads;
   wn_value_mem *values;
   wn_stage_mem *stages;
-  wn_moe_mem *moes; /* by operation; NULL when there are none */
+  wn_op_mem *ops;
   /* rotation tables: rope_of[op] is the table's number; an operation that
    * defines table t is ropes[t] */
   uint32_t *rope_of, *ropes;
@@ -59,7 +59,7 @@ typedef struct wn_plan {
   uint32_t n_parts;
   size_t arena_bytes;
   /* a member's memory */
-  size_t scratch_own, attend_own, order_own;
+  size_t scratch_own, attend_own, order_own, conv_own, scan_own;
   size_t member_bytes;
 } wn_plan;
 
@@ -88,10 +88,5 @@ static inline const wn_pack_mem *wn_find_pack(const wn_stage_mem *sm,
     k++;
   return &sm->packs[k];
 }
-
-/* Floats of a member's scratch for one attend operation. */
-size_t wn_attend_floats(const wn_prog *p, const wn_op *op);
-/* Floats of the partial results of one row and one part. */
-size_t wn_attend_partial(const wn_prog *p, const wn_op *op);
 
 #endif

@@ -1,61 +1,35 @@
-/* print.c - names of operations and kinds, and a program as text. */
+/* print.c - the table of operations; names of operations and kinds, and a
+ * program as text. */
 #include <stdio.h>
 #include <string.h>
 
-#include "graph/prog.h"
-#include "kern/vec.h"
+#include "graph/op.h"
 
-static const char *const op_names[WN_N_OPS] = {
-#define X(id, name) name,
+static const wn_op_desc *const table[WN_N_OPS] = {
+#define X(id, desc) &desc,
     WN_OPS(X)
 #undef X
 };
 
-const char *wn_op_name(uint32_t code) {
-  return code < WN_N_OPS ? op_names[code] : "?";
+const wn_op_desc *wn_op_desc_of(uint32_t code) {
+  return code < WN_N_OPS ? table[code] : NULL;
 }
 
-static const char *const embed_kinds[] = {"token", "position", "row", NULL};
-static const char *const norm_kinds[] = {"rms", "layer", NULL};
-static const char *const rope_kinds[] = {"normal", "neox", NULL};
-static const char *const attend_kinds[] = {"causal", "full", NULL};
-static const char *const act_kinds[] = {
-#define X(id, name) name,
-    WN_ACTS(X)
-#undef X
-        NULL};
-
-/* The NULL-terminated list of an operation's kinds, or NULL. */
-static const char *const *kinds_of(uint32_t code) {
-  switch (code) {
-    case WN_OP_EMBED:
-      return embed_kinds;
-    case WN_OP_NORM:
-      return norm_kinds;
-    case WN_OP_ROPE:
-      return rope_kinds;
-    case WN_OP_ATTEND:
-      return attend_kinds;
-    case WN_OP_ACT:
-    case WN_OP_GLU:
-    case WN_OP_MOE:
-      return act_kinds;
-    default:
-      return NULL;
-  }
+const char *wn_op_name(uint32_t code) {
+  return code < WN_N_OPS ? table[code]->name : "?";
 }
 
 const char *wn_kind_name(uint32_t code, uint32_t kind) {
-  const char *const *list = kinds_of(code);
-  for (uint32_t k = 0; list != NULL && list[k] != NULL; k++)
-    if (k == kind) return list[k];
-  return NULL;
+  const wn_op_desc *d = wn_op_desc_of(code);
+  if (d == NULL || d->kinds == NULL || kind >= (uint32_t)d->n_kinds)
+    return NULL;
+  return d->kinds[kind];
 }
 
 int wn_kind_of_name(uint32_t code, const char *name) {
-  const char *const *list = kinds_of(code);
-  for (int k = 0; list != NULL && list[k] != NULL; k++)
-    if (strcmp(list[k], name) == 0) return k;
+  const wn_op_desc *d = wn_op_desc_of(code);
+  for (int k = 0; d != NULL && d->kinds != NULL && k < d->n_kinds; k++)
+    if (strcmp(d->kinds[k], name) == 0) return k;
   return -1;
 }
 
@@ -90,7 +64,10 @@ size_t wn_prog_line(const wn_prog *p, uint32_t i, char *buf, size_t cap) {
     if (op->w[k] < p->n_weights)
       put(&o, " %s", wn_prog_str(p, p->weights[op->w[k]].name));
   put(&o, " (");
-  for (int k = 0; k < WN_OP_INTS; k++)
+  int n = WN_OP_INTS;
+  while (n > 0 && op->i[n - 1] == 0)
+    n--;
+  for (int k = 0; k < n; k++)
     put(&o, "%s%u", k != 0 ? " " : "", op->i[k]);
   for (int k = 0; k < WN_OP_FLOATS; k++)
     if (op->f[k] != 0) put(&o, " f%d=%g", k, (double)op->f[k]);

@@ -31,17 +31,11 @@ enum {
   WN_BUNDLE_EPIS = 10
 };
 
-/* What of an operation a step does. */
-typedef enum wn_part_of {
-  WN_DO_OP,
-  WN_DO_KEEP_K, /* attend: keys into the cache */
-  WN_DO_KEEP_V, /* attend: values into the cache */
-  WN_DO_ROUTE   /* moe: choose the experts of a row */
-} wn_part_of;
-
+/* Work on one row: an operation (part WN_WHOLE), or what of it is done before
+ * its stage, part k of its descriptor as k + 1. */
+enum { WN_WHOLE = 0 };
 typedef struct wn_step {
-  uint32_t op;
-  wn_part_of what;
+  uint32_t op, part;
 } wn_step;
 
 /* Matrix products (linear operations) with the same number of output rows,
@@ -55,17 +49,16 @@ typedef struct wn_bundle {
 } wn_bundle;
 
 typedef enum wn_stage_kind {
-  WN_STAGE_ROWS,        /* nothing but a prologue */
-  WN_STAGE_MATRIX,      /* linear operations on `input` */
-  WN_STAGE_ATTEND,      /* `op` */
-  WN_STAGE_EXPERTS_UP,  /* `op`: gate and up of the chosen experts */
-  WN_STAGE_EXPERTS_DOWN /* `op`: down, weighted sum; one bundle, no parts */
+  WN_STAGE_ROWS,   /* nothing but a prologue */
+  WN_STAGE_MATRIX, /* linear operations on `input` */
+  WN_STAGE_MAIN    /* a phase of `op`: attention, experts, a recurrence */
 } wn_stage_kind;
 
 typedef struct wn_stage {
   wn_stage_kind kind;
   bool wanted;    /* works on wanted rows only */
-  uint32_t op;    /* attend, moe */
+  uint32_t op;    /* of a main stage */
+  uint32_t phase; /* of an operation that takes more than one stage */
   uint32_t input; /* value that is multiplied */
   uint32_t n_pros, n_bundles;
   wn_step pros[WN_STAGE_PROS];

@@ -95,19 +95,21 @@ LOOP(avx512_bf16, WN_T_AVX512 ",avx512bf16", __m512, FLOAT_512, BF16_512,
      LOW_512)
 
 /* Tile registers: 0 to 3 accumulate, 4 to 7 are operands, all of them 16 rows
- * of 64 bytes. (The intrinsic for ldtilecfg does not say that it reads all of
- * the configuration: GCC 12 then drops most of it.) */
+ * of 64 bytes. What this thread's registers were configured for before is put
+ * back (see tile_amx.h). (The intrinsic for ldtilecfg does not say that it
+ * reads all of the configuration: GCC 12 then drops most of it.) */
 #define AMX_LOOP(f, target_, DP)                                \
   __attribute__((target(target_))) static void f(int n_loops) { \
     struct {                                                    \
       uint8_t palette, start, none[14];                         \
       uint16_t bytes[16];                                       \
       uint8_t rows[16];                                         \
-    } conf = {.palette = 1};                                    \
+    } conf = {.palette = 1}, were;                              \
     for (int i = 0; i < 8; i++) {                               \
       conf.bytes[i] = 64;                                       \
       conf.rows[i] = 16;                                        \
     }                                                           \
+    __asm__ volatile("sttilecfg %0" : "=m"(were));              \
     __asm__ volatile("ldtilecfg %0" : : "m"(conf));             \
     _tile_zero(0);                                              \
     _tile_zero(1);                                              \
@@ -123,7 +125,7 @@ LOOP(avx512_bf16, WN_T_AVX512 ",avx512bf16", __m512, FLOAT_512, BF16_512,
       DP(2, 5, 6);                                              \
       DP(3, 5, 7);                                              \
     }                                                           \
-    _tile_release();                                            \
+    __asm__ volatile("ldtilecfg %0" : : "m"(were));             \
   }
 AMX_LOOP(amx_bf16, "amx-tile,amx-bf16", _tile_dpbf16ps)
 AMX_LOOP(amx_int8, "amx-tile,amx-int8", _tile_dpbusd)

@@ -47,9 +47,9 @@ typedef struct qpanel {
 /* Scales of sub-blocks that are small integers can be multiplied into the
  * levels of a panel where the products fit unsigned bytes: the sum over a
  * super-block is one exact integer then (far below 2^24, so that a chain of
- * float adds gives the same). It pays for many columns. Tile products are not
- * that deep. */
-#if !defined(DOT_PLAIN) && !defined(DOT_SIGNED) && !defined(DOT_TILES)
+ * float adds gives the same). It pays for many columns, but for the types that
+ * go through tiles (dot_amx.inc.h), whose products are not that deep. */
+#if !defined(DOT_PLAIN) && !defined(DOT_SIGNED)
 #define FUSED
 #define Q3_OFFSET 127 /* of (level - 4) * scale */
 #endif
@@ -341,6 +341,8 @@ MULTIPLY(iq3_s,   super_nc,  256, 32, 15,          0,     4)
 #ifdef FUSED
 MULTIPLY(q2_K_fused,    super_nc, 256, 256, 0,         16, 0)
 MULTIPLY(q3_K_fused,    super_nc, 256, 256, Q3_OFFSET, 0,  0)
+#ifndef DOT_TILES
 MULTIPLY(ternary_fused, super_nc, 256, 256, 1,         0,  0)
+#endif
 #endif
 /* clang-format on */

@@ -7,9 +7,13 @@
  *   tile_dot16  bfloat16 numbers, 2 to a dword; sums are floats
  *
  * tiles_shape gives this thread's registers the shapes of a product (nothing
- * happens when they have them already), tiles_end gives the registers back, so
- * that the system has nothing to save on a switch. Tiles are named by number,
- * a literal: 0 to 3 are C, 4 and 5 are A, 6 and 7 are B.
+ * happens when they have them already), tiles_end puts back the configuration
+ * that was there before: none, as a rule, so that the system has nothing to
+ * save on a switch. But another library in this process may have configured
+ * the tiles of this thread once and for all (ggml does), and its next product
+ * on registers that were given back would kill the process. What lay in the
+ * tiles is lost, as with every loading of a configuration. Tiles are named by
+ * number, a literal: 0 to 3 are C, 4 and 5 are A, 6 and 7 are B.
  *
  * tile_dot16, by the manual's formulas: the products of the dwords' low halves
  * are one chain of fused multiply-adds from 0 in order of depth, those of the
@@ -28,8 +32,10 @@ typedef struct tile_shapes {
   uint8_t lines[16];
 } tile_shapes;
 
-/* The shapes of this thread's registers; 0: none. */
+/* The shapes that we gave this thread's registers; 0: none. Else `tiles_were`
+ * is the configuration that was there before. */
 static _Thread_local size_t tiles_now;
+static _Thread_local tile_shapes tiles_were;
 
 static inline tile_shapes tile_shapes_of(size_t m, size_t n, size_t depth) {
   tile_shapes s = {.palette = 1};
@@ -41,26 +47,32 @@ static inline tile_shapes tile_shapes_of(size_t m, size_t n, size_t depth) {
 }
 
 static inline void tiles_load(const tile_shapes *s);
-static inline void tiles_release(void);
+static inline void tiles_save(tile_shapes *s);
 
 static inline void tiles_shape(size_t m, size_t n, size_t depth) {
   size_t want = m << 16 | n << 8 | depth;
   if (tiles_now == want) return;
+  if (tiles_now == 0) tiles_save(&tiles_were);
   tile_shapes s = tile_shapes_of(m, n, depth);
   tiles_load(&s);
   tiles_now = want;
 }
 
 static inline void tiles_end(void) {
-  if (tiles_now != 0) tiles_release();
+  if (tiles_now != 0) tiles_load(&tiles_were);
   tiles_now = 0;
 }
 
 #if !defined(WN_AMX_EMULATE)
 
-/* The compilers' intrinsics do not say that these two read memory. */
+/* The compilers' intrinsics do not say that these touch memory. Palette 0,
+ * which sttilecfg stores for registers that nobody has configured, makes
+ * ldtilecfg release them. */
 static inline void tiles_load(const tile_shapes *s) {
   __asm__ volatile("ldtilecfg %0" : : "m"(*s));
+}
+static inline void tiles_save(tile_shapes *s) {
+  __asm__ volatile("sttilecfg %0" : "=m"(*s));
 }
 #define tile_load(t, p, stride)                                    \
   __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #t                 \
@@ -71,9 +83,6 @@ static inline void tiles_load(const tile_shapes *s) {
 #define tile_zero(t) _tile_zero(t)
 #define tile_dot8(c, a, b) _tile_dpbsud(c, a, b)
 #define tile_dot16(c, a, b) _tile_dpbf16ps(c, a, b)
-static inline void tiles_release(void) {
-  _tile_release();
-}
 
 #else
 
@@ -90,7 +99,11 @@ static _Thread_local struct emulated {
 
 static void tiles_load(const tile_shapes *s) {
   memset(&emulated, 0, sizeof emulated);
-  emulated.shape = *s;
+  if (s->palette != 0) emulated.shape = *s;
+}
+
+static void tiles_save(tile_shapes *s) {
+  *s = emulated.shape;
 }
 
 static void tile_zero(int t) {
@@ -161,10 +174,5 @@ static void tile_dot16(int c, int a, int b) {
       sum[i] =
           tile_flushed(tile_flushed(sum[i]) + tile_flushed(low[i] + high[i]));
   }
-}
-
-/* Registers that were given back hold no shapes. */
-static void tiles_release(void) {
-  memset(&emulated, 0, sizeof emulated);
 }
 #endif

@@ -57,8 +57,10 @@ static const kernel kernels[WN_N_TYPE_IDS] = {
 static const kernel fused[WN_N_TYPE_IDS] = {
     [WN_TYPE_Q2_K] = {unpack_q2_K_fused, multiply_q2_K_fused, NULL, 0},
     [WN_TYPE_Q3_K] = {unpack_q3_K_fused, multiply_q3_K_fused, NULL, 0},
+#ifndef DOT_TILES
     [WN_TYPE_TQ1_0] = {unpack_tq1_0, multiply_ternary_fused, NULL, 0},
     [WN_TYPE_TQ2_0] = {unpack_tq2_0, multiply_ternary_fused, NULL, 0},
+#endif
 };
 #endif
 

@@ -172,6 +172,11 @@ static int buffer_len(lua_State *L) {
 }
 
 static int buffer_tostring(lua_State *L) {
+  const wn_handle *h = luaL_checkudata(L, 1, wn_buffer_class.name);
+  if (h->obj == NULL) {
+    lua_pushliteral(L, "wane.buffer (closed)");
+    return 1;
+  }
   wn_buffer *b = wn_buffer_check(L, 1);
   lua_pushfstring(L, "wane.buffer: %d x %d float32", (int)b->rows,
                   (int)b->cols);

@@ -9,9 +9,6 @@
 #define lua_rawlen(L, i) lua_objlen(L, i)
 #define lua_setuservalue(L, i) lua_setfenv(L, i)
 #define lua_getuservalue(L, i) lua_getfenv(L, i)
-#define wn_setfuncs(L, funcs) luaL_register(L, NULL, funcs)
-#else
-#define wn_setfuncs(L, funcs) luaL_setfuncs(L, funcs, 0)
 #endif
 
 #if LUA_VERSION_NUM >= 503

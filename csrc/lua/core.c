@@ -110,6 +110,15 @@ static void pin_library(void) {
 #endif
 }
 
+/* Which Lua this library is for: lua/wane/native.lua looks for the mark in a
+ * library that another Lua could not load. */
+#if LUA_VERSION_NUM < 502
+#define WN_LUA_NAME "LuaJIT"
+#else
+#define WN_LUA_NAME LUA_VERSION
+#endif
+static const char mark[] = "wane.core for " WN_LUA_NAME;
+
 static void open_part(lua_State *L, const char *name, lua_CFunction open) {
   lua_pushcfunction(L, open);
   lua_call(L, 0, 1); /* at load time only: nothing of ours is live yet */
@@ -122,6 +131,7 @@ int luaopen_wane_core(lua_State *L) {
   pin_library();
   lua_newtable(L);
   wn_setfuncs(L, core_funcs);
+  wn_set_str(L, "mark", mark);
   /* PARTS: one line per binding file */
   open_part(L, "gguf", wn_open_gguf);
   open_part(L, "prog", wn_open_prog);
@@ -131,13 +141,18 @@ int luaopen_wane_core(lua_State *L) {
   open_part(L, "stream", wn_open_stream);
   open_part(L, "imatrix", wn_open_imatrix);
   open_part(L, "file", wn_open_file);
+  open_part(L, "fence", wn_open_fence);
   open_part(L, "calib", wn_open_calib);
+  open_part(L, "foreign", wn_open_foreign);
   open_part(L, "tap", wn_open_tap);
   open_part(L, "sample", wn_open_sample);
+  open_part(L, "grammar", wn_open_grammar);
   open_part(L, "job", wn_open_job);
+  open_part(L, "lora", wn_open_lora);
   open_part(L, "score", wn_open_score);
   open_part(L, "probe", wn_open_probe);
   open_part(L, "kern", wn_open_kern);
+  open_part(L, "vector", wn_open_vector);
   open_part(L, "vocab", wn_open_vocab);
   return 1;
 }

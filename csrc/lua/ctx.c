@@ -5,16 +5,22 @@
  *   ctx:logits([i]) -> buffer of row i, or of all rows of the last step
  *   ctx:logits_into(buffer, at) -> rows copied there
  *   ctx:pool("mean" | "first" | "last") -> one row from all of the last step
- *   ctx:n_past([seq])   ctx:truncate(n [, seq])   ctx:copy(from, to, n)
+ *   ctx:n_past([seq])   ctx:copy(from, to, n)
+ *   ctx:truncate(n [, seq]) -> tokens left
+ *   ctx:gains(list [, seq])  factors of adapters; without seq: of all, from now
  *   ctx:held([seq]) -> ids of the tokens that the sequence holds
+ *   ctx:save([path [, { seq =, overwrite = }]]) -> true, or the bytes
+ *   ctx:load(path or bytes [, { seq = }]) -> true | nil, message, code
  *   ctx:info() -> { n_ctx, n_seq, n_batch, n_out, bytes, cache_bytes, regions }
  *
  * One caller at a time: a second raises "busy". Arguments are read and
  * results allocated while nothing is held. */
+#include <math.h>
 #include <string.h>
 
 #include "lua/buffer.h"
 #include "lua/run.h"
+#include "run/saved.h"
 
 static void unref_ctx(void *obj) {
   wn_ctx_unref(obj);
@@ -22,9 +28,12 @@ static void unref_ctx(void *obj) {
 
 /* -- making --------------------------------------------------------------- */
 
-static const char *const ctx_options[] = {"n_ctx",  "n_seq",     "n_batch",
-                                          "n_out",  "threads",   "type_k",
-                                          "type_v", "max_bytes", NULL};
+static const char *const ctx_options[] = {
+    "n_ctx",  "n_seq",  "n_batch",   "n_out", "threads",
+    "type_k", "type_v", "max_bytes", "marks", NULL};
+
+/* Positions of a sequence to return to, where that takes copies. */
+#define DEFAULT_MARKS 2
 
 static int option_type(lua_State *L, int t, const char *key) {
   int type = WN_TYPE_F16;
@@ -47,6 +56,7 @@ static uint32_t option_count(lua_State *L, int t, const char *key) {
 void wn_ctx_options(lua_State *L, int t, wn_ctx_opts *o) {
   memset(o, 0, sizeof *o);
   o->type_k = o->type_v = WN_TYPE_F16;
+  o->n_marks = DEFAULT_MARKS;
   if (lua_isnoneornil(L, t)) return;
   luaL_checktype(L, t, LUA_TTABLE);
   wn_check_options(L, t, ctx_options);
@@ -55,6 +65,7 @@ void wn_ctx_options(lua_State *L, int t, wn_ctx_opts *o) {
   o->n_batch = option_count(L, t, "n_batch");
   o->n_out = option_count(L, t, "n_out");
   o->n_threads = (int)wn_opt_int(L, t, "threads", 0, 0, WN_MAX_THREADS);
+  o->n_marks = (uint32_t)wn_opt_int(L, t, "marks", DEFAULT_MARKS, 0, 64);
   o->max_bytes = (uint64_t)wn_opt_int(L, t, "max_bytes", 0, 0, INT64_MAX);
   o->type_k = option_type(L, t, "type_k");
   o->type_v = option_type(L, t, "type_v");
@@ -278,15 +289,47 @@ static int ctx_held(lua_State *L) {
   return 1;
 }
 
+/* Reads n factors from the list at `arg` into a userdata it pushes. */
+float *wn_check_gains(lua_State *L, int arg, uint32_t n) {
+  luaL_checktype(L, arg, LUA_TTABLE);
+  float *gains = scratch(L, n, sizeof *gains);
+  if (lua_rawlen(L, arg) != n)
+    luaL_error(L, "wane: %d factors, the model has %d adapters",
+               (int)lua_rawlen(L, arg), (int)n);
+  for (uint32_t i = 0; i < n; i++) {
+    lua_rawgeti(L, arg, (int)i + 1);
+    double v = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : NAN;
+    if (!(v >= -1e6 && v <= 1e6))
+      luaL_error(L, "wane: factor %d: want a number", (int)i + 1);
+    gains[i] = (float)v;
+    lua_pop(L, 1);
+  }
+  return gains;
+}
+
+static int ctx_gains(lua_State *L) {
+  wn_ctx *c = wn_handle_check(L, 1, &wn_ctx_class);
+  uint32_t seq = WN_NONE, n_seq = wn_ctx_n_seq(c);
+  if (!lua_isnoneornil(L, 3)) seq = (uint32_t)wn_check_int(L, 3, 1, n_seq) - 1;
+  float *gains = wn_check_gains(L, 2, wn_model_prog(wn_ctx_model(c))->n_gains);
+  c = enter(L);
+  wn_ctx_set_gains(c, seq, gains);
+  for (uint32_t s = 0; s < n_seq && seq == WN_NONE; s++)
+    wn_ctx_set_gains(c, s, gains);
+  wn_ctx_end(c);
+  return 0;
+}
+
 static int ctx_truncate(lua_State *L) {
   wn_err e = {0};
   uint32_t n = (uint32_t)wn_check_int(L, 2, 0, UINT32_MAX);
   uint32_t seq = check_seq(L, 3);
   wn_ctx *c = enter(L);
   int rc = wn_ctx_truncate(c, seq, n, &e);
+  n = wn_ctx_n_past(c, seq);
   wn_ctx_end(c);
   if (rc != WN_OK) return wn_push_error(L, &e);
-  lua_pushboolean(L, 1);
+  lua_pushinteger(L, (lua_Integer)n);
   return 1;
 }
 
@@ -297,6 +340,73 @@ static int ctx_copy(lua_State *L) {
   uint32_t n = (uint32_t)wn_check_int(L, 4, 0, UINT32_MAX);
   wn_ctx *c = enter(L);
   int rc = wn_ctx_copy(c, from, to, n, &e);
+  wn_ctx_end(c);
+  if (rc != WN_OK) return wn_push_error(L, &e);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* Option seq; absent: all. */
+static uint32_t saved_seq(lua_State *L, int t) {
+  static const char *const names[] = {"seq", "overwrite", NULL};
+  if (lua_isnoneornil(L, t)) return WN_SAVED_ALL;
+  luaL_checktype(L, t, LUA_TTABLE);
+  wn_check_options(L, t, names);
+  return (uint32_t)wn_opt_int(L, t, "seq", 0, 1, WN_SAVED_ALL) - 1;
+}
+
+static int put_memory(void *arg, const void *p, size_t n, wn_err *e) {
+  uint8_t **to = arg;
+  (void)e;
+  memcpy(*to, p, n);
+  *to += n;
+  return WN_OK;
+}
+
+/* The bytes are made in a userdata: Lua's to free, whatever happens. */
+static int save_to_string(lua_State *L, uint32_t seq) {
+  wn_err e = {0};
+  wn_ctx *c = enter(L);
+  uint64_t bytes = wn_saved_bytes(c, seq);
+  wn_ctx_end(c);
+  uint8_t *all = lua_newuserdata(L, (size_t)bytes), *to = all;
+  c = enter(L);
+  int rc = wn_saved_bytes(c, seq) == bytes
+               ? wn_saved_put(c, seq, put_memory, &to, &e)
+               : wn_fail(&e, WN_EBUSY, "the context changed meanwhile");
+  wn_ctx_end(c);
+  if (rc != WN_OK) return wn_push_error(L, &e);
+  lua_pushlstring(L, (const char *)all, (size_t)bytes);
+  return 1;
+}
+
+static int ctx_save(lua_State *L) {
+  wn_err e = {0};
+  lua_settop(L, 3);
+  uint32_t seq = saved_seq(L, 3);
+  bool over = !lua_isnil(L, 3) && wn_opt_bool(L, 3, "overwrite", false);
+  if (lua_isnil(L, 2)) return save_to_string(L, seq);
+  const char *path = luaL_checkstring(L, 2);
+  wn_ctx *c = enter(L);
+  int rc = wn_saved_write(c, seq, path, over, &e);
+  wn_ctx_end(c);
+  if (rc != WN_OK) return wn_push_error(L, &e);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* What begins as a state does is one: no path has a NUL. */
+static int ctx_load(lua_State *L) {
+  wn_err e = {0};
+  size_t n;
+  lua_settop(L, 3);
+  uint32_t seq = saved_seq(L, 3);
+  luaL_checktype(L, 2, LUA_TSTRING);
+  const char *s = lua_tolstring(L, 2, &n);
+  wn_ctx *c = enter(L);
+  int rc = strlen(s) != n || n == 0
+               ? wn_saved_take(c, seq, (const uint8_t *)s, n, &e)
+               : wn_saved_read(c, seq, s, &e);
   wn_ctx_end(c);
   if (rc != WN_OK) return wn_push_error(L, &e);
   lua_pushboolean(L, 1);
@@ -324,6 +434,9 @@ static const luaL_Reg ctx_methods[] = {{"step", ctx_step},
                                        {"pool", ctx_pool},
                                        {"n_past", ctx_n_past},
                                        {"held", ctx_held},
+                                       {"gains", ctx_gains},
+                                       {"save", ctx_save},
+                                       {"load", ctx_load},
                                        {"copy", ctx_copy},
                                        {"truncate", ctx_truncate},
                                        {"info", ctx_info},

@@ -1,10 +1,10 @@
 /* lua/gguf.c - core.gguf: reading. See gguf.lua for the face that users see.
  *
- *   open(path [, one]) -> g | nil, message, code     one: this file alone
+ *   open(path [, one [, look]]) -> g | nil, message, code
+ *     one: this file alone; look: types that are unknown are let through
  *   fail_os(call, n, error), os_uses(call)            test hooks (base/os.h)
  *
- * g is a handle; while its bytes are turned into Lua values it is pinned,
- * because any allocation may run a finalizer that closes it. */
+ * g is a handle. */
 #include "lua/gguf.h"
 
 #include <errno.h>
@@ -14,20 +14,6 @@
 
 static void unref_gguf(void *obj) {
   wn_gguf_unref(obj);
-}
-
-wn_gguf *wn_gguf_pin(lua_State *L, int arg) {
-  wn_handle_check(L, arg, &wn_gguf_class);
-  wn_handle *h = wn_handle_new(L, &wn_gguf_class);
-  wn_gguf *g = wn_handle_check(L, arg, &wn_gguf_class);
-  h->obj = wn_gguf_ref(g);
-  return g;
-}
-
-void wn_gguf_unpin(lua_State *L, int at) {
-  wn_handle *h = lua_touserdata(L, at);
-  wn_gguf_unref(h->obj);
-  h->obj = NULL;
 }
 
 /* --- metadata values ------------------------------------------------------ */
@@ -99,8 +85,7 @@ static const uint8_t *push_element(lua_State *L, int type, const uint8_t *p,
 
 /* g:kv(i) -> key, type name, value [, element type name] */
 static int gguf_kv(lua_State *L) {
-  const wn_gguf *g = wn_gguf_pin(L, 1);
-  int pin = lua_gettop(L);
+  const wn_gguf *g = wn_handle_check(L, 1, &wn_gguf_class);
   int64_t i = wn_check_int(L, 2, 1, (int64_t)wn_gguf_n_kv(g));
   const wn_kv *kv = wn_gguf_kv(g, (size_t)i - 1);
   lua_pushlstring(L, kv->key.p, kv->key.n);
@@ -108,18 +93,15 @@ static int gguf_kv(lua_State *L) {
   if (kv->type == WN_KV_ARRAY) {
     push_elements(L, kv->elem, kv->count, kv->data, 1);
     lua_pushstring(L, wn_kv_type_name(kv->elem));
-    wn_gguf_unpin(L, pin);
     return 4;
   }
   push_element(L, kv->type, kv->raw, 0);
-  wn_gguf_unpin(L, pin);
   return 3;
 }
 
 /* g:key(i) -> key, type name [, element type name, count]: without the value */
 static int gguf_key(lua_State *L) {
-  const wn_gguf *g = wn_gguf_pin(L, 1);
-  int pin = lua_gettop(L);
+  const wn_gguf *g = wn_handle_check(L, 1, &wn_gguf_class);
   int64_t i = wn_check_int(L, 2, 1, (int64_t)wn_gguf_n_kv(g));
   const wn_kv *kv = wn_gguf_kv(g, (size_t)i - 1);
   lua_pushlstring(L, kv->key.p, kv->key.n);
@@ -130,7 +112,6 @@ static int gguf_key(lua_State *L) {
     wn_push_u64(L, kv->count);
     n = 4;
   }
-  wn_gguf_unpin(L, pin);
   return n;
 }
 
@@ -149,12 +130,23 @@ static int gguf_find_kv(lua_State *L) {
 
 /* --- tensors -------------------------------------------------------------- */
 
+int wn_gguf_whole(const wn_gguf *g, wn_err *e) {
+  if (!wn_gguf_strangers(g)) return WN_OK;
+  return wn_fail(e, WN_EUNSUP, "%s: some tensors have types that are unknown",
+                 wn_gguf_path(g));
+}
+
 void wn_push_tensor(lua_State *L, const wn_tensor *t) {
   const wn_type_info *type = wn_type(t->type);
   lua_createtable(L, 0, 9);
   lua_pushlstring(L, t->name.p, t->name.n);
   lua_setfield(L, -2, "name");
-  wn_set_str(L, "type", type->name);
+  if (type != NULL) {
+    wn_set_str(L, "type", type->name);
+  } else {
+    lua_pushfstring(L, "type %d (unknown)", t->type);
+    lua_setfield(L, -2, "type");
+  }
   wn_set_u64(L, "type_id", (uint64_t)t->type);
   lua_createtable(L, (int)t->n_dims, 0);
   for (uint32_t i = 0; i < t->n_dims; i++) {
@@ -177,10 +169,8 @@ static const wn_tensor *check_tensor(lua_State *L, const wn_gguf *g) {
 
 /* g:tensor(i) -> { name, type, type_id, shape, n_rows, row_bytes, ... } */
 static int gguf_tensor(lua_State *L) {
-  const wn_gguf *g = wn_gguf_pin(L, 1);
-  int pin = lua_gettop(L);
+  const wn_gguf *g = wn_handle_check(L, 1, &wn_gguf_class);
   wn_push_tensor(L, check_tensor(L, g));
-  wn_gguf_unpin(L, pin);
   return 1;
 }
 
@@ -207,8 +197,7 @@ static void check_range(lua_State *L, const wn_tensor *t, uint64_t *off,
 
 /* g:read(i, off, n) -> string | nil, message, code */
 static int gguf_read(lua_State *L) {
-  const wn_gguf *g = wn_gguf_pin(L, 1);
-  int pin = lua_gettop(L);
+  const wn_gguf *g = wn_handle_check(L, 1, &wn_gguf_class);
   const wn_tensor *t = check_tensor(L, g);
   wn_err e = {0};
   uint64_t off;
@@ -216,7 +205,6 @@ static int gguf_read(lua_State *L) {
   check_range(L, t, &off, &n);
   void *buf = lua_newuserdata(L, n > 0 ? n : 1);
   int rc = wn_gguf_read(g, t, off, buf, n, &e);
-  wn_gguf_unpin(L, pin);
   if (rc != WN_OK) return wn_push_error(L, &e);
   lua_pushlstring(L, buf, n);
   return 1;
@@ -227,8 +215,7 @@ static int gguf_read(lua_State *L) {
 /* g:info() -> { path, version, alignment, shards, file_bytes, data_off,
  * header_bytes, n_kv, n_tensors } */
 static int gguf_info(lua_State *L) {
-  const wn_gguf *g = wn_gguf_pin(L, 1);
-  int pin = lua_gettop(L);
+  const wn_gguf *g = wn_handle_check(L, 1, &wn_gguf_class);
   static const char *const lists[] = {"shards", "file_bytes", "data_off",
                                       "header_bytes"};
   uint32_t n = wn_gguf_n_shards(g);
@@ -249,7 +236,6 @@ static int gguf_info(lua_State *L) {
     }
     lua_setfield(L, -2, lists[k]);
   }
-  wn_gguf_unpin(L, pin);
   return 1;
 }
 
@@ -264,8 +250,7 @@ static int gguf_map(lua_State *L) {
 
 /* g:mapped(i, off, n) -> string from the map | nil when not mapped */
 static int gguf_mapped(lua_State *L) {
-  const wn_gguf *g = wn_gguf_pin(L, 1);
-  int pin = lua_gettop(L);
+  const wn_gguf *g = wn_handle_check(L, 1, &wn_gguf_class);
   const wn_tensor *t = check_tensor(L, g);
   uint64_t off;
   size_t n;
@@ -275,7 +260,6 @@ static int gguf_mapped(lua_State *L) {
     lua_pushnil(L);
   else
     lua_pushlstring(L, p + off, n);
-  wn_gguf_unpin(L, pin);
   return 1;
 }
 
@@ -312,7 +296,10 @@ static int open_gguf(lua_State *L) {
   bool one = lua_toboolean(L, 2);
   luaL_argcheck(L, strlen(path) == n, 1, "a path has no NUL byte");
   wn_handle *h = wn_handle_new(L, &wn_gguf_class);
-  int rc = one ? wn_gguf_open_one(path, &g, &e) : wn_gguf_open(path, &g, &e);
+  bool look = lua_toboolean(L, 3);
+  int rc = look  ? wn_gguf_look(path, one, &g, &e)
+           : one ? wn_gguf_open_one(path, &g, &e)
+                 : wn_gguf_open(path, &g, &e);
   if (rc != WN_OK) return wn_push_error(L, &e);
   h->obj = g;
   return 1;

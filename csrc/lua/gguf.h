@@ -11,17 +11,12 @@ extern const wn_class_def wn_meta_class;
 extern const wn_class_def wn_layout_class;
 extern const wn_class_def wn_writer_class;
 
-/* Pushes a second handle on the object at `arg` (which must be one of
- * wn_gguf_class) and returns the object: whatever a finalizer closes, it
- * lives until the new handle is collected. */
-wn_gguf *wn_gguf_pin(lua_State *L, int arg);
-/* Lets go of the handle that wn_gguf_pin pushed at stack index `at`; when an
- * error comes in between, the collector does it. */
-void wn_gguf_unpin(lua_State *L, int at);
-
 /* Pushes { name, type, type_id, shape, n_rows, row_bytes, bytes, off, shard }
  * of a copy of a tensor record. */
 void wn_push_tensor(lua_State *L, const wn_tensor *t);
+
+/* WN_OK, or why g cannot be worked with: it was opened only to be looked at. */
+int wn_gguf_whole(const wn_gguf *g, wn_err *e);
 
 /* true, or nil, message, code, as `rc` says; the number of results. */
 int wn_push_result(lua_State *L, int rc, const wn_err *e);

@@ -117,7 +117,8 @@ static const wn_tensor *read_tensors(lua_State *L, int arg, size_t *n) {
 
 static void read_layout_opts(lua_State *L, int arg, wn_layout_opts *o) {
   static const char *const names[] = {
-      "version", "split_bytes", "split_tensors", "by_shard", "like", NULL};
+      "version", "split_bytes", "split_tensors", "by_shard", "n_files",
+      "like",    NULL};
   if (lua_isnoneornil(L, arg)) return;
   luaL_checktype(L, arg, LUA_TTABLE);
   wn_check_options(L, arg, names);
@@ -127,6 +128,7 @@ static void read_layout_opts(lua_State *L, int arg, wn_layout_opts *o) {
   o->split_tensors =
       (uint64_t)wn_opt_int(L, arg, "split_tensors", 0, 0, WN_MAX_TENSORS);
   o->by_shard = wn_opt_bool(L, arg, "by_shard", false);
+  o->n_files = (uint32_t)wn_opt_int(L, arg, "n_files", 0, 0, WN_MAX_SHARDS);
   lua_getfield(L, arg, "like"); /* stays on the stack: keeps it alive */
   if (!lua_isnil(L, -1))
     o->like = wn_handle_check(L, lua_gettop(L), &wn_gguf_class);
@@ -160,21 +162,6 @@ static int new_layout(lua_State *L) {
   return 1;
 }
 
-/* A layout that stays alive whatever a finalizer closes (as wn_gguf_pin). */
-static wn_layout *pin_layout(lua_State *L, int arg) {
-  wn_handle_check(L, arg, &wn_layout_class);
-  wn_handle *h = wn_handle_new(L, &wn_layout_class);
-  wn_layout *l = wn_handle_check(L, arg, &wn_layout_class);
-  h->obj = wn_layout_ref(l);
-  return l;
-}
-
-static void unpin_layout(lua_State *L, int at) {
-  wn_handle *h = lua_touserdata(L, at);
-  wn_layout_unref(h->obj);
-  h->obj = NULL;
-}
-
 static size_t check_file(lua_State *L, int arg, const wn_layout *l) {
   return (size_t)wn_check_int(L, arg, 1, (int64_t)wn_layout_n_files(l)) - 1;
 }
@@ -187,8 +174,7 @@ static int layout_files(lua_State *L) {
 
 /* l:file(k) -> { first, n_tensors, header_bytes, data_off, bytes } */
 static int layout_file(lua_State *L) {
-  const wn_layout *l = pin_layout(L, 1);
-  int pin = lua_gettop(L);
+  const wn_layout *l = wn_handle_check(L, 1, &wn_layout_class);
   const wn_layout_file *f = wn_layout_file_at(l, check_file(L, 2, l));
   lua_createtable(L, 0, 5);
   wn_set_u64(L, "first", f->first + 1);
@@ -196,7 +182,6 @@ static int layout_file(lua_State *L) {
   wn_set_u64(L, "header_bytes", f->header_bytes);
   wn_set_u64(L, "data_off", f->data_off);
   wn_set_u64(L, "bytes", f->bytes);
-  unpin_layout(L, pin);
   return 1;
 }
 
@@ -214,11 +199,9 @@ static int layout_path(lua_State *L) {
 }
 
 static int layout_tensor(lua_State *L) {
-  const wn_layout *l = pin_layout(L, 1);
-  int pin = lua_gettop(L);
+  const wn_layout *l = wn_handle_check(L, 1, &wn_layout_class);
   int64_t i = wn_check_int(L, 2, 1, (int64_t)wn_layout_n_tensors(l));
   wn_push_tensor(L, wn_layout_tensor(l, (size_t)i - 1));
-  unpin_layout(L, pin);
   return 1;
 }
 

@@ -6,10 +6,10 @@
  * __gc and __close; every later method raises "wane: <what> is closed".
  *
  * Any Lua allocation may run finalizers, and reading an option table may run
- * metamethods: either may close the very handle that the running method works
- * with. Its object then lives on until the handle is collected, as long as
- * the handle is a value of the method's own stack frame - so a method leaves
- * its handles on the stack while it uses what is in them. */
+ * metamethods: either may close the very handle that the running function
+ * works with. So every function that Lua can call runs as a guarded call
+ * (wn_setfuncs): what it checks with wn_handle_check counts as used until it
+ * returns or raises, and a close meanwhile takes effect then. */
 #ifndef WN_LUA_LIB_H
 #define WN_LUA_LIB_H
 
@@ -19,9 +19,11 @@
 #include "base/err.h"
 #include "lua/compat.h"
 
+typedef struct wn_use wn_use;
 typedef struct wn_handle {
-  void *obj;  /* NULL: closed */
-  void *late; /* closed while a method used it: dropped by the collector */
+  void *obj;   /* NULL: closed */
+  void *late;  /* closed while in use: dropped when the last user is done */
+  wn_use *use; /* the running calls that use it, innermost first; or NULL */
 } wn_handle;
 
 /* What a class of handles is. `name` is the registry key and what messages
@@ -33,6 +35,10 @@ typedef struct wn_class_def {
   void (*unref)(void *obj);
 } wn_class_def;
 
+/* Adds the functions of a NULL-terminated list to the table on top of the
+ * stack, each as a guarded call. */
+void wn_setfuncs(lua_State *L, const luaL_Reg *funcs);
+
 /* Registers the class: metatable with __index = methods, __metatable set. */
 void wn_class_register(lua_State *L, const wn_class_def *def);
 
@@ -40,13 +46,14 @@ void wn_class_register(lua_State *L, const wn_class_def *def);
 wn_handle *wn_handle_new(lua_State *L, const wn_class_def *def);
 
 /* The open object at `arg`; raises an argument error for anything that is not
- * a handle of the class and "wane: <name> is closed" for a closed one. */
+ * a handle of the class and "wane: <name> is closed" for a closed one. Until
+ * the running function is done the object lives, whoever closes the handle. */
 void *wn_handle_check(lua_State *L, int arg, const wn_class_def *def);
 /* Same, but NULL for another kind of value (a closed handle still raises). */
 void *wn_handle_test(lua_State *L, int arg, const wn_class_def *def);
 
 /* The object of the open handle at `arg`, which is closed from now on; raises
- * "busy" when a method under the current one uses it. */
+ * "busy" when a call under the current one uses it. */
 void *wn_handle_take(lua_State *L, int arg, const wn_class_def *def);
 
 /* The world failed: pushes nil, message, "CODE" and returns 3. WN_EARG is
@@ -87,16 +94,21 @@ int wn_open_quant(lua_State *L);
 int wn_open_stream(lua_State *L);
 int wn_open_imatrix(lua_State *L);
 int wn_open_file(lua_State *L);
+int wn_open_fence(lua_State *L);
 int wn_open_vocab(lua_State *L);
 int wn_open_prog(lua_State *L);
 int wn_open_model(lua_State *L);
 int wn_open_ctx(lua_State *L);
 int wn_open_sample(lua_State *L);
+int wn_open_grammar(lua_State *L);
 int wn_open_job(lua_State *L);
+int wn_open_lora(lua_State *L);
 int wn_open_kern(lua_State *L);
+int wn_open_vector(lua_State *L);
 int wn_open_score(lua_State *L);
 int wn_open_probe(lua_State *L);
 int wn_open_calib(lua_State *L);
+int wn_open_foreign(lua_State *L);
 int wn_open_tap(lua_State *L);
 
 #endif

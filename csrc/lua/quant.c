@@ -171,8 +171,7 @@ static int read_rows(const wn_gguf *g, const wn_tensor *t, uint64_t first,
  * by default) of tensor i, as float32 */
 static int quant_read(lua_State *L) {
   lua_settop(L, 4);
-  wn_gguf *g = wn_gguf_pin(L, 1);
-  int pin = lua_gettop(L);
+  wn_gguf *g = wn_handle_check(L, 1, &wn_gguf_class);
   size_t i = (size_t)wn_check_int(L, 2, 1, (int64_t)wn_gguf_n_tensors(g)) - 1;
   const wn_tensor *t = wn_gguf_tensor(g, i);
   int64_t first = 1, last = (int64_t)t->n_rows;
@@ -184,9 +183,8 @@ static int quant_read(lua_State *L) {
   }
   uint64_t n = (uint64_t)(last - first + 1);
   wn_buffer *b = wn_buffer_push(L, (size_t)n, (size_t)t->ne[0], &e);
-  int rc =
-      b == NULL ? e.code : read_rows(g, t, (uint64_t)first - 1, n, b->data, &e);
-  wn_gguf_unpin(L, pin);
+  int rc = b == NULL ? e.code : wn_gguf_whole(g, &e);
+  if (rc == WN_OK) rc = read_rows(g, t, (uint64_t)first - 1, n, b->data, &e);
   return rc == WN_OK ? 1 : wn_push_error(L, &e);
 }
 

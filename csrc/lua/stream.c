@@ -214,7 +214,10 @@ static int stream_open(lua_State *L) {
   o.layout = wn_handle_check(L, 1, &wn_layout_class);
   wn_handle_check(L, from_at, &wn_gguf_class);
   if (reuse != NULL) wn_handle_check(L, reuse_at, &wn_gguf_class);
-  if (wn_stream_open(&o, &s, &e) != WN_OK) return wn_push_error(L, &e);
+  if (wn_gguf_whole(from, &e) != WN_OK ||
+      (reuse != NULL && wn_gguf_whole(reuse, &e) != WN_OK) ||
+      wn_stream_open(&o, &s, &e) != WN_OK)
+    return wn_push_error(L, &e);
   h->obj = s;
   lua_pushvalue(L, 3);
   return 1;

@@ -1,21 +1,20 @@
 /* lua/vocab.c - core.vocab: tokenizers. See vocab.lua for the face that users
  * see. Token ids are as in C and in every file: from 0.
  *
- *   new(g) -> v | nil, message, code
+ *   new(g [, exact]) -> v | nil, message, code     exact: "trained" or
+ *                                                  "llama.cpp"
  *   pre_names() -> list of the `tokenizer.ggml.pre` names that are known
- *   v:info() -> { kind, pre, n, special = { bos = id, ... }, eog = { ids },
- *                 add_bos, add_eos, add_sep }      ids that exist only
- *   v:encode(text [, { special, parse_special } [, plain]]) -> ids | nil, ...
- *     plain: { from, to, ... } stretches where control tokens stay text
- *   v:decode(ids [, { remove_special, unparse_special }]) -> text | nil, ...
- *   v:piece(id [, special]) -> text      v:text(id) -> text as in the file
- *   v:find(text) -> id | nil             v:attr(id) -> integer, v:is_eog(id)
- *   v:stream(special) -> s               #v -> number of tokens
- *   s:push(id) -> text that may be shown now; s:finish() -> the rest
+ *   v:info() -> { kind, pre, exact, n, special = { bos = id, ... }, eog = { ids
+ * }, add_bos, add_eos, add_sep }      ids that exist only v:encode(text [, {
+ * special, parse_special } [, plain]]) -> ids | nil, ... plain: { from, to, ...
+ * } stretches where control tokens stay text v:decode(ids [, { remove_special,
+ * unparse_special }]) -> text | nil, ... v:piece(id [, special]) -> text
+ * v:text(id) -> text as in the file v:find(text) -> id | nil v:attr(id) ->
+ * integer, v:is_eog(id) v:stream(special) -> s               #v -> number of
+ * tokens s:push(id) -> text that may be shown now; s:finish() -> the rest
  *
- * Whatever must live across a Lua call that can raise is in a handle: ids and
- * texts from C in a box, and the vocabulary, pinned against finalizers that
- * close its handle. */
+ * Ids and texts from C that must live across a Lua call that can raise are in
+ * a handle, a box. */
 #include "lua/vocab.h"
 
 #include <string.h>
@@ -31,18 +30,13 @@ static void unref_vocab(void *obj) {
 /* A box frees a block of wn_alloc. */
 static const wn_class_def box_class = {"wane.box", NULL, NULL, wn_free};
 
-/* The vocabulary at 1, and above the n_args arguments a handle that keeps
- * it. */
-static wn_vocab *pin(lua_State *L, int n_args) {
+/* The vocabulary at 1, of a function with n_args arguments. */
+static wn_vocab *self(lua_State *L, int n_args) {
   lua_settop(L, n_args);
-  wn_handle_check(L, 1, &wn_vocab_class);
-  wn_handle *h = wn_handle_new(L, &wn_vocab_class);
-  wn_vocab *v = wn_handle_check(L, 1, &wn_vocab_class);
-  h->obj = wn_vocab_ref(v);
-  return v;
+  return wn_handle_check(L, 1, &wn_vocab_class);
 }
 
-/* Empties the box or pin at stack index `at` without waiting for the
+/* Empties the box at stack index `at` without waiting for the
  * collector. */
 static void release(lua_State *L, int at, const wn_class_def *def) {
   wn_handle *h = lua_touserdata(L, at);
@@ -57,13 +51,17 @@ static int32_t check_id(lua_State *L, int arg, const wn_vocab *v) {
   return (int32_t)wn_check_int(L, arg, 0, (int64_t)n - 1);
 }
 
+static const char *const EXACT_NAMES[] = {"trained", "llama.cpp", NULL};
+
 static int vocab_new(lua_State *L) {
+  const wn_exact exact =
+      (wn_exact)luaL_checkoption(L, 2, EXACT_NAMES[0], EXACT_NAMES);
   wn_err e = {0};
   wn_vocab *v = NULL;
   wn_handle_check(L, 1, &wn_gguf_class);
   wn_handle *h = wn_handle_new(L, &wn_vocab_class);
   const wn_gguf *g = wn_handle_check(L, 1, &wn_gguf_class);
-  if (wn_vocab_new(g, &v, &e) != WN_OK) return wn_push_error(L, &e);
+  if (wn_vocab_new_as(g, exact, &v, &e) != WN_OK) return wn_push_error(L, &e);
   h->obj = v;
   return 1;
 }
@@ -106,12 +104,14 @@ static void push_eog(lua_State *L, const wn_vocab *v) {
 }
 
 static int vocab_info(lua_State *L) {
-  const wn_vocab *v = pin(L, 1);
+  const wn_vocab *v = self(L, 1);
   lua_newtable(L);
   lua_pushstring(L, wn_vocab_kind(v));
   lua_setfield(L, -2, "kind");
   lua_pushstring(L, wn_vocab_pre(v));
   lua_setfield(L, -2, "pre");
+  lua_pushstring(L, EXACT_NAMES[wn_vocab_exact(v)]);
+  lua_setfield(L, -2, "exact");
   lua_pushinteger(L, (lua_Integer)wn_vocab_size(v));
   lua_setfield(L, -2, "n");
   wn_set_bool(L, "add_bos", wn_vocab_add_bos(v));
@@ -171,7 +171,7 @@ static int vocab_encode(lua_State *L) {
   bool flag[2];
   int32_t *ids = NULL;
   wn_err e = {0};
-  const wn_vocab *v = pin(L, 4);
+  const wn_vocab *v = self(L, 4);
   luaL_checktype(L, 2, LUA_TSTRING);
   const char *text = lua_tolstring(L, 2, &n);
   check_flags(L, 3, ENCODE_OPTIONS, flag);
@@ -217,7 +217,7 @@ static int vocab_decode(lua_State *L) {
   bool flag[2];
   char *text = NULL;
   wn_err e = {0};
-  const wn_vocab *v = pin(L, 3);
+  const wn_vocab *v = self(L, 3);
   check_flags(L, 3, DECODE_OPTIONS, flag);
   const int32_t *ids = check_ids(L, 2, v, &n);
   wn_handle *box = wn_handle_new(L, &box_class);
@@ -246,14 +246,14 @@ static void push_piece(lua_State *L, const wn_vocab *v, int32_t id,
 }
 
 static int vocab_piece(lua_State *L) {
-  const wn_vocab *v = pin(L, 3);
+  const wn_vocab *v = self(L, 3);
   push_piece(L, v, check_id(L, 2, v), lua_toboolean(L, 3));
   return 1;
 }
 
 static int vocab_text(lua_State *L) {
   size_t n;
-  const wn_vocab *v = pin(L, 2);
+  const wn_vocab *v = self(L, 2);
   const char *text = wn_vocab_text(v, check_id(L, 2, v), &n);
   lua_pushlstring(L, text, n);
   return 1;
@@ -310,7 +310,7 @@ static const wn_class_def stream_class;
 
 static int vocab_stream(lua_State *L) {
   wn_err e = {0};
-  wn_vocab *v = pin(L, 2);
+  wn_vocab *v = self(L, 2);
   wn_handle *h = wn_handle_new(L, &stream_class);
   stream *s = wn_calloc(WN_MEM_TEXT, 1, sizeof *s);
   if (s == NULL) {

@@ -1,8 +1,8 @@
 /* fast.h - the vector encoders and decoders of the simple families (plain,
  * legacy, fp4, ternary).
  *
- * One template file per family (*_simd.inc.h) is written in the vocabulary of
- * simd_<isa>.h and included once by fast_<isa>.c, which ends in a table of
+ * One template file per family (*_fast.inc.h) is written in the vocabulary of
+ * vec_<isa>.h and included once by fast_<isa>.c, which ends in a table of
  * what it offers. Same bytes as the references, by one of two means:
  *   - exact lane-wise operations (conversions, rounding of each value);
  *   - one block per lane, each lane doing the reference's float operations in

@@ -4,7 +4,6 @@
  * tables by the preprocessor, neighbour lists by build(). */
 #include "quant/iq_grid.h"
 
-#include <assert.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -86,15 +85,14 @@ const int8_t wn_iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
 
 /* --- neighbours ---------------------------------------------------------- */
 
-/* Everything build() needs to know and fills. The capacities are the exact
- * padded totals, facts that follow from the keys. */
+/* Everything build() needs to know and fills. The lengths of near_* are the
+ * exact padded totals, facts that follow from the keys. */
 typedef struct book {
   wn_iq_grid grid;
   uint32_t n_levels; /* per coordinate */
   int shells;
   wn_iq_cell *cells;
   uint16_t *near;
-  uint32_t capacity;
 } book;
 
 /* Keys of 8 levels 0..2 end at 0xaaaa, those of 4 levels 0..7 at 0xfff. */
@@ -109,8 +107,7 @@ typedef struct book {
       levels,                                                       \
       shells_,                                                      \
       cells_##name,                                                 \
-      near_##name,                                                  \
-      total};
+      near_##name};
 BOOK(iq1, 2048, 8, 2, 3, 3, N_KEYS2, 460768)
 BOOK(iq2_xxs, 256, 8, 2, 3, 2, N_KEYS2, 235360)
 BOOK(iq2_xs, 512, 8, 2, 3, 2, N_KEYS2, 325872)
@@ -145,12 +142,12 @@ static void distances(const wn_iq_grid *g, uint32_t key, uint8_t *dist) {
     dist[j] = (uint8_t)(low[g->keys[j] & mask] + high[g->keys[j] >> half_bits]);
 }
 
-/* Fills the list up to a multiple of 16 and moves *at past it. */
-static void pad_list(book *b, uint16_t *list, uint32_t n, uint32_t *at) {
+/* Fills the list up to a multiple of 16 and moves *at past it. The lists of
+ * all keys fill near_* exactly: its length was counted so, from the keys. */
+static void pad_list(uint16_t *list, uint32_t n, uint32_t *at) {
   while (n % 16 != 0)
     list[n++] = list[0];
   *at += n / 16;
-  assert(16 * *at <= b->capacity);
 }
 
 /* Levels of a key, and how far each is from the level of `from`, a byte per
@@ -215,13 +212,13 @@ static void list_neighbours(book *b, uint32_t key, uint32_t *at) {
   wn_iq_cell *cell = &b->cells[key];
   uint32_t n_core = find_core(&b->grid, key, list, n, core);
   *cell = (wn_iq_cell){(uint16_t)*at, (uint16_t)n, (uint16_t)*at, (uint16_t)n};
-  pad_list(b, list, n, at);
+  pad_list(list, n, at);
   if (n_core == n) return;
   cell->core = (uint16_t)*at;
   cell->n_core = (uint16_t)n_core;
   list = b->near + 16 * *at;
   memcpy(list, core, n_core * sizeof *core);
-  pad_list(b, list, n_core, at);
+  pad_list(list, n_core, at);
 }
 
 /* True when all levels of `key` are possible ones. */

@@ -235,7 +235,7 @@ WN_VEC void search_each(const shape sh, work *w, const run *r) {
   lines l = make_lines(sh, w, HUGE, twice);
   for (int t = r->first; t <= r->last; t++) {
     uint32_t low = lowest_points(sh, w, HUGE, &l, t, t);
-    w->point[0][t] = near[__builtin_ctz(low)];
+    w->point[t / MAX_TRIES][t % MAX_TRIES] = near[__builtin_ctz(low)];
     w->alone[t / MAX_TRIES] |= (uint32_t)((low & (low - 1)) != 0)
                                << t % MAX_TRIES;
   }

@@ -3,7 +3,7 @@
  * With an importance vector, q4_0 ... q5_1 do not round to the nearest level
  * of an obvious scale: they try a series of scales and keep the one with the
  * smallest weighted squared error. These are the definitions, one block of
- * 32 values at a time; search_simd.inc.h does many blocks at once with the
+ * 32 values at a time; search_fast.inc.h does many blocks at once with the
  * same operations in the same order. Float sums are sequential on purpose. */
 #ifndef WN_QUANT_SEARCH_H
 #define WN_QUANT_SEARCH_H

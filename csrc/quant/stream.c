@@ -41,8 +41,9 @@ static int run_identity(const wn_stream *s, const wn_stream_opts *o,
       struct stat st;
       const char *path = wn_gguf_shard_path(s->sources[k], i);
       if (wn_os_stat(path, &st) != 0) return wn_fail_sys(e, errno, path);
-      uint64_t id[4] = {(uint64_t)st.st_size, (uint64_t)st.st_mtim.tv_sec,
-                        (uint64_t)st.st_mtim.tv_nsec,
+      struct timespec changed = wn_stat_mtime(&st);
+      uint64_t id[4] = {(uint64_t)st.st_size, (uint64_t)changed.tv_sec,
+                        (uint64_t)changed.tv_nsec,
                         wn_gguf_data_off(s->sources[k], i)};
       wn_digest_add(&d, id, sizeof id);
     }

@@ -1,7 +1,6 @@
 /* stream_io.c - reading ahead, writing in order, resuming: the side of a
  * stream that touches files. See stream_parts.h. */
-#include <signal.h>
-
+#include "base/thread.h"
 #include "quant/stream_parts.h"
 
 static void set_error(wn_stream *s, const wn_err *e) {
@@ -216,11 +215,6 @@ static void *io_main(void *arg) {
   return NULL;
 }
 
-/* The host's signals stay with the host's threads. */
 void wn_stream_start_thread(wn_stream *s) {
-  sigset_t all, old;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &old);
-  s->threaded = pthread_create(&s->thread, NULL, io_main, s) == 0;
-  pthread_sigmask(SIG_SETMASK, &old, NULL);
+  s->threaded = wn_thread_start(&s->thread, io_main, s) == 0;
 }

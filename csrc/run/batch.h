@@ -46,6 +46,8 @@ void wn_batch_free(wn_batch *b); /* by the context; NULL is fine */
 /* By the context, for whoever cuts a sequence: it is exactly what it holds
  * now, nothing that was shown is missing any more. NULL is fine. */
 void wn_batch_forget(wn_batch *b, uint32_t seq);
+/* Does a generation run in this sequence? */
+bool wn_batch_runs_at(const wn_batch *b, uint32_t seq);
 
 /* Works until g has a new token, a piece of its prompt is done, or it has
  * ended; with `seconds`, until those are over or it has ended, and may leave

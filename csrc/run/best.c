@@ -98,12 +98,23 @@ static uint32_t take_all(const wn_field *f, wn_cand *c) {
   return f->n;
 }
 
+/* Puts candidates in order of their ids: a few from one group. */
+static void sort_ids(wn_cand *c, uint32_t n) {
+  for (uint32_t i = 1; i < n; i++) {
+    wn_cand x = c[i];
+    uint32_t j = i;
+    for (; j > 0 && c[j - 1].id > x.id; j--)
+      c[j] = c[j - 1];
+    c[j] = x;
+  }
+}
+
 uint32_t wn_gather(const wn_field *f, float bound, wn_cand *c) {
   uint32_t m = 0;
   if (bound == -INFINITY) return take_all(f, c);
   for (uint32_t g = 0; g * WN_PEAK_GROUP < f->n; g++) {
     const float *peaks = f->peaks + g * WN_PEAK_LANES;
-    uint32_t first = g * WN_PEAK_GROUP, n = group_length(f, g);
+    uint32_t first = g * WN_PEAK_GROUP, n = group_length(f, g), before = m;
     for (uint32_t lane = 0; lane < WN_PEAK_LANES; lane++) {
       if (peaks[lane] < bound) continue;
       for (uint32_t i = first + lane; i < first + n; i += WN_PEAK_LANES) {
@@ -111,6 +122,7 @@ uint32_t wn_gather(const wn_field *f, float bound, wn_cand *c) {
         m += f->logits[i] >= bound;
       }
     }
+    sort_ids(c + before, m - before);
   }
   return m;
 }

@@ -27,7 +27,7 @@ int32_t wn_first_best(const wn_field *f, float top);
 void wn_best_k(const wn_field *f, uint32_t k, wn_cand *c);
 
 /* Those that are not below `bound`, into c, which has room for n; returns how
- * many. In order of their ids when bound is -inf, else in any order. */
+ * many. In order of their ids. */
 uint32_t wn_gather(const wn_field *f, float bound, wn_cand *c);
 
 /* Makes a heap of n candidates, from which wn_heap_pop takes the best, putting

@@ -5,10 +5,10 @@
  * everything waits for nothing: the thread notices at the next stage, frees
  * what is left and ends by itself. It is detached; wn_batch_settle waits for
  * the number of such threads to be zero. */
-#include <signal.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/thread.h"
 #include "run/gen_in.h"
 #include "run/low.h"
 
@@ -65,25 +65,10 @@ static void *drive(void *arg) {
   return NULL;
 }
 
-/* The host's signals stay with the host's threads, but those that say what
- * the thread itself did wrong. */
 static int start_thread(wn_batch *b, wn_err *e) {
-  sigset_t all, old;
-  pthread_t thread;
-  pthread_attr_t attr;
-  sigfillset(&all);
-  sigdelset(&all, SIGBUS);
-  sigdelset(&all, SIGSEGV);
-  sigdelset(&all, SIGFPE);
-  sigdelset(&all, SIGILL);
-  pthread_attr_init(&attr);
-  pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-  pthread_sigmask(SIG_SETMASK, &all, &old);
   atomic_fetch_add(&n_threads, 1);
   wn_ctx_ref(b->ctx);
-  int sys = pthread_create(&thread, &attr, drive, b);
-  pthread_sigmask(SIG_SETMASK, &old, NULL);
-  pthread_attr_destroy(&attr);
+  int sys = wn_thread_start(NULL, drive, b);
   if (sys == 0) return WN_OK;
   atomic_fetch_sub(&n_threads, 1);
   wn_ctx_unref(b->ctx);

@@ -8,6 +8,8 @@
 #include "base/mem.h"
 #include "run/gen_in.h"
 
+enum { MAX_FORCED = 64 }; /* tokens taken at once without a choice */
+
 static int no_memory(wn_err *e) {
   return wn_fail(e, WN_ENOMEM, "generate: out of memory");
 }
@@ -49,8 +51,19 @@ static int check(wn_ctx *ctx, const wn_gen_opts *o, const int32_t *ids,
 
 static void options(wn_gen *g, const wn_gen_opts *o) {
   g->o = *o;
-  g->o.stop = NULL; /* copied into pieces */
+  g->n_guess = o->n_draft;
+  g->o.stop = NULL;  /* copied into pieces */
+  g->o.gains = NULL; /* copied below */
   if (o->draft != NULL) wn_ctx_ref(o->draft);
+}
+
+static int copy_gains(wn_gen *g, const float *gains, wn_err *e) {
+  uint32_t n = wn_model_prog(wn_ctx_model(g->ctx))->n_gains;
+  if (gains == NULL || n == 0) return WN_OK;
+  g->gains = wn_alloc(WN_MEM_RUN, n * sizeof *gains);
+  if (g->gains == NULL) return no_memory(e);
+  memcpy(g->gains, gains, n * sizeof *gains);
+  return WN_OK;
 }
 
 int wn_gen_new(wn_ctx *ctx, wn_sampler *sampler, const int32_t *prompt,
@@ -68,7 +81,8 @@ int wn_gen_new(wn_ctx *ctx, wn_sampler *sampler, const int32_t *prompt,
   g->stats.seq = WN_GEN_ANY;
   g->stats.n_prompt = (uint32_t)n;
   options(g, o);
-  rc = wn_batch_of(ctx, &g->b, e);
+  rc = copy_gains(g, o->gains, e);
+  if (rc == WN_OK) rc = wn_batch_of(ctx, &g->b, e);
   if (rc == WN_OK)
     rc = wn_pieces_init(&g->pieces, o->stop, o->n_stop, o->raw, e);
   for (size_t i = 0; i < n && rc == WN_OK; i++)
@@ -86,6 +100,7 @@ void wn_gen_destroy(wn_gen *g) {
   wn_pieces_free(&g->pieces);
   wn_free(g->taken.p);
   wn_free(g->all);
+  wn_free(g->gains);
   wn_free(g->ids);
   if (g->has_sampler) wn_sampler_end(g->sampler);
   wn_sampler_unref(g->sampler);
@@ -258,29 +273,63 @@ void wn_gen_close_down(wn_gen *g) {
     wn_gen_finish(g, g->will_end, NULL);
 }
 
-static int choose(wn_gen *g, const float *logits, int32_t *id, wn_err *e) {
+/* *complete: a grammar allows nothing more, so that the text has ended without
+ * the model saying so. */
+static int choose(wn_gen *g, const float *logits, int32_t *id, bool *complete,
+                  wn_err *e) {
   if (!g->has_sampler && !wn_sampler_begin(g->sampler))
     return wn_fail(e, WN_EBUSY, "generate: the sampler is busy");
   int rc = wn_sampler_pick(g->sampler, logits, id, e);
-  if (rc == WN_OK) wn_sampler_accept(g->sampler, *id);
+  if (rc == WN_OK) rc = wn_sampler_take(g->sampler, *id, e);
+  if (rc == WN_OK) *complete = wn_sampler_complete(g->sampler);
+  if (!g->has_sampler) wn_sampler_end(g->sampler);
+  return rc;
+}
+
+/* One more token of the text: into `all`, and shown. */
+static int add_token(wn_gen *g, int32_t id, wn_err *e) {
+  bool stopped = false;
+  int rc = wn_gen_append(g, id, e);
+  if (rc != WN_OK) return rc;
+  wn_batch_lock(g);
+  rc = show(g, id, &stopped, e);
+  if (rc == WN_OK) tell(g);
+  wn_batch_unlock(g);
+  g->will_end = ends(g, stopped);
+  return rc;
+}
+
+/* Text that a grammar leaves no choice about: its tokens are taken without
+ * logits, and all fed in the next step. */
+static int add_forced(wn_gen *g, wn_err *e) {
+  int32_t ids[MAX_FORCED];
+  uint32_t n = 0;
+  if (g->o.n_draft > 0) return WN_OK; /* guesses cover them too */
+  if (!g->has_sampler && !wn_sampler_begin(g->sampler))
+    return wn_fail(e, WN_EBUSY, "generate: the sampler is busy");
+  int rc = wn_sampler_forced(g->sampler, ids, MAX_FORCED, &n, e);
+  for (uint32_t i = 0; i < n && rc == WN_OK; i++) {
+    if (g->will_end != WN_GEN_RUNNING) break;
+    rc = wn_sampler_take(g->sampler, ids[i], e);
+    if (rc == WN_OK) rc = add_token(g, ids[i], e);
+  }
+  if (rc == WN_OK && g->will_end == WN_GEN_RUNNING &&
+      wn_sampler_complete(g->sampler))
+    g->will_end = WN_GEN_EOG;
   if (!g->has_sampler) wn_sampler_end(g->sampler);
   return rc;
 }
 
 int wn_gen_choose(wn_gen *g, const float *logits, int32_t *id, wn_err *e) {
-  bool stopped = false;
-  int rc = choose(g, logits, id, e);
+  bool complete = false;
+  int rc = choose(g, logits, id, &complete, e);
   if (rc != WN_OK) return rc;
   if (g->vocab != NULL && wn_vocab_is_eog(g->vocab, *id)) {
     g->will_end = WN_GEN_EOG;
     return WN_OK;
   }
-  rc = wn_gen_append(g, *id, e);
-  if (rc != WN_OK) return rc;
-  wn_batch_lock(g);
-  rc = show(g, *id, &stopped, e);
-  if (rc == WN_OK) tell(g);
-  wn_batch_unlock(g);
-  g->will_end = ends(g, stopped);
-  return rc;
+  rc = add_token(g, *id, e);
+  if (rc != WN_OK || g->will_end != WN_GEN_RUNNING) return rc;
+  if (complete) g->will_end = WN_GEN_EOG;
+  return complete ? WN_OK : add_forced(g, e);
 }

@@ -5,20 +5,19 @@
 
 #include "base/arith.h"
 #include "base/mem.h"
+#include "graph/op.h"
 
 /* Does operation i, in stage st, multiply weight w by the stage's input? */
 static bool op_uses(const wn_prog *p, const wn_stage *st, uint32_t i,
                     uint32_t w) {
-  const wn_op *op = &p->ops[i];
-  if (op->code == WN_OP_LINEAR) return op->w[0] == w;
-  if (op->code != WN_OP_MOE) return false;
-  if (st->kind == WN_STAGE_EXPERTS_DOWN) return op->w[WN_MOE_DOWN] == w;
-  return op->w[WN_MOE_GATE] == w || op->w[WN_MOE_UP] == w;
+  unsigned taps = wn_desc(p, i)->taps[st->phase];
+  for (int k = 0; k < WN_OP_WEIGHTS; k++)
+    if ((taps >> k & 1) != 0 && p->ops[i].w[k] == w) return true;
+  return false;
 }
 
 static bool stage_uses(const wn_prog *p, const wn_stage *st, uint32_t w) {
-  if (st->kind == WN_STAGE_EXPERTS_UP || st->kind == WN_STAGE_EXPERTS_DOWN)
-    return op_uses(p, st, st->op, w);
+  if (st->kind == WN_STAGE_MAIN) return op_uses(p, st, st->op, w);
   if (st->kind != WN_STAGE_MATRIX) return false;
   for (uint32_t b = 0; b < st->n_bundles; b++)
     for (uint32_t k = 0; k < st->bundles[b].n_parts; k++)
@@ -49,14 +48,11 @@ static int make_item(wn_watch *w, uint32_t stage, const wn_watch_opts *o,
   wn_tap_item *t = &w->tap.items[w->tap.n_items++];
   uint64_t sums, cap = wn_ctx_n_batch(w->ctx), values;
   t->stage = stage;
-  t->n_experts = 1;
-  t->n = st->input != WN_NONE ? p->widths[st->input] : 0;
-  if (st->kind != WN_STAGE_MATRIX) {
-    const wn_op *op = &p->ops[st->op];
-    t->n = st->kind == WN_STAGE_EXPERTS_DOWN ? op->i[3] : p->widths[op->in[0]];
-    t->n_experts = p->widths[op->in[1]];
-    cap *= op->i[0];
-  }
+  wn_tap_shape shape;
+  wn_stage_desc(p, st)->tap_shape(p, st, &shape);
+  t->n = shape.n;
+  t->n_experts = shape.n_experts;
+  cap *= shape.per_row;
   if (!wn_mul(t->n, t->n_experts, &sums) || !wn_mul(cap, t->n, &values) ||
       cap > UINT32_MAX || values > SIZE_MAX / sizeof(float))
     return wn_fail(e, WN_ELIMIT, "tap: inputs are too large");

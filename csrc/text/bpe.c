@@ -145,14 +145,20 @@ static size_t escape(uint8_t *out, const uint8_t *p, size_t n) {
 static int encode_text(const wn_vocab *v, const uint8_t *p, size_t n,
                        wn_ids *out, wn_err *e) {
   bool clean = wn_utf8_is_clean(p, n);
-  if (clean && !v->escape_ws) return encode_clean(v, p, n, out, e);
-  uint8_t *a = wn_alloc(WN_MEM_TEXT, 3 * n), *b = NULL;
+  bool nfc = v->exact == WN_EXACT_TRAINED && (v->pre->props & WN_P_NFC) != 0 &&
+             !(clean && wn_is_nfc(p, n));
+  if (clean && !nfc && !v->escape_ws) return encode_clean(v, p, n, out, e);
+  uint8_t *a = wn_alloc(WN_MEM_TEXT, 3 * n), *b = NULL, *c = NULL;
   if (a == NULL) return wn_oom(e);
   if (!clean) {
     n = wn_utf8_clean(a, p, n);
     p = a;
   }
-  if (v->escape_ws) {
+  if (nfc) {
+    c = wn_alloc(WN_MEM_TEXT, 3 * n);
+    p = c != NULL && wn_nfc(c, p, n, &n) ? c : NULL;
+  }
+  if (p != NULL && v->escape_ws) {
     b = wn_alloc(WN_MEM_TEXT, 3 * n);
     if (b != NULL) n = escape(b, p, n);
     p = b;
@@ -160,6 +166,7 @@ static int encode_text(const wn_vocab *v, const uint8_t *p, size_t n,
   int rc = p != NULL ? encode_clean(v, p, n, out, e) : wn_oom(e);
   wn_free(a);
   wn_free(b);
+  wn_free(c);
   return rc;
 }
 

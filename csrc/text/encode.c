@@ -56,13 +56,13 @@ const char *wn_vocab_text(const wn_vocab *v, int32_t id, size_t *n) {
   return t.p;
 }
 
-int wn_encode_raw(const wn_vocab *v, const uint8_t *p, size_t n, bool prefix,
-                  wn_ids *out, wn_err *e) {
+static int encode_kind(const wn_vocab *v, const uint8_t *p, size_t n,
+                       bool prefix, bool guard, wn_ids *out, wn_err *e) {
   switch (v->kind) {
     case WN_KIND_BPE:
       return wn_bpe_encode(v, p, n, out, e);
     case WN_KIND_SPM:
-      return wn_spm_encode(v, p, n, prefix, out, e);
+      return wn_spm_encode(v, p, n, prefix, guard, out, e);
     case WN_KIND_WPM:
       return wn_wpm_encode(v, p, n, out, e);
     case WN_KIND_UGM:
@@ -76,9 +76,15 @@ int wn_encode_raw(const wn_vocab *v, const uint8_t *p, size_t n, bool prefix,
   }
 }
 
-/* SPM puts a space before text at the start and behind a special token. */
+int wn_encode_raw(const wn_vocab *v, const uint8_t *p, size_t n, bool prefix,
+                  wn_ids *out, wn_err *e) {
+  return encode_kind(v, p, n, prefix, false, out, e);
+}
+
+/* SPM puts a space before text at the start and behind a special token.
+ * guard: no control token may come of plain text. */
 static int encode_frags(const wn_vocab *v, const char *text,
-                        const wn_frag *frags, size_t n, wn_ids *out,
+                        const wn_frag *frags, size_t n, bool guard, wn_ids *out,
                         wn_err *e) {
   bool after_special = true;
   for (size_t i = 0; i < n; i++) {
@@ -87,8 +93,8 @@ static int encode_frags(const wn_vocab *v, const char *text,
       after_special = true;
       continue;
     }
-    int rc = wn_encode_raw(v, (const uint8_t *)text + frags[i].off, frags[i].n,
-                           v->add_space_prefix && after_special, out, e);
+    int rc = encode_kind(v, (const uint8_t *)text + frags[i].off, frags[i].n,
+                         v->add_space_prefix && after_special, guard, out, e);
     if (rc != WN_OK) return rc;
     after_special = false;
   }
@@ -136,7 +142,8 @@ int wn_vocab_encode_plain(const wn_vocab *v, const char *text, size_t n,
   if (rc != WN_OK) return rc;
   if (!wn_ids_reserve(&out, n / 4 + 4)) rc = wn_oom(e);
   if (rc == WN_OK && add_special) rc = push_opt(&out, first_token(v), e);
-  if (rc == WN_OK) rc = encode_frags(v, text, frags, n_frags, &out, e);
+  if (rc == WN_OK)
+    rc = encode_frags(v, text, frags, n_frags, plain->n > 0, &out, e);
   if (rc == WN_OK && add_special) rc = push_opt(&out, last_token(v), e);
   wn_free(frags);
   if (rc == WN_OK) {

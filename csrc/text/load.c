@@ -164,7 +164,7 @@ static int load(wn_vocab *v, const wn_gguf *g, wn_err *e) {
   int rc = read_model(v, g, &model, e);
   if (rc != WN_OK) return rc;
   if (v->kind == WN_KIND_NONE) return load_none(v, g, e);
-  if (!wn_uni_init(&v->uni)) return wn_oom(e);
+  if (!wn_uni_init(&v->uni, v->exact == WN_EXACT_TRAINED)) return wn_oom(e);
   rc = read_flags(v, g, model, e);
   if (rc == WN_OK) rc = wn_load_tokens(v, g, e);
   if (rc == WN_OK) rc = build_index(v, g, e);
@@ -174,11 +174,21 @@ static int load(wn_vocab *v, const wn_gguf *g, wn_err *e) {
 }
 
 int wn_vocab_new(const wn_gguf *g, wn_vocab **out, wn_err *e) {
+  return wn_vocab_new_as(g, WN_EXACT_TRAINED, out, e);
+}
+
+wn_exact wn_vocab_exact(const wn_vocab *v) {
+  return v->exact;
+}
+
+int wn_vocab_new_as(const wn_gguf *g, wn_exact exact, wn_vocab **out,
+                    wn_err *e) {
   wn_err mine;
   wn_err *err = e != NULL ? e : &mine;
   wn_vocab *v = wn_calloc(WN_MEM_TEXT, 1, sizeof *v);
   if (v == NULL) return wn_oom(e);
   atomic_init(&v->refs, 1);
+  v->exact = exact;
   int rc = load(v, g, err);
   if (rc == WN_OK) {
     *out = v;

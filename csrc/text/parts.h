@@ -3,8 +3,8 @@
  * Built in this order by wn_vocab_new: flags that the tokenizer's name and
  * `pre` imply (load.c), token texts, scores and attributes (tokens.c), the
  * index of the kind (bpe.c, spm.c, wpm.c, ugm.c, rwkv.c, plamo.c), special
- * tokens (special.c). Then it never changes; `whole` is a cache of facts that
- * any thread may find out. */
+ * tokens (special.c). Then nothing that can be seen changes; `bpe.whole` is a
+ * cache of facts that any thread may find out and write. */
 #ifndef WN_TEXT_PARTS_H
 #define WN_TEXT_PARTS_H
 
@@ -29,6 +29,7 @@ enum {
   WN_ATTR_LSTRIP = 128,
   WN_ATTR_RSTRIP = 256,
   WN_ATTR_EOG = 1 << 15, /* ours: ends generation */
+  WN_ATTR_CUT = 1 << 14, /* ours: special by the file's own types */
   WN_ATTR_PUBLIC = 1023,
 };
 
@@ -123,6 +124,8 @@ typedef struct wn_ugm {
 struct wn_vocab {
   atomic_int refs;
   wn_kind kind;
+  wn_exact exact;
+  bool typed; /* the file states the types of its tokens */
   const wn_pre *pre;
   bool dna, whitespace; /* models that wrap BPE */
   uint32_t n;           /* tokens */
@@ -185,8 +188,9 @@ int wn_bpe_encode(const wn_vocab *v, const uint8_t *p, size_t n, wn_ids *out,
                   wn_err *e);
 void wn_bpe_free(wn_bpe *b);
 int wn_spm_init(wn_vocab *v, wn_err *e);
+/* guard: merges may not make control tokens (llama.cpp lets them). */
 int wn_spm_encode(const wn_vocab *v, const uint8_t *p, size_t n, bool prefix,
-                  wn_ids *out, wn_err *e);
+                  bool guard, wn_ids *out, wn_err *e);
 int wn_wpm_encode(const wn_vocab *v, const uint8_t *p, size_t n, wn_ids *out,
                   wn_err *e);
 int wn_ugm_init(wn_vocab *v, const wn_gguf *g, wn_err *e);

@@ -15,6 +15,7 @@
 #define BLOOM {WN_ST_BLOOM}, 0
 #define DEEPSEEK3 {WN_ST_N3, WN_ST_CJK, WN_ST_DEEPSEEK}, 0
 #define KEEP WN_P_KEEP_SPACES
+#define NFC WN_P_NFC
 #define LLAMA3_PROPS (WN_P_IGNORE_MERGES | WN_P_ADD_BOS)
 
 static const wn_pre PRES[] = {
@@ -58,7 +59,7 @@ static const wn_pre PRES[] = {
     {"falcon", {WN_ST_PUNCT_TICK, WN_ST_GPT2, WN_ST_DIGITS3}, 0, 0},
     {"starcoder", DIGIT_GPT2, 0},
     {"refact", DIGIT_GPT2, 0},
-    {"command-r", DIGIT_GPT2, KEEP},
+    {"command-r", DIGIT_GPT2, KEEP | NFC},
     {"smollm", DIGIT_GPT2, KEEP},
     {"codeshell", DIGIT_GPT2, 0},
     {"exaone", DIGIT_GPT2, 0},
@@ -73,34 +74,34 @@ static const wn_pre PRES[] = {
     {"jina-v2-de", GPT2, 0},
     {"a.x-4.0", GPT2, 0},
     {"mellum", GPT2, 0},
-    {"modern-bert", GPT2, 0},
+    {"modern-bert", GPT2, NFC},
     {"exaone4", GPT2, 0},
     {"jina-v1-en", GPT2, WN_P_ADD_SEP},
     {"jina-v2-code", GPT2, WN_P_ADD_SEP},
     {"roberta-bpe", GPT2, WN_P_ADD_SEP},
-    {"mpt", GPT2, 0},
-    {"olmo", GPT2, 0},
+    {"mpt", GPT2, NFC},
+    {"olmo", GPT2, NFC},
     {"jais", GPT2, 0},
     {"trillion", GPT2, KEEP},
     {"granite-docling", GPT2, KEEP},
-    {"stablelm2", QWEN2, 0},
-    {"qwen2", QWEN2, KEEP},
-    {"deepseek-r1-qwen", QWEN2, KEEP},
-    {"kormo", QWEN2, KEEP},
-    {"f2llmv2", QWEN2, KEEP},
+    {"stablelm2", QWEN2, NFC},
+    {"qwen2", QWEN2, KEEP | NFC},
+    {"deepseek-r1-qwen", QWEN2, KEEP | NFC},
+    {"kormo", QWEN2, KEEP | NFC},
+    {"f2llmv2", QWEN2, KEEP | NFC},
     {"megrez", QWEN2, 0},
-    {"hunyuan", QWEN2, KEEP},
+    {"hunyuan", QWEN2, KEEP | NFC},
     {"solar-open", QWEN2, KEEP},
     {"grok-2", QWEN2, KEEP},
-    {"bailingmoe", QWEN2, KEEP},
-    {"bailingmoe2", QWEN2, KEEP},
-    {"llada-moe", QWEN2, KEEP},
+    {"bailingmoe", QWEN2, KEEP | NFC},
+    {"bailingmoe2", QWEN2, KEEP | NFC},
+    {"llada-moe", QWEN2, KEEP | NFC},
     {"laguna", {WN_ST_LINES, WN_ST_MODERN}, M_QWEN2, KEEP},
     {"ufakzeka", {WN_ST_MODERN}, WN_M_L | WN_M_N1 | WN_M_CRLF, KEEP},
     {"qwen35",
      {WN_ST_MODERN},
      WN_M_LEAD | WN_M_LM | WN_M_N1 | WN_M_PUNCT_NO_M | WN_M_CRLF,
-     KEEP},
+     KEEP | NFC},
     {"seed-coder", {WN_ST_MODERN}, WN_M_LEAD | WN_M_L | WN_M_N1, KEEP},
     {"exaone-moe",
      {WN_ST_MODERN},
@@ -126,11 +127,11 @@ static const wn_pre PRES[] = {
     {"tiny_aya",
      {WN_ST_DIGITS3R, WN_ST_MODERN},
      WN_M_LM | WN_M_TAIL | WN_M_N3 | WN_M_SLASH,
-     KEEP},
+     KEEP | NFC},
     {"cohere2moe",
      {WN_ST_DIGITS3R, WN_ST_MODERN},
      WN_M_LM | WN_M_TAIL | WN_M_N3 | WN_M_SLASH,
-     KEEP},
+     KEEP | NFC},
     {"kimi-k2",
      {WN_ST_MODERN},
      WN_M_HAN | WN_M_TAIL | WN_M_N3 | WN_M_CRLF,
@@ -254,7 +255,7 @@ static const uint8_t *scan(const wn_cutter *c, wn_stage st, wn_level *lv) {
     case WN_ST_GPT2:
       return wn_scan_gpt2(c->uni, lv->p, lv->end);
     case WN_ST_MODERN:
-      return wn_scan_modern(c->uni, c->pre->modern, lv);
+      return wn_scan_modern(c->uni, c->modern, lv);
     case WN_ST_LINES:
       return scan_lines(lv->p, lv->end);
     case WN_ST_DIGITS3R:
@@ -279,6 +280,10 @@ void wn_cut_start(wn_cutter *c, const wn_uni *u, const wn_pre *pre,
   c->uni = u;
   c->pre = pre;
   c->top = c->last = 0;
+  c->modern = pre->modern;
+  /* llama.cpp leaves the marks out of these words */
+  if (u->exact && (c->modern & WN_M_WORD) == WN_M_CASED)
+    c->modern = (c->modern & ~(unsigned)WN_M_WORD) | WN_M_CASEDM;
   while (pre->stages[c->last + 1] != WN_ST_END)
     c->last++;
   enter(&c->level[0], text, text + n);

@@ -62,7 +62,7 @@ enum {
    * end; exactly one of these */
   WN_M_L = 1 << 2,      /* \p{L}+ */
   WN_M_LM = 2 << 2,     /* [\p{L}\p{M}]+ */
-  WN_M_CASED = 3 << 2,  /* upper* lower+ | upper+ lower* (ASCII cases) */
+  WN_M_CASED = 3 << 2,  /* upper* lower+ | upper+ lower* */
   WN_M_CASEDM = 4 << 2, /* the same with marks */
   WN_M_SPACED = 5 << 2, /* L M* words joined by single spaces */
   WN_M_HAN = 6 << 2,    /* Han+ | other letters+ */
@@ -101,6 +101,7 @@ enum {
   WN_P_LINE_TOKENS = 128, /* a run of \n that is a token is that token */
   WN_P_FORCE_BOS = 256,   /* even when the file says otherwise */
   WN_P_KEEP_CASE = 512,   /* `whitespace` model: no lower-casing by default */
+  WN_P_NFC = 1024,        /* exact: text is normalised first */
 };
 
 /* The row of a name, or NULL. The empty name means "default". */
@@ -118,6 +119,7 @@ typedef struct wn_level {
 typedef struct wn_cutter {
   const wn_uni *uni;
   const wn_pre *pre;
+  unsigned modern;    /* flags of WN_ST_MODERN */
   unsigned top, last; /* current and last level */
   wn_level level[WN_MAX_STAGES];
 } wn_cutter;
@@ -138,8 +140,8 @@ const uint8_t *wn_scan_gpt2(const wn_uni *u, const uint8_t *p,
 const uint8_t *wn_scan_modern(const wn_uni *u, unsigned flags, wn_level *lv);
 
 /* Helpers of scanners. `end` reads as class 0 and code point UINT32_MAX. */
-static inline uint8_t wn_cls(const wn_uni *u, const uint8_t *p,
-                             const uint8_t *end) {
+static inline uint16_t wn_cls(const wn_uni *u, const uint8_t *p,
+                              const uint8_t *end) {
   unsigned len;
   if (p >= end) return 0;
   return *p < 0x80 ? u->rows[u->page[0]][*p]
@@ -157,7 +159,7 @@ static inline bool wn_is_crlf(const uint8_t *p, const uint8_t *end) {
 /* First position at or after p whose class is not in mask. */
 static inline const uint8_t *wn_skip(const wn_uni *u, const uint8_t *p,
                                      const uint8_t *end, unsigned mask) {
-  const uint8_t *ascii = u->rows[u->page[0]];
+  const uint16_t *ascii = u->rows[u->page[0]];
   for (;;) {
     while (p < end && *p < 0x80 && (ascii[*p] & mask) != 0)
       p++;

@@ -189,7 +189,7 @@ static const uint8_t *deepseek(const wn_uni *u, const uint8_t *p,
       q++;
     if (q > p + 1) return q;
   }
-  uint8_t c = wn_cls(u, p, end);
+  uint16_t c = wn_cls(u, p, end);
   bool prefix = (c & (WN_C_L | WN_C_P | WN_C_S)) == 0 && !wn_is_crlf(p, end);
   const uint8_t *s = prefix ? wn_next(p) : p;
   q = wn_skip(u, s, end, WN_C_L | WN_C_M);

@@ -37,7 +37,7 @@ const uint8_t *wn_scan_gpt2(const wn_uni *u, const uint8_t *p,
   size_t n = contraction(p, end, 0);
   if (n != 0) return p + n;
   const uint8_t *q = p + (*p == ' ');
-  uint8_t c = wn_cls(u, q, end);
+  uint16_t c = wn_cls(u, q, end);
   if (c & WN_C_L) return wn_skip(u, q, end, WN_C_L);
   if (c & WN_C_N) return wn_skip(u, q, end, WN_C_N);
   if (c & OTHER) return wn_skip(u, q, end, OTHER);
@@ -65,22 +65,23 @@ static const uint8_t *skip_not_han(const wn_uni *u, const uint8_t *p,
   return p;
 }
 
-/* Upper* lower+ | upper+ lower* over letters of `mask`, where a-z is lower,
- * A-Z is upper and every other letter is both. First choice: all that can be
- * upper, then the a-z run (with "both") behind it; without a-z there, the
- * match backs off to the last "both". Second choice, for plain A-Z: all. */
+/* Upper* lower+ | upper+ lower* over letters of `mask`; letters and marks
+ * without case are both (to llama.cpp, all beyond ASCII). First choice: all
+ * that can be upper, then the lower run (with "both") behind it; without lower
+ * there, the match backs off to the last "both". Second choice: all upper. */
 static const uint8_t *skip_cased(const wn_uni *u, const uint8_t *s,
                                  const uint8_t *end, unsigned mask,
                                  bool second) {
   const uint8_t *q = s, *both = NULL;
   for (; (wn_cls(u, q, end) & mask) != 0; q = wn_next(q)) {
-    if (*q >= 'a' && *q <= 'z') break;
-    if (*q >= 0x80) both = wn_next(q);
+    uint16_t c = wn_cls(u, q, end);
+    if (c & WN_C_LOW) break;
+    if ((c & WN_C_UP) == 0) both = wn_next(q);
   }
   if (second) return q;
-  if (q == end || *q < 'a' || *q > 'z') return both != NULL ? both : s;
-  while ((wn_cls(u, q, end) & mask) != 0 && !(*q >= 'A' && *q <= 'Z'))
-    q = wn_next(q);
+  if ((wn_cls(u, q, end) & WN_C_LOW) == 0) return both != NULL ? both : s;
+  for (uint16_t c; (c = wn_cls(u, q, end)) & mask; q = wn_next(q))
+    if (c & WN_C_UP) break;
   return q;
 }
 
@@ -99,7 +100,7 @@ static const uint8_t *skip_spaced(const wn_uni *u, const uint8_t *p,
  * one character that is no letter, number or line end. */
 static const uint8_t *word(const wn_uni *u, unsigned flags, const uint8_t *p,
                            const uint8_t *end) {
-  uint8_t c = wn_cls(u, p, end);
+  uint16_t c = wn_cls(u, p, end);
   bool prefix = (c & LN) == 0 && !wn_is_crlf(p, end);
   const uint8_t *s = prefix ? wn_next(p) : p, *e;
   unsigned lm = WN_C_L | WN_C_M;

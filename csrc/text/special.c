@@ -230,9 +230,9 @@ static void correct_ends(wn_vocab *v) {
   bool call = ends_with(v, "<|call|>", &x) || ends_with(v, "<|calls|>", &x);
   bool turn = ends_with(v, "<|return|>", &x) || ends_with(v, "<|flush|>", &x);
   if (call && turn && ends_with(v, "<|end|>", &end))
-    v->attr[end] = WN_ATTR_USER;
+    v->attr[end] = WN_ATTR_USER | (v->attr[end] & WN_ATTR_CUT);
   if (ends_with(v, "<|tool_response>", &x) && ends_with(v, "</s>", &s))
-    v->attr[s] = WN_ATTR_NORMAL;
+    v->attr[s] = WN_ATTR_NORMAL | (v->attr[s] & WN_ATTR_CUT);
 }
 
 static void find_ends(wn_vocab *v, const known *k, size_t n) {
@@ -244,7 +244,8 @@ static void find_ends(wn_vocab *v, const known *k, size_t n) {
       v->attr[k[i].id] |= WN_ATTR_CONTROL | WN_ATTR_EOG;
   for (size_t i = 0; i < n; i++)
     if (k[i].roles & ROLE_SHOW)
-      v->attr[k[i].id] = WN_ATTR_USER | (v->attr[k[i].id] & WN_ATTR_EOG);
+      v->attr[k[i].id] =
+          WN_ATTR_USER | (v->attr[k[i].id] & (WN_ATTR_EOG | WN_ATTR_CUT));
   end_at(v, v->special[WN_TOK_EOS]);
   end_at(v, v->special[WN_TOK_EOT]);
   end_at(v, v->eom);
@@ -293,8 +294,12 @@ static void apply_quirks(wn_vocab *v, const wn_gguf *g) {
 
 /* ---- what is cut out of a text ---- */
 
+/* Exact: what the file itself calls special; tokens that only sound so, like
+ * "</s>" among Qwen's entries, are ordinary texts. */
 static int build_automaton(wn_vocab *v, wn_err *e) {
-  const unsigned cut = WN_ATTR_CONTROL | WN_ATTR_USER | WN_ATTR_UNKNOWN;
+  const unsigned cut = v->exact == WN_EXACT_TRAINED && v->typed
+                           ? WN_ATTR_CUT
+                           : WN_ATTR_CONTROL | WN_ATTR_USER | WN_ATTR_UNKNOWN;
   v->special_order = wn_alloc(WN_MEM_TEXT, v->n * sizeof(uint32_t));
   if (v->special_order == NULL) return wn_oom(e);
   for (uint32_t i = 0; i < v->n; i++)

@@ -98,14 +98,23 @@ typedef struct run {
   wn_merge m;
   wn_seen *words;
   wn_ids *out;
+  bool guard; /* control tokens are no result */
 } run;
+
+/* The token of a text, or WN_NONE. */
+static uint32_t token_of(const run *r, const uint8_t *p, size_t n) {
+  uint32_t id = wn_map_get(&r->v->map, p, n);
+  if (r->guard && id != WN_NONE && (r->v->attr[id] & WN_ATTR_CONTROL))
+    return WN_NONE;
+  return id;
+}
 
 static bool find_pair(const void *ctx, const wn_merge *m, uint32_t i,
                       uint32_t j, uint32_t *prio, uint32_t *result) {
   const run *r = ctx;
   uint32_t from = m->start[i], to = m->start[m->next[j]];
   if (to - from > r->v->bpe.max_len) return false;
-  *result = wn_map_get(&r->v->map, r->w + from, to - from);
+  *result = token_of(r, r->w + from, to - from);
   if (*result == WN_NONE) return false;
   *prio = r->v->urgency[*result];
   return true;
@@ -136,7 +145,7 @@ static int merge_word(run *r, const uint8_t *w, size_t n, wn_err *e) {
   for (uint32_t i = 0; rc == WN_OK && i < m->n; i = m->next[i]) {
     uint32_t from = m->start[i], len = m->start[m->next[i]] - from;
     uint32_t id = m->sym[i];
-    if (id == WN_NONE) id = wn_map_get(&r->v->map, w + from, len);
+    if (id == WN_NONE) id = token_of(r, w + from, len);
     bool ok = id != WN_NONE ? wn_ids_push(r->out, (int32_t)id)
                             : put_bytes(r, w + from, len);
     if (!ok) rc = wn_oom(e);
@@ -172,8 +181,8 @@ static size_t word_len(const wn_vocab *v, const uint8_t *w, size_t n) {
 }
 
 int wn_spm_encode(const wn_vocab *v, const uint8_t *p, size_t n, bool prefix,
-                  wn_ids *out, wn_err *e) {
-  run r = {.v = v, .out = out};
+                  bool guard, wn_ids *out, wn_err *e) {
+  run r = {.v = v, .out = out, .guard = guard};
   int rc = WN_OK;
   size_t len = 0;
   uint8_t *text = wn_alloc(WN_MEM_TEXT, 3 * (n + 1));

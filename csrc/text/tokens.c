@@ -120,10 +120,12 @@ static int load_types(wn_vocab *v, const wn_gguf *g, wn_err *e) {
   int rc = wn_gguf_get_array(g, K_TYPES, WN_KV_I32, &n, &d, e);
   if (rc == WN_ENOENT) return WN_OK;
   if (rc == WN_OK) rc = want_count(e, K_TYPES, n, v->n);
+  v->typed = true;
   for (uint32_t i = 0; rc == WN_OK && i < v->n; i++) {
     int32_t type;
     memcpy(&type, d + (size_t)i * 4, 4);
     v->attr[i] = attr_of_type(type);
+    if (type >= 2 && type <= 4) v->attr[i] |= WN_ATTR_CUT;
     if (v->attr[i] == WN_ATTR_BYTE && v->kind != WN_KIND_RWKV &&
         wn_byte_token(wn_text(v, i)) < 0) {
       char name[64];

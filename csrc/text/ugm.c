@@ -10,10 +10,19 @@
  *
  * The child of a unit at i for byte c is at i ^ base(i) ^ c when its label is
  * c. A leaf's replacement offset is stored at i ^ base(i). All units that can
- * be reached are checked when the vocabulary is loaded. */
+ * be reached are checked when the vocabulary is loaded.
+ *
+ * No token reaches across the place before a U+2581 unless some token has
+ * U+2581 after the very byte that stands there (`no_cut`), so the text is
+ * segmented in stretches: memory is bounded by the longest one. Exact: a
+ * stretch is a word, remembered, its scores summed from 0 as in Hugging Face;
+ * else it is long and the sum goes on, to round as llama.cpp does. */
 #include <float.h>
 
 #include "text/merge.h"
+#include "text/words.h"
+
+#define SPACE "\xE2\x96\x81"
 
 #define K_MAP "tokenizer.ggml.precompiled_charsmap"
 
@@ -134,6 +143,8 @@ int wn_ugm_init(wn_vocab *v, const wn_gguf *g, wn_err *e) {
     if ((a & WN_ATTR_NORMAL) && v->score[i] < min) min = v->score[i];
     if (a & (WN_ATTR_NORMAL | WN_ATTR_USER | WN_ATTR_UNUSED))
       rc = wn_trie_put(&m->tokens, t.p, t.n, i, e);
+    for (size_t k = 1; k + 3 <= t.n; k++)
+      if (memcmp(t.p + k, SPACE, 3) == 0) v->no_cut[(uint8_t)t.p[k - 1]] = 1;
     if (rc == WN_OK && (a & WN_ATTR_USER))
       rc = wn_trie_put(&m->user, t.p, t.n, i, e);
   }
@@ -261,16 +272,16 @@ static void offer(best *b, int32_t id, size_t from, double sum) {
   if (sum > b->sum) *b = (best){id, (uint32_t)from, sum};
 }
 
-static void search(const wn_vocab *v, const text *t, best *b) {
+static void search(const wn_vocab *v, const uint8_t *p, size_t n, best *b) {
   const wn_ugm *m = &v->ugm;
-  for (size_t i = 0; i < t->n;) {
-    uint8_t c = t->p[i];
+  for (size_t i = 0; i < n;) {
+    uint8_t c = p[i];
     size_t len = c < 0xC0 ? 1 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : 4;
-    if (len > t->n - i) len = t->n - i;
+    if (len > n - i) len = n - i;
     bool single = false; /* a token is exactly this character */
     uint32_t node = 0;
-    for (size_t k = i; k < t->n; k++) {
-      node = wn_trie_step(&m->tokens, node, t->p[k]);
+    for (size_t k = i; k < n; k++) {
+      node = wn_trie_step(&m->tokens, node, p[k]);
       if (node == 0) break;
       uint32_t id = m->tokens.value[node];
       if (id == WN_TRIE_NONE) continue;
@@ -305,21 +316,88 @@ static bool collect(const wn_vocab *v, const best *b, size_t n, wn_ids *out) {
   return true;
 }
 
+typedef struct run {
+  const wn_vocab *v;
+  wn_ids *out;
+  best *b;           /* room for cap positions */
+  size_t cap, first; /* first: where this text's ids begin */
+  double sum;        /* not exact: of all stretches before */
+  wn_seen *words;
+} run;
+
+static int reserve(run *r, size_t n, wn_err *e) {
+  if (n < r->cap) return WN_OK;
+  wn_free(r->b);
+  r->cap = n + n / 2 + 256;
+  r->b = wn_alloc(WN_MEM_TEXT, r->cap * sizeof *r->b);
+  if (r->b == NULL) r->cap = 0;
+  return r->b != NULL ? WN_OK : wn_oom(e);
+}
+
+/* Segments one stretch. */
+static int stretch(run *r, const uint8_t *p, size_t n, wn_err *e) {
+  int32_t unk = r->v->special[WN_TOK_UNK];
+  int rc = reserve(r, n, e);
+  if (rc != WN_OK) return rc;
+  for (size_t i = 0; i <= n; i++)
+    r->b[i] = (best){unk, 0, i == 0 ? r->sum : -DBL_MAX};
+  search(r->v, p, n, r->b);
+  if (!collect(r->v, r->b, n, r->out)) return wn_oom(e);
+  if (r->v->exact != WN_EXACT_TRAINED) r->sum = r->b[n].sum;
+  return WN_OK;
+}
+
+/* The same from memory, where the word was seen before. */
+static int word(run *r, const uint8_t *p, size_t n, wn_err *e) {
+  bool hit = false;
+  wn_seen *s = NULL;
+  size_t at = r->out->n;
+  if (r->words != NULL && n <= WN_WORD_LEN)
+    s = wn_words_at(r->words, p, n, wn_hash(p, n), &hit);
+  if (hit) return wn_words_repeat(s, r->out) ? WN_OK : wn_oom(e);
+  int rc = stretch(r, p, n, e);
+  if (rc == WN_OK && s != NULL)
+    *s = (wn_seen){p, (uint32_t)n, (uint32_t)(r->out->n - at), at};
+  return rc;
+}
+
+/* Length of the first stretch of at least `least` bytes. */
+static size_t stretch_len(const wn_vocab *v, const uint8_t *p, size_t n,
+                          size_t least) {
+  while (least < n) {
+    const uint8_t *hit = memmem(p + least, n - least, SPACE, 3);
+    if (hit == NULL) return n;
+    if (!v->no_cut[hit[-1]]) return (size_t)(hit - p);
+    least = (size_t)(hit - p) + 1;
+  }
+  return n;
+}
+
+/* Unknown tokens that two stretches left side by side become one. */
+static void join_unknown(run *r) {
+  int32_t unk = r->v->special[WN_TOK_UNK], *p = r->out->p;
+  size_t o = r->first;
+  for (size_t i = r->first; i < r->out->n; i++)
+    if (p[i] != unk || o == r->first || p[o - 1] != unk) p[o++] = p[i];
+  r->out->n = o;
+}
+
+enum { LONG_STRETCH = 1 << 16 };
+
 int wn_ugm_encode(const wn_vocab *v, const uint8_t *p, size_t n, wn_ids *out,
                   wn_err *e) {
   text t = {NULL, 0, 0};
-  best *b = NULL;
+  bool exact = v->exact == WN_EXACT_TRAINED;
+  run r = {.v = v, .out = out, .first = out->n};
   int rc = normalise(v, p, n, &t, e);
-  if (rc != WN_OK || t.n == 0) goto done;
-  b = wn_alloc(WN_MEM_TEXT, (t.n + 1) * sizeof *b);
-  rc = b == NULL ? wn_oom(e) : WN_OK;
-  if (rc != WN_OK) goto done;
-  for (size_t i = 0; i <= t.n; i++)
-    b[i] = (best){v->special[WN_TOK_UNK], 0, i == 0 ? 0 : -DBL_MAX};
-  search(v, &t, b);
-  if (!collect(v, b, t.n, out)) rc = wn_oom(e);
-done:
+  if (rc == WN_OK && exact) r.words = wn_words_new(t.n);
+  for (size_t i = 0, len; rc == WN_OK && i < t.n; i += len) {
+    len = stretch_len(v, t.p + i, t.n - i, exact ? 1 : LONG_STRETCH);
+    rc = word(&r, t.p + i, len, e);
+  }
+  if (rc == WN_OK) join_unknown(&r);
   wn_free(t.p);
-  wn_free(b);
+  wn_free(r.b);
+  wn_free(r.words);
   return rc;
 }

@@ -20,45 +20,81 @@ static const range RANGES[] = {
 enum { N_RANGES = sizeof RANGES / sizeof RANGES[0] };
 
 /* Rows 0..7 are uniform, one per class; pages of mixed classes follow. */
-enum { N_UNIFORM = 8 };
+enum { N_UNIFORM = 8, N_CPS = 0x110000 };
 
-static unsigned bit_of(uint8_t cls) {
+static unsigned bit_of(uint16_t cls) {
   unsigned b = 0;
   while (cls >> (b + 1) != 0)
     b++;
   return b;
 }
 
-/* Calls for each page: the row it needs. With rows == NULL only counts. */
-static size_t unfold(wn_uni *u, uint8_t (*rows)[256]) {
-  size_t n_rows = N_UNIFORM, r = 0;
-  for (uint32_t pg = 0; pg < WN_N_PAGES; pg++) {
-    uint32_t first = pg * 256;
-    while (r + 1 < N_RANGES && RANGES[r + 1].first <= first)
-      r++;
-    bool uniform = r + 1 == N_RANGES || RANGES[r + 1].first >= first + 256;
-    if (rows != NULL && !uniform) {
-      size_t k = r;
-      for (uint32_t i = 0; i < 256; i++) {
-        while (k + 1 < N_RANGES && RANGES[k + 1].first <= first + i)
-          k++;
-        rows[n_rows][i] = RANGES[k].cls;
-      }
-    }
-    u->page[pg] = (uint16_t)(uniform ? bit_of(RANGES[r].cls) : n_rows);
-    n_rows += !uniform;
+static const struct patch {
+  uint32_t first, last;
+  uint16_t cls;
+} PATCHES[] = {
+#define X(first, last, c) {0x##first, 0x##last, WN_C_##c},
+#include "text/unicode_exact.def"
+#undef X
+};
+
+static const struct cased {
+  uint32_t first, last;
+  uint16_t step, cls;
+} CASED[] = {
+#define U(first, last, step, c) {0x##first, 0x##last, step, WN_C_##c},
+#include "text/unicode_exact.def"
+#undef U
+};
+
+/* The class of every code point, in a table of N_CPS. */
+static void spread(uint16_t *cls, bool exact) {
+  for (size_t r = 0; r < N_RANGES; r++) {
+    uint32_t end = r + 1 < N_RANGES ? RANGES[r + 1].first : N_CPS;
+    for (uint32_t c = RANGES[r].first; c < end; c++)
+      cls[c] = RANGES[r].cls;
   }
-  return n_rows;
+  if (!exact) {
+    for (uint32_t c = 'a'; c <= 'z'; c++) {
+      cls[c] |= WN_C_LOW;
+      cls[c - 32] |= WN_C_UP;
+    }
+    return;
+  }
+  for (size_t i = 0; i < sizeof PATCHES / sizeof PATCHES[0]; i++)
+    for (uint32_t c = PATCHES[i].first; c <= PATCHES[i].last; c++)
+      cls[c] = PATCHES[i].cls;
+  for (size_t i = 0; i < sizeof CASED / sizeof CASED[0]; i++)
+    for (uint32_t c = CASED[i].first; c <= CASED[i].last; c += CASED[i].step)
+      cls[c] |= CASED[i].cls;
 }
 
-bool wn_uni_init(wn_uni *u) {
-  size_t n_rows = unfold(u, NULL);
-  u->rows = wn_alloc(WN_MEM_TEXT, n_rows * 256);
-  if (u->rows == NULL) return false;
-  for (unsigned c = 0; c < N_UNIFORM; c++)
-    memset(u->rows[c], 1 << c, 256);
-  unfold(u, u->rows);
+static bool is_uniform(const uint16_t *page) {
+  if (page[0] > WN_C_U) return false; /* with a case bit: no row of its own */
+  for (unsigned i = 1; i < 256; i++)
+    if (page[i] != page[0]) return false;
   return true;
+}
+
+bool wn_uni_init(wn_uni *u, bool exact) {
+  size_t n_rows = N_UNIFORM;
+  uint16_t *cls = wn_alloc(WN_MEM_TEXT, N_CPS * sizeof *cls);
+  if (cls == NULL) return false;
+  u->exact = exact;
+  spread(cls, exact);
+  for (uint32_t pg = 0; pg < WN_N_PAGES; pg++) {
+    const uint16_t *page = cls + pg * 256;
+    u->page[pg] = (uint16_t)(is_uniform(page) ? bit_of(page[0]) : n_rows++);
+  }
+  u->rows = wn_alloc(WN_MEM_TEXT, n_rows * sizeof *u->rows);
+  for (unsigned c = 0; u->rows != NULL && c < N_UNIFORM; c++)
+    for (unsigned i = 0; i < 256; i++)
+      u->rows[c][i] = (uint16_t)(1 << c);
+  for (uint32_t pg = 0; u->rows != NULL && pg < WN_N_PAGES; pg++)
+    if (u->page[pg] >= N_UNIFORM)
+      memcpy(u->rows[u->page[pg]], cls + pg * 256, sizeof *u->rows);
+  wn_free(cls);
+  return u->rows != NULL;
 }
 
 void wn_uni_free(wn_uni *u) {

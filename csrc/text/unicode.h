@@ -16,28 +16,33 @@
 #include <stdint.h>
 
 enum {
-  WN_C_L = 1,   /* letter */
-  WN_C_N = 2,   /* number */
-  WN_C_M = 4,   /* mark */
-  WN_C_P = 8,   /* punctuation */
-  WN_C_S = 16,  /* symbol */
-  WN_C_W = 32,  /* white space */
-  WN_C_C = 64,  /* control, format, surrogate, private use */
-  WN_C_U = 128, /* unassigned */
+  WN_C_L = 1,     /* letter */
+  WN_C_N = 2,     /* number */
+  WN_C_M = 4,     /* mark */
+  WN_C_P = 8,     /* punctuation */
+  WN_C_S = 16,    /* symbol */
+  WN_C_W = 32,    /* white space */
+  WN_C_C = 64,    /* control, format, surrogate, private use */
+  WN_C_U = 128,   /* unassigned */
+  WN_C_UP = 256,  /* with L: upper and title case */
+  WN_C_LOW = 512, /* with L: lower case */
 };
 
 enum { WN_N_PAGES = 0x110000 / 256 };
 
 typedef struct wn_uni {
   uint16_t page[WN_N_PAGES]; /* which row of `rows` a page of 256 uses */
-  uint8_t (*rows)[256];
+  uint16_t (*rows)[256];
+  bool exact; /* as wn_uni_init was told */
 } wn_uni;
 
-/* Unfolds the class table; false when memory is out. */
-bool wn_uni_init(wn_uni *u);
+/* Unfolds the class table; false when memory is out. `exact`: the classes and
+ * cases of Hugging Face's tokenizers; else llama.cpp's, to which only ASCII
+ * letters have case. */
+bool wn_uni_init(wn_uni *u, bool exact);
 void wn_uni_free(wn_uni *u);
 
-static inline uint8_t wn_cp_class(const wn_uni *u, uint32_t cp) {
+static inline uint16_t wn_cp_class(const wn_uni *u, uint32_t cp) {
   return u->rows[u->page[cp >> 8]][cp & 255];
 }
 
@@ -45,6 +50,14 @@ static inline uint8_t wn_cp_class(const wn_uni *u, uint32_t cp) {
 uint32_t wn_lower(uint32_t cp);
 /* First code point of cp's canonical decomposition. */
 uint32_t wn_nfd_base(uint32_t cp);
+
+/* Normalisation form C (nfc.c). out has room for 3 * n bytes; false when
+ * memory is out. wn_is_nfc is quick and errs only towards false. */
+bool wn_is_nfc(const uint8_t *p, size_t n);
+bool wn_nfc(uint8_t *out, const uint8_t *p, size_t n, size_t *n_out);
+/* Full canonical decomposition of one code point; returns how many. */
+enum { WN_NFD_MAX = 8 };
+size_t wn_nfd(uint32_t cp, uint32_t out[WN_NFD_MAX]);
 
 /* Bytes of the character that starts with byte b of canonical text. */
 static inline unsigned wn_utf8_len(uint8_t b) {

@@ -3,7 +3,7 @@
  * A wn_vocab is built once from the tokenizer.ggml.* metadata, immutable and
  * reference counted. Kinds: BPE (gpt2), SPM (llama), WPM (bert), UGM (t5),
  * RWKV, PLaMo-2, and "none": ids without texts, which cannot encode or decode.
- * Every byte string can be encoded; the ids equal llama.cpp's. */
+ * Every byte string can be encoded. */
 #ifndef WN_TEXT_VOCAB_H
 #define WN_TEXT_VOCAB_H
 
@@ -16,7 +16,15 @@
 
 typedef struct wn_vocab wn_vocab;
 
+/* Whose ids: Hugging Face's, which the model was trained on, or llama.cpp's
+ * v0.5.0, which differ in Unicode classes, normalisation and words. */
+typedef enum wn_exact { WN_EXACT_TRAINED, WN_EXACT_LLAMA_CPP } wn_exact;
+
+int wn_vocab_new_as(const wn_gguf *g, wn_exact exact, wn_vocab **out,
+                    wn_err *e);
+/* The same with WN_EXACT_TRAINED. */
 int wn_vocab_new(const wn_gguf *g, wn_vocab **out, wn_err *e);
+wn_exact wn_vocab_exact(const wn_vocab *v);
 wn_vocab *wn_vocab_ref(wn_vocab *v);
 void wn_vocab_unref(wn_vocab *v);
 

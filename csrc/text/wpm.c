@@ -30,19 +30,25 @@ int wn_trie_init_all(wn_vocab *v, wn_err *e) {
 typedef struct run {
   const wn_vocab *v;
   wn_ids *out;
-  uint8_t *word; /* U+2581 and the word so far */
-  size_t n;      /* its length */
+  uint8_t *word;  /* U+2581 and the word so far */
+  size_t n;       /* its length */
+  size_t n_chars; /* exact: characters of the word */
 } run;
+
+/* Exact: a longer word is unknown. */
+enum { MAX_CHARS = 100 };
 
 /* Splits word[0..n) into longest tokens; false when memory is out. */
 static bool emit_word(run *r) {
   size_t n_before = r->out->n, n = r->n;
+  bool too_long = r->n_chars > MAX_CHARS;
   r->n = 3;
+  r->n_chars = 0;
   if (n == 3) return true;
   for (size_t i = 0; i < n;) {
     uint32_t node = 0, id = WN_NONE;
     size_t len = 0;
-    for (size_t k = i; k < n; k++) {
+    for (size_t k = i; k < n && !too_long; k++) {
       node = wn_trie_step(&r->v->trie, node, r->word[k]);
       if (node == 0) break;
       if (r->v->trie.value[node] == WN_TRIE_NONE) continue;
@@ -68,10 +74,74 @@ static bool is_chinese(uint32_t c) {
          (c >= 0xF900 && c <= 0xFAFF) || (c >= 0x2F800 && c <= 0x2FA1F);
 }
 
+/* ---- exact: BertNormalizer and BertPreTokenizer ---- */
+
+typedef struct span {
+  uint32_t first, last;
+} span;
+#define SPAN(a, b) {0x##a, 0x##b},
+
+static const span DROPPED[] = {
+#define X SPAN
+#include "text/unicode_bert.def"
+#undef X
+};
+static const span MARKS[] = {
+#define M SPAN
+#include "text/unicode_bert.def"
+#undef M
+};
+static const span PUNCT[] = {
+#define P SPAN
+#include "text/unicode_bert.def"
+#undef P
+};
+
+static bool in(uint32_t cp, const span *s, size_t n) {
+  size_t lo = 0, hi = n;
+  while (lo < hi) { /* the first span that ends at or after cp */
+    size_t mid = (lo + hi) / 2;
+    if (s[mid].last < cp)
+      lo = mid + 1;
+    else
+      hi = mid;
+  }
+  return lo < n && s[lo].first <= cp;
+}
+#define IN(cp, set) in(cp, set, sizeof set / sizeof set[0])
+
+/* A character after normalisation. */
+static bool put_exact(run *r, uint32_t cp, bool chinese) {
+  const wn_vocab *v = r->v;
+  if (wn_cp_class(&v->uni, cp) & WN_C_W) return emit_word(r);
+  bool alone = chinese || IN(cp, PUNCT);
+  if (alone && !emit_word(r)) return false;
+  r->n += wn_utf8_put(r->word + r->n, cp);
+  r->n_chars++;
+  return !alone || emit_word(r);
+}
+
+/* Dropped, decomposed, lower case: in the order of the Python original. */
+static bool take_exact(run *r, uint32_t cp) {
+  const wn_vocab *v = r->v;
+  uint32_t part[WN_NFD_MAX] = {cp};
+  size_t n = 1;
+  bool chinese = is_chinese(cp), ok = true;
+  if (cp == 0 || cp == 0xFFFD || IN(cp, DROPPED)) return true;
+  if (v->strip_accents) n = wn_nfd(cp, part);
+  for (size_t i = 0; ok && i < n; i++) {
+    if (v->strip_accents && IN(part[i], MARKS)) continue;
+    ok = put_exact(r, v->lowercase ? wn_lower(part[i]) : part[i], chinese);
+    /* the one capital whose lower case is two characters */
+    if (ok && v->lowercase && part[i] == 0x130) ok = put_exact(r, 0x307, false);
+  }
+  return ok;
+}
+
 static bool take(run *r, uint32_t cp) {
   const wn_vocab *v = r->v;
   if (v->strip_accents) cp = wn_nfd_base(cp);
-  uint8_t cls = wn_cp_class(&v->uni, cp);
+  uint16_t cls = wn_cp_class(&v->uni, cp);
   if (cls == WN_C_W) return emit_word(r);
   if (cp == 0 || cp == 0xFFFD || cls == WN_C_C) return true;
   if (v->strip_accents && cls == WN_C_M) return true;
@@ -84,15 +154,16 @@ static bool take(run *r, uint32_t cp) {
 int wn_wpm_encode(const wn_vocab *v, const uint8_t *p, size_t n, wn_ids *out,
                   wn_err *e) {
   run r = {.v = v, .out = out, .n = 3};
-  bool ok = true;
-  r.word = wn_alloc(WN_MEM_TEXT, 4 * n + 8);
+  bool ok = true, exact = v->exact == WN_EXACT_TRAINED;
+  /* decomposed, one byte may become two */
+  r.word = wn_alloc(WN_MEM_TEXT, 8 * n + 8);
   if (r.word == NULL) return wn_oom(e);
   memcpy(r.word, "\xE2\x96\x81", 3);
   for (size_t i = 0; ok && i < n;) {
     uint32_t cp = 0xFFFD;
     unsigned len = wn_utf8_decode(p + i, n - i, &cp);
     i += len != 0 ? len : 1;
-    ok = take(&r, cp);
+    ok = exact ? take_exact(&r, cp) : take(&r, cp);
   }
   if (ok) ok = emit_word(&r);
   wn_free(r.word);

@@ -18,6 +18,17 @@ M.commands = {
 ---@field note fun(...)       a line for people, on standard error
 ---@field progress fun(p: table?)  a bar on a terminal; nil clears it
 
+-- Standard output that remembers its first failure: a full disk must show in
+-- the exit status.
+local function checked(stream)
+  local failed
+  return function(s)
+    local ok, why = stream:write(s)
+    if ok then ok, why = stream:flush() end
+    if not ok then failed = failed or tostring(why) end
+  end, function() return failed end
+end
+
 --- The output of the real program.
 ---@return wane.Out
 local function terminal()
@@ -25,6 +36,8 @@ local function terminal()
   local bar = core.is_terminal(2)
   local shown = false
   local out = {}
+  local put, failed = checked(io.stdout)
+  out.failed = failed
 
   local function clear()
     if shown then io.stderr:write "\r\27[K" end
@@ -33,8 +46,7 @@ local function terminal()
 
   function out.write(s)
     clear()
-    io.stdout:write(s)
-    io.stdout:flush()
+    put(s)
   end
 
   function out.print(...)
@@ -63,6 +75,24 @@ local function terminal()
 
   return out
 end
+
+-- A message of the library in the words of the command line: options are
+-- flags, and places in the source tell nobody anything.
+local function in_flags(text, command)
+  local flags = command.flags or {}
+  local function flag(name) return flags[name] or "--" .. name:gsub("_", "-") end
+  text = text:gsub("^[^\n ]*wane/[^\n ]+%.lua:%d+: ", ""):gsub("^wane: ", "")
+  text = text:gsub("option '([%w_]+)'", flag)
+  text = text:gsub("([%w]+_[%w_]+) = true", flag):gsub("([%w]+_[%w_]+) = '([^']+)'", function(name, v)
+    return flag(name) .. " " .. v
+  end)
+  -- names of options that are no words: tensor_types, output_tensor_type, ...
+  text = text:gsub("%f[%w_]([%l]+_[%l_]+)%f[^%w_]", function(name)
+    return (flags[name] or command.own and command.own[name]) and flag(name) or name
+  end)
+  return text
+end
+M.in_flags = in_flags
 
 local function parser(argparse)
   local p = argparse("wane", "Load, shrink, judge and run GGUF language models.")
@@ -98,7 +128,7 @@ function M.main(argv, out)
   end
   if args.version then
     out.print("wane " .. require("wane").version)
-    return 0
+    return out.failed and out.failed() and 1 or 0
   end
   if not args.command then
     out.print(p:get_help())
@@ -106,12 +136,17 @@ function M.main(argv, out)
   end
   local called, done, message = pcall(require("wane.cli." .. args.command).run, args, out)
   out.progress(nil)
-  if not called then
-    done, message = nil, done
+  if not called then -- the line of a program is not the line of a user's recipe
+    done, message = nil, tostring(done):gsub("^[^\n]-%.lua:%d+: wane: ", "wane: ")
   end
   if not done then
-    local text = tostring(message or "failed"):gsub("^[^ ]*lua/wane/[^ ]+%.lua:%d+: ", ""):gsub("^wane: ", "")
+    local text = in_flags(tostring(message or "failed"), require("wane.cli." .. args.command))
     out.note("wane: " .. require("wane.report").printable(text))
+    return 1
+  end
+  local failed = out.failed and out.failed()
+  if failed then
+    out.note("wane: standard output: " .. failed)
     return 1
   end
   return 0

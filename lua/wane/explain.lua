@@ -5,8 +5,10 @@
 ---     print(assert(wane.explain("IQ3_XXS", "model-f16.gguf"))) -- in this file
 ---
 --- A name that is both (Q8_0) is explained as both.
+local account = require "wane.recipe.account"
 local choose = require "wane.recipe.choose"
 local layouts = require "wane.explain.layouts"
+local options = require "wane.options"
 local recipes = require "wane.recipe"
 local report = require "wane.report"
 local types = require "wane.recipe.types"
@@ -50,6 +52,8 @@ local function usual_plan(mix)
   return chosen.plan
 end
 
+local check = options.checker("explain", { model = "path", imatrix = "any" })
+
 --- Explains a type (q4_K), a label (Q4_K_M) or a format defined in Lua.
 ---@param what string
 ---@param file? string|{ model?: string, imatrix?: any }  a model: which of its tensors get what
@@ -57,11 +61,9 @@ end
 ---@return string? message
 ---@return string? code
 local function explain(what, file)
-  if type(what) ~= "string" then error("wane: explain wants a name, found a " .. type(what), 2) end
+  options.argument("explain", "what", what, "string")
   if type(file) == "string" then file = { model = file } end
-  for key in pairs(file or {}) do
-    if key ~= "model" and key ~= "imatrix" then error(("wane: explain: unknown option '%s'"):format(tostring(key)), 2) end
-  end
+  file = check(file)
   local t, mix = types.find(what), choose.mix(what)
   if t and mix and mix.name ~= what and t.name == what then mix = nil end -- "q4_K" is the type, "Q4_K" the mix too
   if not t and not mix then
@@ -72,7 +74,7 @@ local function explain(what, file)
     kind = t and mix and "type and mix" or t and "type" or "mix" }, Explanation)
   if t then explain_type(self, t) end
   if mix then self.mix_note = mix.note end
-  if file and file.model then
+  if file.model then
     local plan, message, code = require("wane.eval.shrink").plan(file.model, mix and mix.name or t.name,
       { imatrix = file.imatrix })
     if not plan then return nil, message, code end
@@ -122,19 +124,6 @@ local function grouped(plan)
   return order
 end
 
--- 0 1 2 5 7 8 -> "0-2, 5, 7-8"
-local function ranges(list)
-  table.sort(list)
-  local parts, i = {}, 1
-  while i <= #list do
-    local j = i
-    while list[j + 1] == list[j] + 1 do j = j + 1 end
-    parts[#parts + 1] = i == j and tostring(list[i]) or ("%d-%d"):format(list[i], list[j])
-    i = j + 1
-  end
-  return table.concat(parts, ", ")
-end
-
 --- What gets what in the file, as a table.
 ---@return wane.Table
 function Explanation:table()
@@ -145,7 +134,7 @@ function Explanation:table()
     { key = "note", title = "" },
   }
   for _, g in ipairs(grouped(self.plan)) do
-    t:add { role = g.role, to = g.to, layers = ranges(g.layers), n = g.n, bytes = g.bytes,
+    t:add { role = g.role, to = g.to, layers = account.ranges(g.layers), n = g.n, bytes = g.bytes,
       share = 100 * g.bytes / self.plan.bytes,
       note = g.fell_back > 0 and ("%d fell back: rows do not fill blocks"):format(g.fell_back) or nil }
   end

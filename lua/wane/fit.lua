@@ -10,6 +10,7 @@
 --- vocabulary and header are.
 local levels = require "wane.fit.levels"
 local measure = require "wane.fit.measure"
+local options = require "wane.options"
 local report = require "wane.report"
 local types = require "wane.recipe.types"
 
@@ -39,51 +40,43 @@ local GIB = 1024 ^ 3
 ---@field levels table[]?        with `ram`: { name, bpw, bytes, total, fits, max_context }
 ---@field pick table?            one of the levels
 ---@field reasons string[]?
+---@field partial string?         why weights are all that is known: the architecture has no page, keys, values and buffers come on top
 ---@field machines table[]       { ram, name, bpw, total }: the largest level on usual machines
 local Fit = {}
 Fit.__index = Fit
 
-local known = {
-  model = true, context = true, kv = true, sequences = true, batch = true, threads = true, recipe = true, ram = true,
-  reserve = true, task = true, machines = true, max_context = true,
-}
+local a_size = options.type('bytes, or a text like "16G"', function(v)
+  if type(v) == "number" then return v > 0 and v < math.huge end
+  return type(v) == "string" and (tonumber((v:upper():match "^%s*([%d%.]+)%s*[KMGT]?I?B?%s*$")) or 0) > 0
+end)
+local a_cache = options.type("the name of a type, or { k =, v = } of them", function(v)
+  if type(v) == "table" then return types.find(v.k) and types.find(v.v) end
+  return types.find(v) ~= nil
+end)
+local check = options.checker("fit", {
+  model = options.required(options.either("path", "table")), context = options.context, kv = a_cache,
+  sequences = options.integer(1, 65536), batch = options.batch, threads = options.threads, recipe = "any", ram = a_size,
+  reserve = a_size, task = options.one_of(levels.task_names), machines = options.list(a_size, 1), max_context = "boolean",
+})
 
 local units = { K = 2 ^ 10, M = 2 ^ 20, G = 2 ^ 30, T = 2 ^ 40 }
 
 -- "16G", "16 GB", "512MiB" -> bytes.
-local function bytes_of(v, what)
-  if type(v) == "number" and v > 0 then return v end
-  local n, unit = tostring(v):upper():match "^%s*([%d%.]+)%s*([KMGT]?)I?B?%s*$"
-  n = tonumber(n)
-  if not n or n <= 0 then
-    error(("wane: fit: %s is '%s', want bytes or a text like \"16G\""):format(what, tostring(v)), 4)
-  end
-  return n * (units[unit] or 1)
-end
-
-local function check(o)
-  if type(o) ~= "table" then error("wane: fit wants a table of options", 3) end
-  for key in pairs(o) do
-    if not known[key] then error(("wane: fit: unknown option '%s'"):format(tostring(key)), 3) end
-  end
-  if type(o.model) ~= "string" and type(o.model) ~= "table" then error("wane: fit: option 'model' is missing", 3) end
-  if o.task and not levels.tasks[o.task] then
-    error(("wane: fit: no task '%s': want %s"):format(tostring(o.task), table.concat(levels.task_names, ", ")), 3)
-  end
-  local kv = type(o.kv) == "table" and o.kv or { k = o.kv or "f16", v = o.kv or "f16" }
-  for _, key in ipairs { "k", "v" } do
-    if not types.find(kv[key]) then error(("wane: fit: no type '%s' for the cache"):format(tostring(kv[key])), 3) end
-  end
+local function bytes_of(v)
+  if type(v) == "number" then return v end
+  local n, unit = v:upper():match "^%s*([%d%.]+)%s*([KMGT]?)I?B?%s*$"
+  return tonumber(n) * (units[unit] or 1)
 end
 
 -- Memory left for a model on a machine.
 local function available(ram, reserve)
-  if reserve then return ram - bytes_of(reserve, "reserve") end
+  if reserve then return ram - bytes_of(reserve) end
   return ram - math.min(ram / 4, math.max(2 * GIB, ram / 10))
 end
 
 -- The longest context, in steps of 256, that fits; nil when none does.
 local function longest(m, chosen, o, room)
+  if m.partial then return nil end
   local function fits(n)
     local need = m:need(chosen, { context = n, kv = o.kv, sequences = o.sequences, batch = o.batch, threads = o.threads })
     return need and need.total <= room
@@ -122,7 +115,7 @@ local usual = { "8G", "12G", "16G", "24G", "32G", "48G", "64G", "96G", "128G", "
 local function on_machines(self, list, o)
   local rows = {}
   for i, ram in ipairs(o.machines or usual) do
-    local bytes = bytes_of(ram, "machines")
+    local bytes = bytes_of(ram)
     local room = available(bytes, o.reserve)
     for _, l in ipairs(list) do l.fits = l.total <= room end
     local pick = levels.pick(list, self.task, self.params)
@@ -133,7 +126,7 @@ local function on_machines(self, list, o)
 end
 
 local function judge_levels(self, m, list, o)
-  self.ram = bytes_of(o.ram, "ram")
+  self.ram = bytes_of(o.ram)
   self.room = available(self.ram, o.reserve)
   self.fits = self.need.total <= self.room
   for _, l in ipairs(list) do
@@ -147,6 +140,7 @@ end
 -- What the cache takes for other types and lengths.
 local function cache_rows(m, chosen, o)
   local rows, top = {}, m.hp.context_length
+  if m.partial then return rows end
   local lengths, n = {}, math.min(2048, top)
   while n < top and #lengths < 6 do
     lengths[#lengths + 1] = n
@@ -173,7 +167,7 @@ local function fill(self, m, o)
   self.params, self.bpw, self.task = m:params(), chosen.bpw, o.task or "chat"
   self.context, self.sequences = o.context or m.hp.context_length, o.sequences or 1
   self.architecture, self.layers, self.trained_context = m.hp.architecture, m.hp.block_count, m.hp.context_length
-  self.caches = cache_rows(m, chosen, o)
+  self.caches, self.partial = cache_rows(m, chosen, o), m.partial
   self.bytes_per_token = self.need.cache / self.context / self.sequences
   local list = all_levels(m, o)
   self.machines = on_machines(self, list, o)
@@ -191,7 +185,8 @@ end
 ---@return string? message
 ---@return string? code
 local function fit(o)
-  check(o)
+  options.argument("fit", "options", o, "table")
+  o = check(o)
   local m, message, code = measure.open(o.model)
   if not m then return nil, message, code end
   local self = setmetatable({ name = m.imagined and (o.model.name or "imagined model") or o.model,
@@ -214,6 +209,10 @@ local sizes = {
   { params = "70B", layers = 80, width = 8192, heads = 64, kv_heads = 8, ff = 28672, vocab = 128256 },
 }
 
+local check_survey = options.checker("fit.survey", {
+  ram = options.required(a_size), context = options.context, kv = a_cache, task = options.one_of(levels.task_names), reserve = a_size,
+})
+
 --- Which models of the usual sizes fit a machine, and at which level.
 ---
 ---     print(assert(wane.fit.survey { ram = "16G", task = "chat" }))
@@ -222,6 +221,8 @@ local sizes = {
 ---@return string? message
 ---@return string? code
 local function survey(o)
+  options.argument("fit.survey", "options", o, "table")
+  o = check_survey(o)
   local t = report.table {
     { key = "size", title = "model" }, { key = "name", title = "level for " .. (o.task or "chat") },
     { key = "bpw", title = "bits/w", format = "%.2f" }, { key = "total", title = "needs", format = report.bytes, align = "right" },
@@ -248,6 +249,12 @@ function Fit:parts_table()
   local t = report.table { { key = "part", title = "memory" }, { key = "bytes", title = "bytes", format = report.bytes,
     align = "right" }, { key = "note", title = "" } }
   local n = self.need
+  if self.partial then
+    t:add { part = "weights", bytes = n.weights, note = ("%.2f bits per weight"):format(self.bpw) }
+    t:add { part = "overhead", bytes = n.overhead, note = "header, vocabulary" }
+    t:add { part = "so far", bytes = n.total, note = self.partial .. ": keys, values and buffers come on top" }
+    return t
+  end
   t:add { part = "weights", bytes = n.weights, note = ("%.2f bits per weight, mapped from the file"):format(self.bpw) }
   local windows = n.cache_windowed < n.cache and (", its windows look at %s of it"):format(report.bytes(n.cache_windowed)) or ""
   t:add { part = "KV cache", bytes = n.cache, note = ("%s, %s tokens%s, %s a token%s"):format(
@@ -322,7 +329,8 @@ function Fit:text()
       add(("  - with it the context can be %s tokens"):format(report.count(self.pick.max_context)))
     end
   end
-  add("", self:cache_table():text(), "", self:machines_table():text())
+  if not self.partial then add("", self:cache_table():text()) end
+  add("", self:machines_table():text())
   return table.concat(parts, "\n")
 end
 

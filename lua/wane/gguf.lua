@@ -14,6 +14,7 @@
 local M = {}
 
 local core = require "wane.core"
+local options = require "wane.options"
 
 --- Bytes copied per call: short enough to keep a host responsive.
 local CHUNK = 4 * 1024 * 1024
@@ -45,16 +46,6 @@ Tensor.__name = "wane.Tensor"
 local File = {}
 File.__name = "wane.File"
 
---- Raises unless every key of `opts` is in `known`.
-local function check_options(opts, known, what)
-  if opts == nil then return {} end
-  if type(opts) ~= "table" then error("wane: " .. what .. ": options are a table", 3) end
-  for key in pairs(opts) do
-    if not known[key] then error(("wane: %s: unknown option '%s'"):format(what, tostring(key)), 3) end
-  end
-  return opts
-end
-
 --- Decoded rows as a float32 buffer: all, or rows first..last (from 1).
 ---@param first? integer
 ---@param last? integer
@@ -62,6 +53,8 @@ end
 ---@return string? message
 ---@return string? code
 function Tensor:read(first, last)
+  if first ~= nil then options.argument("tensor:read", "first", first, options.integer(1, self.n_rows)) end
+  if last ~= nil then options.argument("tensor:read", "last", last, options.integer(first or 1, self.n_rows)) end
   return core.quant.read(self._g, self._i, first, last)
 end
 
@@ -73,6 +66,8 @@ end
 ---@return string? code
 function Tensor:raw(off, n)
   off = off or 0
+  options.argument("tensor:raw", "off", off, options.integer(0, self.bytes))
+  if n ~= nil then options.argument("tensor:raw", "n", n, options.integer(0, self.bytes - off)) end
   return self._g:read(self._i, off, n or self.bytes - off)
 end
 
@@ -131,21 +126,26 @@ function File:__tostring()
   return ("wane.File (%s, %d tensors)"):format(self.path, self._n_tensors)
 end
 
+local check_open = options.checker("gguf.open", { one = "boolean", look = "boolean" })
+
 --- Opens a file, or all files of a split model when `path` is one of them.
 ---@param path string
----@param opts? { one?: boolean } one: this file alone, even of a split
+---@param opts? { one?: boolean, look?: boolean } one: this file alone, even of a split; look: to be looked at only:
+---  tensors of types that wane does not know are listed too ("type 144 (unknown)"), nothing can be written from it
 ---@return wane.File|nil file
 ---@return string? message
 ---@return string? code
 function M.open(path, opts)
-  opts = check_options(opts, { one = true }, "gguf.open")
-  local g, msg, code = core.gguf.open(path, opts.one)
+  opts = check_open(opts)
+  options.argument("gguf.open", "path", path, "path")
+  local g, msg, code = core.gguf.open(path, opts.one, opts.look)
   if not g then return nil, msg, code end
   local info = g:info()
   return setmetatable({
     _g = g,
     _n_kv = info.n_kv,
     _n_tensors = info.n_tensors,
+    _look = opts.look or nil,
     path = info.path,
     version = info.version,
     alignment = info.alignment,
@@ -175,6 +175,7 @@ end
 ---@return string? elem
 ---@return integer? count
 function File:type_of(key)
+  options.argument("file:type_of", "key", key, "string")
   local i = self._g:find_kv(key)
   if not i then return nil end
   local _, kind, elem, count = self._g:key(i)
@@ -187,6 +188,7 @@ end
 ---@return string? message
 ---@return string? code
 function File:tensor(name)
+  options.argument("file:tensor", "name", name, "string")
   local i = self._g:find_tensor(name)
   if not i then return nil, ("%s: no tensor '%s'"):format(self.path, name), "ENOENT" end
   local list = rawget(self, "tensors")
@@ -200,6 +202,7 @@ end
 ---@return string? message
 ---@return string? code
 function File:verify(progress)
+  if progress ~= nil then options.argument("file:verify", "progress", progress, "function") end
   local total, done = 0, 0
   for _, t in ipairs(self.tensors) do total = total + t.bytes end
   for i, t in ipairs(self.tensors) do
@@ -288,12 +291,15 @@ local function set_all(meta, set)
   return true
 end
 
+local check_split = options.checker("split", { bytes = options.integer(1), tensors = options.integer(1, 131072) })
+local split_type = options.either(options.one_of { "keep" }, "table")
+local version = options.integer(2, 3)
+
 --- The part of the options that layouts understand.
 local function layout_options(opts)
   local split = opts.split or {}
   if split == "keep" then return { version = opts.version, by_shard = true } end
-  if type(split) ~= "table" then error("wane: option 'split': want 'keep' or { bytes =, tensors = }", 3) end
-  check_options(split, { bytes = true, tensors = true }, "option 'split'")
+  split = check_split(split)
   return { version = opts.version, split_bytes = split.bytes, split_tensors = split.tensors }
 end
 
@@ -339,12 +345,18 @@ local function write_files(layout, path, opts, inputs, feed)
   return paths, msg, code
 end
 
---- A feeder that copies tensor i from g in chunks and reports progress.
-local function copier(g, layout, n_tensors, progress)
+--- A feeder that copies tensor i from g in chunks and reports progress; `give`
+--- may have other bytes for it.
+local function copier(g, layout, n_tensors, progress, give)
   local total, done = 0, 0
   for i = 1, progress and n_tensors or 0 do total = total + layout:tensor(i).bytes end
   return function(w, i)
     local bytes, off = layout:tensor(i).bytes, 0
+    if give then
+      local data, msg, code = give(g:tensor(i).name)
+      if data == nil then return nil, msg, code end
+      if data then return w:put(data) end
+    end
     while off < bytes do
       local n = math.min(CHUNK, bytes - off)
       local ok, msg, code = w:copy(g, i, off, n)
@@ -368,31 +380,38 @@ local function copy_layout(f, meta, opts)
   return core.gguf.layout(meta, f._g, o)
 end
 
+local check_file_write = options.checker("file:write", {
+  set = "table", remove = options.list "string", overwrite = "boolean", split = split_type, version = version,
+  progress = "function", give = "function",
+})
+
 --- Writes a copy: edited, split, merged or as it is (then byte-identical). A
 --- split model becomes one file unless `split` says otherwise.
 ---@param path string
 ---@param opts? { set?: table, remove?: string[], overwrite?: boolean,
 ---  split?: "keep"|{ bytes?: integer, tensors?: integer }, version?: 2|3,
----  progress?: fun(p: { bytes: integer, total: integer }) }
+---  progress?: fun(p: { bytes: integer, total: integer }),
+---  give?: fun(name: string): string|false|nil, string?, string? }  give: other bytes for a tensor, of its type and
+---  shape; false: those it has; nil, message, code fails
 ---@return string[]|nil paths  the files written
 ---@return string? message
 ---@return string? code
 function File:write(path, opts)
-  opts = check_options(opts, {
-    set = true, remove = true, overwrite = true, split = true, version = true, progress = true,
-  }, "file:write")
+  options.argument("file:write", "path", path, "path")
+  opts = check_file_write(opts)
+  if self._look then return nil, self.path .. ": was opened to be looked at only", "EUNSUP" end
   local meta = assert(core.gguf.meta())
   local ok, msg, code = meta:copy(self._g)
   if not ok then return nil, msg, code end
   for _, key in ipairs(opts.remove or {}) do
-    if not meta:remove(key) then error(("wane: option 'remove': no key '%s'"):format(key), 2) end
+    if not meta:remove(key) then options.misuse(("file:write: option 'remove': no key '%s'"):format(key)) end
   end
   ok, msg, code = set_all(meta, opts.set or {})
   if not ok then return nil, msg, code end
   local layout
   layout, msg, code = copy_layout(self, meta, opts)
   if not layout then return nil, msg, code end
-  return write_files(layout, path, opts, { self._g }, copier(self._g, layout, self._n_tensors, opts.progress))
+  return write_files(layout, path, opts, { self._g }, copier(self._g, layout, self._n_tensors, opts.progress, opts.give))
 end
 
 --- A feeder for data given by the caller: a string, or a function that returns
@@ -412,6 +431,11 @@ local function giver(tensors)
   end
 end
 
+local check_write = options.checker("gguf.write", {
+  path = options.required "path", meta = "table", tensors = options.list "table", overwrite = "boolean",
+  version = version, split = options.either("table"),
+})
+
 --- Writes a new file (or a split of several).
 ---@param spec { path: string, meta?: table, tensors?: table[], overwrite?: boolean,
 ---  version?: 2|3, split?: { bytes?: integer, tensors?: integer } }
@@ -421,9 +445,8 @@ end
 ---@return string? message
 ---@return string? code
 function M.write(spec)
-  check_options(spec, {
-    path = true, meta = true, tensors = true, overwrite = true, version = true, split = true,
-  }, "gguf.write")
+  options.argument("gguf.write", "spec", spec, "table")
+  spec = check_write(spec)
   local meta = assert(core.gguf.meta())
   local ok, msg, code = set_all(meta, spec.meta or {})
   if not ok then return nil, msg, code end

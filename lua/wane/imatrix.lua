@@ -13,11 +13,13 @@
 -- Files are read entry by entry when asked for, so that large matrices need
 -- little memory.
 local core = require "wane.core"
+local options = require "wane.options"
 local read = require "wane.imatrix.read"
 
 local M = {}
 
 local shown = read.shown
+local ONE = "\0\0\128\63" -- 1 as a float32
 
 ---@class wane.Imatrix
 ---@field format string       "gguf", "dat" or "memory"
@@ -49,7 +51,7 @@ end
 ---@return string? message
 ---@return string? code
 function M.open(path)
-  if type(path) ~= "string" then error("wane: imatrix.open wants a path", 2) end
+  options.argument("imatrix.open", "path", path, "path")
   local g, msg, code = core.gguf.open(path)
   if g then
     local fields, why, kind = read.gguf(g, path)
@@ -59,7 +61,7 @@ function M.open(path)
   end
   -- GGUF says no: broken, or the legacy format, which has no magic number
   if code ~= "EFORMAT" and code ~= "ETRUNC" then return nil, msg, code end
-  local f = io.open(path, "rb")
+  local f = core.file.kind(path) == "file" and io.open(path, "rb")
   if not f then return nil, msg, code end
   local magic = f:read(4)
   if magic == "GGUF" then
@@ -72,12 +74,16 @@ function M.open(path)
   return make(fields)
 end
 
+local check_info = options.checker("imatrix.new", {
+  datasets = options.list "string", chunks = options.integer(0), chunk_size = options.integer(0),
+})
+
 -- In memory -----------------------------------------------------------------------
 
 local function packed(v, what)
-  if type(v) == "table" then return core.imatrix.pack(v) end
+  if type(v) == "table" and #v > 0 then return core.imatrix.pack(v) end
   if type(v) == "string" and #v % 4 == 0 and #v > 0 then return v end
-  error(("wane: imatrix: %s wants a list of numbers or packed float32"):format(what), 3)
+  options.misuse(("imatrix.new: %s: want a list of numbers or packed float32, got %s"):format(what, options.shown(v)))
 end
 
 --- Makes a matrix from sums and counts (as calibration collects them), or
@@ -86,7 +92,8 @@ end
 ---@param info { datasets: string[]?, chunks: integer?, chunk_size: integer? }?
 ---@return wane.Imatrix
 function M.new(entries, info)
-  info = info or {}
+  options.argument("imatrix.new", "entries", entries, "table")
+  info = check_info(info)
   local im = {
     format = "memory", entries = {}, order = {}, datasets = info.datasets or {},
     chunks = info.chunks or 0, chunk_size = info.chunk_size or 0,
@@ -127,22 +134,98 @@ end
 ---@param name string
 ---@return integer?
 function Imatrix:width(name)
+  options.argument("imatrix:width", "name", name, "string")
   local e = self.entries[name]
   return e and e.n
 end
 
---- Importance of a tensor's columns as packed float32: sums / counts.
----@param name string
----@return string? bytes
----@return string? message
----@return string? code
-function Imatrix:values(name)
-  local e = self.entries[name]
-  if not e then return nil, ("no importance for %s"):format(shown(name)), "ENOENT" end
+-- Legacy files have one count for all experts; one that was never used is all
+-- zeros there. Its number: how many, and the values with ones in their place.
+local function filled(values, matrices)
+  local bytes, n, parts = #values / matrices, 0, {}
+  for m = 1, matrices do
+    local slice = values:sub((m - 1) * bytes + 1, m * bytes)
+    local s = core.imatrix.stats(slice)
+    if s.zeros == s.n then
+      n, slice = n + 1, ONE:rep(bytes / 4)
+    end
+    parts[m] = slice
+  end
+  return n, n > 0 and table.concat(parts) or values
+end
+
+-- Sums over counts of an entry.
+local function means(e)
   local sums, msg, code = e.sums()
   if not sums then return nil, msg, code end
   if e.legacy and e.counts <= 0 then return sums end
   return core.imatrix.mean(sums, e.counts)
+end
+
+-- Whether an entry has many matrices and one count for them.
+local function is_folded(e, matrices)
+  return e.matrices == 1 and (matrices or 1) > 1 and e.n % matrices == 0
+end
+
+--- Importance of a tensor's columns as packed float32: sums / counts. An expert
+--- that was never used has ones.
+---
+---     local bytes = assert(im:values "blk.0.ffn_down.weight")
+---@param name string
+---@param matrices integer? of the tensor (1): legacy files do not say
+---@return string? bytes
+---@return string? message
+---@return string? code
+function Imatrix:values(name, matrices)
+  options.argument("imatrix:values", "name", name, "string")
+  if matrices ~= nil then options.argument("imatrix:values", "matrices", matrices, options.integer(1)) end
+  local e = self.entries[name]
+  if not e then return nil, ("no importance for %s"):format(shown(name)), "ENOENT" end
+  local values, msg, code = means(e)
+  if not values or not is_folded(e, matrices) then return values, msg, code end
+  return (select(2, filled(values, matrices)))
+end
+
+--- How many matrices of an entry were never used.
+---
+---     print(im:unseen("blk.0.ffn_up_exps.weight", 128))
+---@param name string
+---@param matrices integer? of the tensor (1): legacy files do not say
+---@return integer? n  nil: there is no such entry, or it cannot be read
+---@return string? message
+---@return string? code
+function Imatrix:unseen(name, matrices)
+  options.argument("imatrix:unseen", "name", name, "string")
+  local e = self.entries[name]
+  if not e then return nil, ("no importance for %s"):format(shown(name)), "ENOENT" end
+  if is_folded(e, matrices) then
+    local values, msg, code = means(e)
+    if not values then return nil, msg, code end
+    return (filled(values, matrices))
+  end
+  local n = 0
+  for _, count in ipairs(self:counts(name)) do
+    if count == 0 then n = n + 1 end
+  end
+  return n
+end
+
+--- The same matrix in which further tensors use entries that are there.
+---
+---     im = im:also { ["blk.0.ffn_up_exps.weight"] = "blk.0.ffn_gate_up_exps.weight" }
+---@param map table<string, string>  tensor -> entry
+---@return wane.Imatrix  shares the data; names() are as before
+function Imatrix:also(map)
+  options.argument("imatrix:also", "map", map, "table")
+  local im = {}
+  for k, v in pairs(self) do im[k] = v end
+  im.entries = {}
+  for name, e in pairs(self.entries) do im.entries[name] = e end
+  for name, from in pairs(map) do
+    if not self.entries[from] then options.misuse(("imatrix:also: no entry '%s'"):format(shown(tostring(from)))) end
+    im.entries[name] = self.entries[from]
+  end
+  return setmetatable(im, Imatrix)
 end
 
 --- Rows (tokens) that each matrix of an entry has seen: one number, or one per
@@ -150,6 +233,7 @@ end
 ---@param name string
 ---@return integer[]?
 function Imatrix:counts(name)
+  options.argument("imatrix:counts", "name", name, "string")
   local e = self.entries[name]
   if not e then return nil end
   return type(e.counts) == "number" and { e.counts } or core.imatrix.floats(e.counts)
@@ -161,6 +245,7 @@ end
 ---@return string? message
 ---@return string? code
 function Imatrix:stats(name)
+  options.argument("imatrix:stats", "name", name, "string")
   local values, msg, code = self:values(name)
   if not values then return nil, msg, code end
   return core.imatrix.stats(values)
@@ -170,6 +255,7 @@ end
 ---@param parts string[]
 ---@return string?
 function Imatrix:unmatched(parts)
+  options.argument("imatrix:unmatched", "parts", parts, options.list "string")
   for _, part in ipairs(parts) do
     local found = false
     for _, name in ipairs(self.order) do found = found or name:find(part, 1, true) ~= nil end
@@ -182,6 +268,8 @@ end
 -- `exclude` (plain text, as llama-quantize's --include-weights).
 ---@return wane.Imatrix a new matrix that shares the data
 function Imatrix:filter(include, exclude)
+  if include ~= nil then options.argument("imatrix:filter", "include", include, options.list "string") end
+  if exclude ~= nil then options.argument("imatrix:filter", "exclude", exclude, options.list "string") end
   local im = {}
   for k, v in pairs(self) do im[k] = v end
   im.order, im.entries = {}, {}
@@ -262,9 +350,10 @@ end
 ---@return string? message
 ---@return string? code
 function M.merge(list)
+  options.argument("imatrix.merge", "list", list, options.list("table", 1))
   local unit, entries, info = 1, {}, { datasets = {}, chunks = 0, chunk_size = 0 }
   for _, im in ipairs(list) do
-    if not M.is(im) then error("wane: merge wants a list of importance matrices", 2) end
+    if not M.is(im) then options.misuse("imatrix.merge: list: want importance matrices, got " .. options.shown(im)) end
     if im.chunk_size > 0 then unit, info.chunk_size = im.chunk_size, im.chunk_size end
   end
   for _, im in ipairs(list) do
@@ -359,22 +448,21 @@ local function write_gguf(self, path, overwrite)
   return w:commit()
 end
 
+local check_save = options.checker("imatrix:save", { format = options.one_of { "gguf", "dat" }, overwrite = "boolean" })
+
 --- Writes the matrix; crash-safe.
+---
+---     assert(im:save("imatrix.dat", { overwrite = true }))
 ---@param path string
 ---@param opts { format: "gguf"|"dat"|nil, overwrite: boolean? }?
 ---@return true?
 ---@return string? message
 ---@return string? code
 function Imatrix:save(path, opts)
-  opts = opts or {}
-  for key in pairs(opts) do
-    if key ~= "format" and key ~= "overwrite" then
-      error(("wane: imatrix: unknown option '%s'"):format(tostring(key)), 2)
-    end
-  end
+  options.argument("imatrix:save", "path", path, "path")
+  opts = check_save(opts)
   local format = opts.format or (path:find "%.dat$" and "dat" or "gguf")
   if format == "gguf" then return write_gguf(self, path, opts.overwrite) end
-  if format ~= "dat" then error("wane: imatrix: want format 'gguf' or 'dat'", 2) end
   local bytes, msg, code = legacy_bytes(self)
   if not bytes then return nil, msg, code end
   return core.file.write(path, bytes, opts.overwrite or false)

@@ -13,7 +13,10 @@
 ---@field quantize fun(opts: table): table?, string?, string?
 ---@field eval table        wane.eval: perplexity and divergence
 ---@field imatrix table     wane.imatrix: importance matrices
+---@field lora table        wane.lora: adapters
 local wane = { version = "0.1.0" }
+
+require "wane.native" -- the C half, or an error that says why it is not to be had
 
 --- name -> module, and the field of it that `wane.name` is
 local parts = {
@@ -28,6 +31,8 @@ local parts = {
   vocab = { "wane.vocab" },
   report = { "wane.report" },
   quantize = { "wane.quantize" },
+  convert = { "wane.convert" },
+  lora = { "wane.lora" },
   verify = { "wane.provenance", "verify" },
   load = { "wane.model", "load" },
 }
@@ -47,13 +52,22 @@ function wane.memory() return require("wane.core").memory() end
 --- Starts a new measurement of the peak that wane.memory() reports.
 function wane.reset_peak() require("wane.core").reset_peak() end
 
+-- Recipes know nothing of the search that makes them: it is joined to them here.
+local function with_search(recipe)
+  recipe.solve = recipe.solve or function(o) return require("wane.search").solve(o) end
+  recipe.front = recipe.front or function(o) return require("wane.search").front(o) end
+  return recipe
+end
+
 return setmetatable(wane, {
   __index = function(t, name)
     local part = parts[name]
     if not part then return nil end
     local value = require(part[1])
     if part[2] then value = value[part[2]] end
+    if name == "recipe" then value = with_search(value) end
     rawset(t, name, value)
     return value
   end,
+  __tostring = function(t) return "wane " .. t.version end,
 })

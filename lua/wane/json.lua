@@ -265,11 +265,13 @@ local function escaped(c) return ESCAPES[c] or ("\\u%04x"):format(c:byte()) end
 
 local function quoted(s) return '"' .. M.utf8(s):gsub('[%c"\\]', escaped) .. '"' end
 
+local kind_of = rawget(math, "type") -- not in LuaJIT
+
 -- The shortest of the usual forms that reads back as the same number. The
 -- host's locale may have a comma.
 local function number_text(v)
   if v ~= v or v == math.huge or v == -math.huge then return "null" end
-  if math.type and math.type(v) == "integer" then return ("%d"):format(v) end
+  if kind_of and kind_of(v) == "integer" then return ("%d"):format(v) end
   if v == math.floor(v) and math.abs(v) < 2 ^ 53 then return (("%.0f"):format(v):gsub("^%-0$", "0")) end
   for digits = 15, 17 do
     local s = ("%%.%dg"):format(digits):format(v)

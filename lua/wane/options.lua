@@ -47,6 +47,22 @@ local function shown(v)
 end
 M.shown = shown
 
+-- Where this library's files are: what is wrong is told at the line of whoever
+-- called into it.
+local home = debug and debug.getinfo and debug.getinfo(1, "S").source:match "^(.*)options%.lua$"
+
+-- The level, for `error` in the function that asks, of the nearest line outside
+-- of the library.
+local function outside()
+  if not home then return 2 end
+  for level = 3, 40 do
+    local info = debug.getinfo(level, "S")
+    if not info then break end
+    if info.what ~= "C" and info.source:sub(1, #home) ~= home then return level - 1 end
+  end
+  return 2
+end
+
 local function is_finite(v) return type(v) == "number" and v == v and v < math.huge and v > -math.huge end
 
 -- " from 1 to 8", " of at least 1", ...
@@ -146,7 +162,8 @@ end
 function M.list(of, least)
   local element = resolve(of)
   local plural = { string = "strings", integer = "integers", number = "numbers", path = "paths", table = "tables" }
-  local want = "a list of " .. (type(of) == "string" and plural[of] or ("values, each " .. element.want))
+  local want = of == "any" and "a list"
+    or "a list of " .. (type(of) == "string" and plural[of] or ("values, each " .. element.want))
   if (least or 0) > 0 then want = want .. (", at least %d"):format(least) end
   return M.type(want, function(v)
     if type(v) ~= "table" or #v < (least or 0) then return false end
@@ -189,10 +206,16 @@ end
 ---@param name string
 ---@param want string
 ---@param got any
----@param level? integer  as for error, counted from the caller of fail; 2 when absent
-function M.fail(where, name, want, got, level)
-  error(("wane: %s: option '%s': want %s, got %s"):format(where, name, want, shown(got)), (level or 2) + 1)
+function M.fail(where, name, want, got)
+  error(("wane: %s: option '%s': want %s, got %s"):format(where, name, want, shown(got)), outside())
 end
+
+--- Raises any other misuse, at the line of the nearest caller outside of the
+--- library.
+---
+---     options.misuse("quantize: keep_split, split and shard exclude each other")
+---@param message string  without "wane: "
+function M.misuse(message) error("wane: " .. message, outside()) end
 
 --- Checks one argument and returns it.
 ---
@@ -201,12 +224,11 @@ end
 ---@param name string
 ---@param value any
 ---@param t string|wane.options.Type
----@param level? integer  as for error; 3: the caller of the function that checks
 ---@return any value
-function M.argument(where, name, value, t, level)
+function M.argument(where, name, value, t)
   local known = resolve(t)
   if not known.test(value) then
-    error(("wane: %s: %s: want %s, got %s"):format(where, name, known.want, shown(value)), level or 3)
+    error(("wane: %s: %s: want %s, got %s"):format(where, name, known.want, shown(value)), outside())
   end
   return value
 end
@@ -217,20 +239,19 @@ end
 ---@param where string   "model:context"
 ---@param types table<string, string|wane.options.Type>
 ---@param defaults? table<string, any>
----@return fun(opts: table?, level: integer?): table check  level as for error; 3: who called the function that checks
+---@return fun(opts: table?): table check
 function M.checker(where, types, defaults)
   local known = {}
   for name, t in pairs(types) do known[name] = resolve(t) end
-  return function(opts, level)
-    level = level or 3
+  return function(opts)
     if opts == nil then opts = {} end
     if type(opts) ~= "table" then
-      error(("wane: %s: options: want a table, got %s"):format(where, shown(opts)), level)
+      error(("wane: %s: options: want a table, got %s"):format(where, shown(opts)), outside())
     end
     for name in next, opts do
       if not known[name] then
         error(("wane: %s: unknown option '%s': want one of %s"):format(where,
-          type(name) == "string" and name or shown(name), names_of(known)), level)
+          type(name) == "string" and name or shown(name), names_of(known)), outside())
       end
     end
     local out = {}
@@ -238,9 +259,9 @@ function M.checker(where, types, defaults)
       local v = opts[name]
       if v == nil and defaults then v = defaults[name] end
       if v == nil then
-        if t.required then error(("wane: %s: option '%s' is missing: want %s"):format(where, name, t.want), level) end
+        if t.required then error(("wane: %s: option '%s' is missing: want %s"):format(where, name, t.want), outside()) end
       elseif not t.test(v) then
-        error(("wane: %s: option '%s': want %s, got %s"):format(where, name, t.want, shown(v)), level)
+        error(("wane: %s: option '%s': want %s, got %s"):format(where, name, t.want, shown(v)), outside())
       end
       out[name] = v
     end

@@ -6,6 +6,9 @@
 -- and the new type. Equal keys mean equal results, so a later run may copy
 -- the tensor (`reuse`), and `verify` can tell whether a source is the one.
 local core = require "wane.core"
+local file = require "wane.file"
+local importance = require "wane.quantize.importance"
+local options = require "wane.options"
 
 local M = {}
 
@@ -21,8 +24,9 @@ M.ENCODERS = 1
 ---@return string? message
 ---@return string? code
 function M.file_sha256(path)
+  if file.kind(path) ~= "file" then return file.read(path) end -- says what is wrong with it
   local f, msg = io.open(path, "rb")
-  if not f then return nil, tostring(msg), "ENOENT" end
+  if not f then return nil, tostring(msg), "EIO" end
   local state = core.stream.sha256(nil, "")
   while true do
     local s, why = f:read(CHUNK)
@@ -49,19 +53,22 @@ local function tensor_digest(g, index, bytes)
   return core.stream.digest_hex(state)
 end
 
+-- What a digest looks like when nothing is read (dry runs: the sizes are right).
+local BLANK, BLANK_SHA256 = ("0"):rep(32), ("0"):rep(64)
+
 -- The key of a decision.
 local function key_of(o, state, d)
   local data, msg, code = tensor_digest(state.g, d.index, d.bytes_from)
   if not data then return nil, msg, code end
-  local importance = "none"
+  local weights = "none"
   if d.importance then
     local values
-    values, msg, code = state.imatrix:values(d.source_name)
+    values, msg, code = importance.values(state, d)
     if not values then return nil, msg, code end
-    importance = core.stream.digest_hex(core.stream.digest(nil, values))
+    weights = core.stream.digest_hex(core.stream.digest(nil, values))
   end
   local text = table.concat({
-    M.ENCODERS, data, d.from, d.to, table.concat(d.shape, "x"), importance, o.nonfinite or "error",
+    M.ENCODERS, data, d.from, d.to, table.concat(d.shape, "x"), weights, o.nonfinite or "error",
   }, " ")
   return core.stream.digest_hex(core.stream.digest(nil, text))
 end
@@ -103,8 +110,12 @@ end
 
 local function metadata(o, state, keys)
   local sums = {}
+  local function sha256(path)
+    if o.dry_run then return BLANK_SHA256 end
+    return M.file_sha256(path)
+  end
   for i, path in ipairs(state.g:info().shards) do
-    local sum, msg, code = M.file_sha256(path)
+    local sum, msg, code = sha256(path)
     if not sum then return nil, msg, code end
     sums[i] = sum
   end
@@ -117,10 +128,11 @@ local function metadata(o, state, keys)
   if state.imatrix then
     table.insert(list, 4, { key = "wane.imatrix.digest", type = "string", value = state.imatrix_digest })
     if type(o.imatrix) == "string" then
-      local sum, msg, code = M.file_sha256(o.imatrix)
+      local sum, msg, code = sha256(o.imatrix)
       if not sum then return nil, msg, code end
       table.insert(list, 4, { key = "wane.imatrix.sha256", type = "string", value = sum })
     end
+    for _, e in ipairs(importance.recorded(o, state)) do list[#list + 1] = e end
   end
   return list
 end
@@ -130,7 +142,8 @@ end
 function M.collect(o, state)
   local keys = {}
   for i, d in ipairs(state.plan.tensors) do
-    local key, msg, code = key_of(o, state, d)
+    local key, msg, code = BLANK, nil, nil
+    if not o.dry_run then key, msg, code = key_of(o, state, d) end
     if not key then return nil, msg, code end
     keys[i] = key
   end
@@ -139,7 +152,7 @@ function M.collect(o, state)
     state.provenance, msg, code = metadata(o, state, keys)
     if not state.provenance then return nil, msg, code end
   end
-  if o.reuse then ok, msg, code = find_reusable(o, state, keys) end
+  if o.reuse and not o.dry_run then ok, msg, code = find_reusable(o, state, keys) end
   return ok, msg, code
 end
 
@@ -213,14 +226,31 @@ local function check_inputs(p, o)
   return not p.imatrix or check_hash(o.imatrix, p.imatrix, "imatrix")
 end
 
---- Makes a file again from its source and compares every tensor.
+local check_verify = options.checker("verify", {
+  from = options.required "path", imatrix = "path", threads = options.threads, progress = "function",
+})
+
+-- A name beside `path` that nobody uses: what is there is the user's.
+local function free_name(path)
+  for i = 1, 1000 do
+    local name = ("%s.verify-%d"):format(path, i)
+    if not file.kind(name) and not file.kind(name .. ".part") then return name end
+  end
+  return nil, path .. ": a thousand files .verify-N are in the way", "EEXIST"
+end
+
+--- Makes a file again from its source, beside it under a free name that is
+--- removed again, and compares every tensor.
+---
+---     print(assert(wane.verify("model.gguf", { from = "model-f16.gguf" })).tensors)
 ---@param path string  a file made with provenance
 ---@param o { from: string, imatrix: string?, threads: integer?, progress: function? }
 ---@return { tensors: integer, recipe: string }?  all is as recorded
 ---@return string? message  what differs
 ---@return string? code
 function M.verify(path, o)
-  if type(o) ~= "table" or not o.from then error("wane: verify wants { from = source }", 2) end
+  options.argument("verify", "path", path, "path")
+  o = check_verify(o)
   local p, msg, code = M.read(path)
   if not p then return nil, msg, code end
   local ok
@@ -229,11 +259,12 @@ function M.verify(path, o)
   local old
   old, msg, code = contents(path)
   if not old then return nil, msg, code end
-  local again = path .. ".verify"
-  local report
+  local again, report
+  again, msg, code = free_name(path)
+  if not again then return nil, msg, code end
   report, msg, code = require "wane.quantize" {
     from = o.from, to = again, imatrix = o.imatrix, threads = o.threads, progress = o.progress,
-    overwrite = true, resume = false, allow_requantize = true,
+    resume = false, allow_requantize = true,
     recipe = function(t) return old[t.name] and old[t.name].type or "keep" end,
   }
   if not report then return nil, msg, code end

@@ -16,6 +16,7 @@ local M = {}
 
 local core = require "wane.core"
 local custom = require "wane.quant.custom"
+local options = require "wane.options"
 local explain = require "wane.quant.explain"
 
 --- Facts about a format.
@@ -100,16 +101,10 @@ local function wrap(handle, source)
   return setmetatable({ _q = handle, _source = source }, Blocks)
 end
 
-local known_options = { importance = true, nonfinite = true, threads = true }
-
-local function check_options(opts, what)
-  if opts == nil then return {} end
-  if type(opts) ~= "table" then error(("wane: %s: options are a table"):format(what), 3) end
-  for key in pairs(opts) do
-    if not known_options[key] then error(("wane: %s: unknown option '%s'"):format(what, tostring(key)), 3) end
-  end
-  return opts
-end
+local check_encode = options.checker("quant.encode", {
+  importance = options.type("a buffer or a list of numbers", function(v) return type(v) == "userdata" or type(v) == "table" end),
+  nonfinite = options.one_of { "error", "zero" }, threads = options.threads,
+})
 
 --- Encodes a buffer. Types that search for the best scale use the importance
 --- of each column (a buffer or list of weights >= 0); some need it. A value
@@ -125,7 +120,7 @@ end
 ---@return string? message
 ---@return string? code
 function M.encode(format, w, opts)
-  opts = check_options(opts, "quant.encode")
+  opts = check_encode(opts)
   local own = custom.find(format)
   if own then return own:encode(w, opts) end
   local q, msg, code = core.quant.encode(format, w, opts.importance, opts.nonfinite, opts.threads)

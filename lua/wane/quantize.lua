@@ -12,6 +12,8 @@
 -- take the same little memory. A killed or cancelled run goes on where it
 -- stopped when it is repeated.
 local core = require "wane.core"
+local importance = require "wane.quantize.importance"
+local options = require "wane.options"
 local prepare = require "wane.quantize.prepare"
 local types = require "wane.recipe.types"
 
@@ -39,7 +41,8 @@ local M = {}
 ---@field only_copy boolean?           change no type
 ---@field prune_layers integer[]?      layers to leave out; the others are renumbered
 ---@field allow_requantize boolean?    quantized sources may change their type
----@field metadata table[]?            { key=, type=, value= } to set, in order
+---@field metadata table[]?            { key=, value= [, type=] } to set, in order; without a type (or with int, float,
+---  bool, str) a key that is present keeps its own type, and a value that does not fit it is refused
 ---@field keep_split boolean?          as many files as the source has
 ---@field split integer?               write so many files
 ---@field shard table?                 { i, n }: write only file i of n
@@ -68,8 +71,9 @@ local M = {}
 ---@return string? message
 ---@return string? code
 function M.plan(o)
+  options.argument("quantize.plan", "options", o, "table")
   local dry = {}
-  for k, v in pairs(type(o) == "table" and o or {}) do dry[k] = v end
+  for k, v in pairs(o) do dry[k] = v end
   dry.dry_run = true
   local state, msg, code = prepare.prepare(dry)
   if not state then return nil, msg, code end
@@ -119,12 +123,11 @@ end
 ---@return string? message
 ---@return string? code
 function M.start(o)
+  options.argument("quantize", "options", o, "table")
+  if not o.to then options.misuse "quantize: option 'to' is missing: want the path of the output" end
   local state, msg, code = prepare.prepare(o)
   if not state then return nil, msg, code end
-  if not o.to then
-    prepare.close_all(state)
-    error("wane: quantize: option 'to' is missing", 2)
-  end
+  o = state.options
   state.stream, msg, code = open_stream(o, state)
   if not state.stream then
     prepare.close_all(state)
@@ -139,13 +142,16 @@ local function give_importance(job)
   local d = state.plan.tensors[state.stream:progress().tensor]
   local values, msg, code
   if d.importance then
-    values, msg, code = state.imatrix:values(d.source_name)
+    values, msg, code = importance.values(state, d)
     if not values then return nil, msg, code end
   end
   local left_out
   left_out, msg, code = state.stream:importance(values)
   if not left_out then return nil, msg, code end
-  if left_out > 0 then job._left_out[#job._left_out + 1] = d.name end
+  if left_out > 0 then
+    local n = d.shape[3] or 1
+    job._left_out[#job._left_out + 1] = n > 1 and ("%s (%d of %d experts)"):format(d.name, left_out, n) or d.name
+  end
   return true
 end
 
@@ -234,15 +240,15 @@ end
 --- What was done. Only after "done".
 ---@return wane.QuantizeReport
 function Job:report()
-  if not self._done then error("wane: quantize: the job is not done", 2) end
+  if not self._done then options.misuse "quantize: job:report: the job is not done" end
   local plan = self._state.plan
   local r = {}
   for k, v in pairs(plan) do r[k] = v end
   r.warnings = {}
   for i, w in ipairs(plan.warnings) do r.warnings[i] = w end
   if #self._left_out > 0 then
-    r.warnings[#r.warnings + 1] = ("importance that is all zero was not used: %s%s"):format(
-      self._left_out[1], #self._left_out > 1 and (" and %d more"):format(#self._left_out - 1) or "")
+    r.warnings[#r.warnings + 1] = ("importance that is all zero was not used: %s"):format(
+      table.concat(self._left_out, ", "))
   end
   r.resumed, r.seconds = self._last.resumed, self._seconds
   r.reused = 0
@@ -254,6 +260,7 @@ end
 
 -- Steps until done, telling the caller's function after each step.
 local function run(o)
+  options.argument("quantize", "options", o, "table")
   if o.dry_run then return M.plan(o) end
   local job, msg, code = M.start(o)
   if not job then return nil, msg, code end

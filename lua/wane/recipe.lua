@@ -115,21 +115,26 @@ function Recipe:layers(first, last, to)
 end
 
 local known_role = {}
-for _, r in ipairs(roles.all) do known_role[r] = true end
+for _, list in ipairs { roles.all, roles.within } do
+  for _, r in ipairs(list) do known_role[r] = true end
+end
 
---- Chooses a type for all tensors of a role.
+--- Chooses a type for all tensors of a role: "ffn_down" is what is called so,
+--- experts included, "ffn_down_exps" the experts alone, "ffn_down_shexp" the
+--- shared one.
 ---@param role string one of wane.recipe.roles
 ---@param to string|fun(t: wane.RecipeTensor): string?
 ---@return wane.Recipe
 function Recipe:role(role, to)
   if not known_role[role] then
-    error(("wane: unknown role '%s': want one of %s"):format(tostring(role), table.concat(roles.all, " ")), 2)
+    error(("wane: unknown role '%s': want one of %s %s"):format(tostring(role), table.concat(roles.all, " "),
+      table.concat(roles.within, " ")), 2)
   end
   to = check_type(to)
   return with_rule(self, {
     to = to, where = caller(2), selector = "role " .. role,
     text = ("role(%q, %s)"):format(role, shown(to)),
-    test = function(t) return t.role == role end,
+    test = function(t) return t.role == role or t.exact_role == role end,
   })
 end
 
@@ -203,12 +208,6 @@ function M.load(path)
   reading = nil
   return r, msg, code
 end
-
---- The mix of least loss under a budget; see wane.search.solve.
-function M.solve(o) return require("wane.search").solve(o) end
-
---- All best mixes from the smallest to the largest; see wane.search.solve.
-function M.front(o) return require("wane.search").front(o) end
 
 return setmetatable(M, {
   __call = function(_, base)

@@ -11,17 +11,46 @@ local M = {}
 local Reply = {}
 Reply.__index = Reply
 
---- A reply over a generation or job.
+--- A reply over a generation or job. With a parser (wane.answer) the caller
+--- gets the content alone, and on_delta everything.
 ---@param source wane.Generation|wane.Job
 ---@param ended fun(shown: string, stats: table)
+---@param parser? wane.AnswerParser
+---@param on_delta? fun(delta: table)
 ---@return wane.Reply
-function M.new(source, ended) return setmetatable({ source = source, parts = {}, ended = ended }, Reply) end
+function M.new(source, ended, parser, on_delta)
+  return setmetatable({ source = source, parts = {}, ended = ended, parser = parser, on_delta = on_delta }, Reply)
+end
+
+-- The content among deltas.
+local function content(self, deltas)
+  local out = {}
+  for i, d in ipairs(deltas) do
+    out[i] = d.content or ""
+    if self.on_delta then self.on_delta(d) end
+  end
+  return table.concat(out)
+end
+
+-- Notes text of the model; what of it the caller sees.
+local function heard(self, text)
+  self.parts[#self.parts + 1] = text
+  return self.parser and content(self, self.parser:feed(text)) or text
+end
+
+-- What the parser still held back.
+local function rest(self)
+  if not self.parser or self.drained then return "" end
+  self.drained = true
+  return content(self, self.parser:drain())
+end
 
 -- Tells of the end, once.
 local function finish(self)
   local ended = self.ended
   if not ended then return end
   self.ended = nil
+  rest(self)
   local stats = self.source:stats()
   stats.ids = stats.ids or self.source:ids()
   self.last = stats
@@ -30,16 +59,24 @@ end
 
 -- What the source has told.
 local function note(self, text, running, code)
-  if text and text ~= "" then self.parts[#self.parts + 1] = text end
+  if text and text ~= "" then text = heard(self, text) end
+  if text and not running and self.ended then text = text .. rest(self) end
   if not text or not running then finish(self) end
   return text, running, code
 end
 
 function Reply:__call()
-  local fine, text = pcall(self.source)
-  if fine and text then
-    self.parts[#self.parts + 1] = text
-    return text
+  local fine, text
+  repeat
+    fine, text = pcall(self.source)
+    if fine and text then
+      text = heard(self, text)
+      if text ~= "" then return text end
+    end
+  until not fine or not text
+  if fine and self.ended then
+    text = rest(self)
+    if text ~= "" then return text end -- the end is told by the next call
   end
   finish(self)
   if not fine then error(text, 0) end

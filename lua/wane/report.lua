@@ -1,6 +1,7 @@
 --- Tables for people and machines: one table of rows, shown as text,
 --- Markdown, CSV or JSON.
 local json = require "wane.json"
+local options = require "wane.options"
 
 local M = {}
 
@@ -22,11 +23,15 @@ Table.__index = Table
 ---     t:add { n = 1 };  print(t)
 ---@param columns wane.Column[]
 ---@return wane.Table
-function M.table(columns) return setmetatable({ columns = columns, rows = {} }, Table) end
+function M.table(columns)
+  options.argument("report.table", "columns", columns, options.list "table")
+  return setmetatable({ columns = columns, rows = {} }, Table)
+end
 
 ---@param row table
 ---@return wane.Table self
 function Table:add(row)
+  options.argument("table:add", "row", row, "table")
   self.rows[#self.rows + 1] = row
   return self
 end
@@ -137,6 +142,12 @@ function Table:csv()
   return table.concat(lines, "\r\n") .. "\r\n"
 end
 
+--- Names that a report may have: their ending says the form.
+M.name = options.type("a name ending in .html, .md, .csv, .json or .txt", function(v)
+  local kind = type(v) == "string" and v:match "%.(%a+)$"
+  return kind == "html" or kind == "md" or kind == "csv" or kind == "json" or kind == "txt"
+end)
+
 --- One JSON value on one line: wane.json.encode.
 ---@param v any
 ---@return string
@@ -161,6 +172,7 @@ Table.__tostring = Table.text
 ---@param n number
 ---@return string
 function M.count(n)
+  options.argument("report.count", "n", n, "number")
   local s = ("%.0f"):format(n)
   local sign, digits = s:match "^(-?)(%d+)$"
   digits = digits:reverse():gsub("(%d%d%d)", "%1,"):reverse():gsub("^,", "")
@@ -171,6 +183,7 @@ end
 ---@param n number
 ---@return string
 function M.bytes(n)
+  options.argument("report.bytes", "n", n, "number")
   local units, u = { "B", "KiB", "MiB", "GiB", "TiB" }, 1
   while n >= 1024 and u < #units do
     n, u = n / 1024, u + 1
@@ -182,6 +195,7 @@ end
 ---@param s number
 ---@return string
 function M.seconds(s)
+  options.argument("report.seconds", "s", s, "number")
   if s < 60 then return ("%.1f s"):format(s) end
   return ("%d:%02d"):format(math.floor(s / 60), math.floor(s % 60))
 end

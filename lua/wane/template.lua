@@ -9,15 +9,17 @@
 ---
 --- A template is data from a stranger: it is never turned into Lua, reaches no
 --- value of Lua, and runs with limits on source, depth, steps and output. What
---- it renders follows llama.cpp v0.5.0. Text of messages and tools stays
---- marked, so that control tokens written by a user can be kept plain text
---- (the option `parts`).
+--- it renders is what jinja2 3.1 renders with Hugging Face's settings
+--- (trim_blocks, lstrip_blocks, the immutable sandbox, tojson without ASCII
+--- escaping, loop controls, raise_exception, strftime_now, generation), and what
+--- that refuses is refused. Text of messages and tools stays marked, so that
+--- control tokens written by a user can be kept plain text (the option `parts`).
 local M = {}
 
 local C = require "wane.template.convert"
 local J = require "wane.template.json"
 local V = require "wane.template.value"
-local builtins = require "wane.template.builtins"
+local globals = require "wane.template.globals"
 local eval = require "wane.template.eval"
 local core = require "wane.core"
 local lex = require "wane.template.lex"
@@ -72,12 +74,7 @@ function M.compile(source)
   end
   return guarded(source, function()
     local tokens, src = lex.tokens(source)
-    local self = setmetatable({ source = source }, Template)
-    self._src = src
-    local ok, tree = pcall(parse.tree, tokens, src)
-    if not ok then error(tree, 0) end
-    self._tree = tree
-    return self
+    return setmetatable({ source = source, _src = src, _tree = parse.tree(tokens, src) }, Template)
   end)
 end
 
@@ -142,6 +139,9 @@ function M.object(pairs_in_order) return setmetatable(pairs_in_order, C.ORDERED)
 --- A number that stays a float although it is whole.
 M.float = C.float
 
+--- An integer by its decimal digits, exact however long it is.
+M.integer = C.integer
+
 --- None.
 M.null = C.NULL
 
@@ -205,7 +205,7 @@ end
 --- Names of the functions that templates can call.
 function M.functions()
   local out = {}
-  for name in pairs(builtins.FUNCTIONS) do out[#out + 1] = name end
+  for name in pairs(globals.GLOBALS) do out[#out + 1] = name end
   table.sort(out)
   return out
 end

@@ -1,4 +1,9 @@
---- Tokenizers: text to token ids and back, exactly as llama.cpp does it.
+--- Tokenizers: text to token ids and back, exactly as the model was trained.
+---
+--- The ids are those of Hugging Face's tokenizers; `exact = "llama.cpp"` gives
+--- llama.cpp's, which differ where Unicode matters (accents, marks, capitals
+--- beyond ASCII, normalisation). What a file cannot tell stays as llama.cpp
+--- has it: see M.of.
 ---
 ---   local vocab = require "wane.vocab"
 ---   local v = assert(vocab.open "model.gguf")
@@ -14,6 +19,7 @@
 local M = {}
 
 local core = require "wane.core"
+local options = require "wane.options"
 
 ---@class wane.Special
 ---@field bos? integer      @field eos? integer      @field eot? integer
@@ -25,6 +31,7 @@ local core = require "wane.core"
 ---@class wane.Vocab
 ---@field kind string             "bpe", "spm", "wpm", "ugm", "rwkv", "plamo2", "none"
 ---@field pre string              name of the pre-tokenizer ("" unless bpe)
+---@field exact string            whose ids: "trained" or "llama.cpp"
 ---@field n integer               number of tokens
 ---@field special wane.Special    ids that exist
 ---@field eog integer[]           ids that end generation
@@ -123,6 +130,8 @@ end
 ---@field finish fun(self): string              the rest, when all is over
 ---@field close fun(self)
 
+local check_stream = options.checker("vocab:stream", { special = "boolean" })
+
 --- Text token by token: what `push` returns never ends within a UTF-8
 --- character; the missing bytes come with a later token.
 ---
@@ -132,10 +141,7 @@ end
 ---@param opts? { special?: boolean } render control tokens too
 ---@return wane.TokenStream
 function Vocab:stream(opts)
-  for key in pairs(opts or {}) do
-    if key ~= "special" then error(("wane: stream: unknown option '%s'"):format(tostring(key)), 2) end
-  end
-  return assert(self.handle:stream(opts ~= nil and opts.special == true))
+  return self.handle:stream(check_stream(opts).special == true)
 end
 
 --- Frees the vocabulary now; afterwards its methods raise.
@@ -147,14 +153,33 @@ function Vocab:__tostring()
   return ("wane.Vocab (%s, %d tokens)"):format(self.kind, self.n)
 end
 
+--- Checks the options of `of` and `open`; gives the mode.
+local function mode(who, opts)
+  if opts == nil then return "trained" end
+  if type(opts) ~= "table" then error(("wane: %s: want options as a table, got %s"):format(who, type(opts)), 3) end
+  for key in pairs(opts) do
+    if key ~= "exact" then error(("wane: %s: unknown option '%s'"):format(who, tostring(key)), 3) end
+  end
+  local exact = opts.exact
+  if exact == nil or exact == "trained" or exact == "llama.cpp" then return exact or "trained" end
+  error(('wane: %s: exact: want "trained" or "llama.cpp", got %s'):format(who, tostring(exact)), 3)
+end
+
 --- The vocabulary of an open file (wane.gguf.open) or of a core handle.
+---
+---     local v = assert(vocab.of(file, { exact = "llama.cpp" }))
+--- A GGUF does not hold the rules of the tokenizer, only their name (`pre`); where one name stands for
+--- tokenizers with different rules, the rules are those of the model that gave the name. Unigram (t5) and
+--- SentencePiece vocabularies have llama.cpp's ids in both modes.
 ---@param file wane.File|userdata
+---@param opts? { exact?: "trained"|"llama.cpp" } whose ids; "trained"
 ---@return wane.Vocab|nil
 ---@return string? message
 ---@return string? code
-function M.of(file)
+function M.of(file, opts)
+  local exact = mode("of", opts)
   local g = type(file) == "table" and file._g or file
-  local handle, message, code = core.vocab.new(g)
+  local handle, message, code = core.vocab.new(g, exact)
   if not handle then return nil, message, code end
   local v = handle:info()
   for name, id in pairs(v.special) do
@@ -168,13 +193,15 @@ end
 ---
 ---     local v = assert(wane.vocab.open "model.gguf")
 ---@param path string
+---@param opts? { exact?: "trained"|"llama.cpp" } as for `of`
 ---@return wane.Vocab|nil
 ---@return string? message
 ---@return string? code
-function M.open(path)
+function M.open(path, opts)
+  mode("open", opts)
   local g, message, code = core.gguf.open(path)
   if not g then return nil, message, code end
-  local v, why, what = M.of(g)
+  local v, why, what = M.of(g, opts)
   g:close()
   return v, why, what
 end

@@ -25,7 +25,7 @@ local function both(path, fn)
   params.b[72] = 1 -- the vocabulary only
   local m = L.llama_model_load_from_file(path, params)
   assert(m ~= nil, "the peer cannot load " .. path)
-  local v = assert(vocab.open(path))
+  local v = assert(vocab.open(path, { exact = "llama.cpp" }))
   local ok, why = pcall(fn, L, L.llama_model_get_vocab(m), v)
   L.llama_model_free(m)
   v:close()

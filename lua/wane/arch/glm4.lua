@@ -1,7 +1,8 @@
 --- glm4: llama with biases on q, k, v, half of each head rotating, norms
 --- behind each part too, and one matrix for gate and up.
 return function(m)
-  m:use { norm = "rms", rope = "normal" }
+  local axes = m.hp.rope.sections -- of the versions that also see
+  m:use { norm = "rms", rope = axes and (axes[1] or 0) > 0 and (axes[2] or 0) > 0 and "mrope" or "normal" }
   local x = m:embed "token_embd"
   for i = 0, m.hp.block_count - 1 do
     local b = m:block(i)

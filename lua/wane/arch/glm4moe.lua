@@ -3,9 +3,10 @@
 --- one, behind some dense layers.
 return function(m)
   local hp = m.hp
-  m:use { norm = "rms", rope = "neox" }
+  local axes = m.hp.rope.sections -- of the versions that also see
+  m:use { norm = "rms", rope = axes and (axes[1] or 0) > 0 and (axes[2] or 0) > 0 and "mrope" or "neox" }
   local gating = hp.expert_gating == "default" and "sigmoid" or hp.expert_gating
-  local ff = hp.expert_feed_forward_length
+  local ff = hp.expert_width
   local x = m:embed "token_embd"
   for i = 0, hp.block_count - 1 do
     local b = m:block(i)

@@ -64,9 +64,12 @@ end
 
 -- Appends an operation. Behind the result (see Graph:linear) nothing is
 -- appended any more: the value stays what it is.
-local function op(state, width, ...)
+-- Adapters' own work happens between two operations of the description: what a
+-- layer hands on has another id then (steer).
+local function op(state, width, code, kind, name, input, ...)
   if state.result then return state.result end
-  local id = check(state.prog:op(...))
+  for k, id in ipairs(input) do input[k] = state.alias[id] or id end
+  local id = check(state.prog:op(code, kind, name, input, ...))
   return setmetatable({ state = state, id = id, width = width }, Value)
 end
 
@@ -126,15 +129,26 @@ local function bias(graph, name, n, want, ne1)
   return weight(graph.state, graph.prefix .. name .. ".bias", false, n, ne1)
 end
 
+-- The optional scale of the products of `name` (NVFP4 files, gemma4): n
+-- values, or false.
+local function scale_of(graph, name, n)
+  local t = graph.state.g:find_tensor(graph.prefix .. name .. ".scale")
+  local shape = t and graph.state.g:tensor(t).shape
+  -- one with more values is something of the family's own
+  if not t or (n == 1 and (#shape > 1 or shape[1] ~= 1)) then return false end
+  return weight(graph.state, graph.prefix .. name .. ".scale", false, n)
+end
+
 --- Rows of a matrix: of each token (default), of its position
 --- (`by = "position"`), or always row `row`.
 function Graph:embed(name, opts)
   local s = state_of(self)
-  opts = options(opts, { by = true, row = true, rows = true })
+  opts = options(opts, { by = true, row = true, rows = true, width = true })
   local kind = opts.row and "row" or opts.by or "token"
   local rows = opts.rows or (kind == "position" and self.hp.context_length) or self.hp.vocab_size
-  local w = weight(s, self.prefix .. name .. ".weight", true, self.hp.embedding_length, rows)
-  return op(s, self.hp.embedding_length, "embed", kind, self.prefix .. name, {}, { w }, { opts.row or 0 }, {})
+  local width = opts.width or self.hp.embedding_length
+  local w = weight(s, self.prefix .. name .. ".weight", true, width, rows)
+  return op(s, width, "embed", kind, self.prefix .. name, {}, { w }, { opts.row or 0 }, {})
 end
 
 -- eps of the norm in use, read from the file once.
@@ -150,12 +164,64 @@ local function eps_of(graph, kind)
   return use.eps
 end
 
+-- y plus what the adapters have for this matrix: B (A x), times alpha over rank
+-- and the factor of the sequence.
+local function adapt(s, y, x, tensor, part, out)
+  for k, adapter in ipairs(s.adapters) do
+    local p = adapter.pairs and adapter.pairs[tensor]
+    if p then
+      if p.cols ~= x.width or p.rows ~= out then
+        hparams.fail("EFORMAT", "adapter %s is for a %s of %d x %d, the model's is %d x %d", adapter.path, tensor,
+          p.cols, p.rows, x.width, out)
+      end
+      local name = ("lora.%d.%s"):format(k, tensor)
+      local key = name .. "#" .. x.id
+      if not s.halves[key] then -- queries, keys and values of one matrix share it
+        local a = weight(s, name .. ".a", true, x.width, p.rank)
+        s.halves[key] = op(s, p.rank, "linear", nil, name .. ".a", { x.id }, { a, false }, { 0, p.rank }, {})
+      end
+      local b = weight(s, name .. ".b", true, p.rank, p.rows)
+      local low = op(s, part[2], "linear", nil, name .. ".b", { s.halves[key].id }, { b, false }, part, {})
+      low = op(s, part[2], "gain", nil, name, { low.id }, {}, { k - 1 }, { p.factor })
+      y = op(s, part[2], "add", nil, name, { y.id, low.id }, {}, {}, {})
+      s.adapted[name] = true
+    end
+  end
+  return y
+end
+
+-- Adds control vectors to x, what layer `layer` hands on.
+local function steer(s, x, layer, width)
+  local y = x
+  for k, adapter in ipairs(s.adapters) do
+    if adapter.layers and adapter.layers[layer] then
+      local name = ("control.%d.%d"):format(k, layer)
+      local w = weight(s, name, true, width, 1)
+      local v = op(s, width, "embed", "row", name, {}, { w }, { 0 }, {})
+      v = op(s, width, "gain", nil, name, { v.id }, {}, { k - 1 }, { 1 })
+      y = op(s, width, "add", nil, name, { y, v.id }, {}, {}, {}).id
+      s.adapted[name] = true
+    end
+  end
+  if y ~= x then s.alias[x] = y end
+end
+
+-- The first operation behind a layer reads what the layer hands on.
+local function pass_layer(graph, x)
+  local s, layer = graph.state, graph.layer or (graph.state.layer and graph.hp.block_count)
+  if #s.adapters == 0 or not layer or layer == s.layer then return end
+  if s.layer and layer == s.layer + 1 then steer(s, x.id, s.layer, x.width) end
+  s.layer = layer
+end
+
 --- Normalises x, with `name`.weight and, when the file has it, `name`.bias;
 --- name nil: without weights. `per = "head"`: each head of `head` values (by
---- default the key length) on its own. `eps`: instead of the file's.
+--- default the key length) on its own. `eps`: instead of the file's;
+--- `suffix`: of the tensor's name, instead of ".weight".
 function Graph:norm(x, name, opts)
   local s = state_of(self)
-  opts = options(opts, { per = true, head = true, kind = true, eps = true })
+  opts = options(opts, { per = true, head = true, kind = true, eps = true, suffix = true })
+  pass_layer(self, x)
   local kind = opts.kind or s.use.norm
   local group, w, b, n1 = 0, false, false, nil
   local n = width_of(x)
@@ -167,7 +233,7 @@ function Graph:norm(x, name, opts)
     if t and s.g:tensor(t).shape[2] then n1 = x.width / group end
   end
   if name then
-    w = weight(s, self.prefix .. name .. ".weight", false, n, n1)
+    w = weight(s, self.prefix .. name .. (opts.suffix or ".weight"), false, n, n1)
     b = bias(self, name, n, nil, n1)
   end
   return op(s, width_of(x), "norm", kind, self.prefix .. (name or "norm"), ids(s, x), { w, b }, { group },
@@ -203,12 +269,19 @@ local function no_rows(graph, name)
 end
 
 --- x times the matrix `name`.weight, plus `name`.bias when the file has it
---- (bias = true: it must; false: never). `out`: rows of the matrix where the
---- name does not tell; `part = { first, n }`: only those rows, from 0; `tied`:
---- the name to use when the file lacks `name`.
+--- (bias = true: it must; false: never). A `name`.scale of the file multiplies
+--- the product. `out`: rows of the matrix where the
+--- name does not tell; `part = { first, n }`: only those rows, from 0; `each =
+--- { n, stride }`: they lie in groups of n rows, stride from one to the next;
+--- `tied`: the name to use when the file lacks `name`. When a program for embeddings is
+--- built, the input of "output" is its result.
 function Graph:linear(x, name, opts)
   local s = state_of(self)
-  opts = options(opts, { out = true, part = true, tied = true, bias = true })
+  if s.embeddings and name == "output" and self.prefix == "" then
+    s.result = s.result or x
+    return s.result
+  end
+  opts = options(opts, { out = true, part = true, tied = true, bias = true, each = true })
   local out = opts.out or rows_of(self, name)
   if not out then error(("wane: linear '%s': say how many rows it has (out = n)"):format(name), 2) end
   if out == 0 then no_rows(self, name) end
@@ -217,8 +290,11 @@ function Graph:linear(x, name, opts)
   local input = ids(s, x)
   local w = weight(s, tensor .. ".weight", true, x.width, out)
   local b = bias(self, name, out, opts.bias)
-  local part = opts.part or { 0, out }
-  return op(s, part[2], "linear", nil, self.prefix .. name, input, { w, b }, part, {})
+  local part, each = opts.part or { 0, out }, opts.each or {}
+  local rows = { part[1], part[2], each[1] or 0, each[2] or 0 }
+  local y = op(s, part[2], "linear", nil, self.prefix .. name, input, { w, b, scale_of(self, name, 1) }, rows, {})
+  if #s.adapters == 0 then return y end
+  return adapt(s, y, x, tensor .. ".weight", rows, out)
 end
 
 --- Queries, keys and values from x: three matrices, or one (attn_qkv).
@@ -251,10 +327,25 @@ local function rope_factors(graph, n)
   return (short or long) and { short or long, long or short } or {}
 end
 
+-- Pairs of each axis as the bytes of one number.
+local function sections_of(hp)
+  local n, all = hp.rope.sections, 0
+  if not n or #n == 0 then hparams.fail("EFORMAT", "key %srope.dimension_sections is missing", hp.r.prefix) end
+  for k = 1, #n do
+    if n[k] > 255 then
+      hparams.fail("EFORMAT", "key %srope.dimension_sections has %d pairs, want at most 255", hp.r.prefix, n[k])
+    end
+    all = all + n[k] * 256 ^ (k - 1)
+  end
+  if all == 0 then hparams.fail("EFORMAT", "key %srope.dimension_sections has no pairs", hp.r.prefix) end
+  return all
+end
+
 --- Rotates the heads of x by their positions. Options, instead of what the
 --- file says for all layers (sliding layers of some models differ): base,
---- scale, dims (values of a head that rotate), head (its length), kind,
---- factors = false; plain = true: no scaling of any kind.
+--- scale, dims (values of a head that rotate), head (its length), kind
+--- ("mrope" and "imrope": over the axes of rope.dimension_sections), factors =
+--- false; plain = true: no scaling of any kind.
 function Graph:rope(x, opts)
   local s, r = state_of(self), self.hp.rope
   opts = options(opts, { base = true, scale = true, dims = true, head = true, kind = true, factors = true, plain = true })
@@ -263,30 +354,61 @@ function Graph:rope(x, opts)
   local weights = opts.factors ~= false and rope_factors(self, dims) or {}
   local f = { opts.base or r.base, opts.scale or r.scale, r.strength, r.magnitude, r.fast, r.slow }
   if opts.plain then f = { f[1], opts.scale or 1, 0, 1, r.fast, r.slow } end
-  return op(s, width_of(x), "rope", opts.kind or s.use.rope, self.prefix .. "rope", ids(s, x), weights,
-    { opts.head or self.hp.key_length, dims, r.original }, f)
+  local kind = opts.kind or s.use.rope
+  local axes = (kind == "mrope" or kind == "imrope") and sections_of(self.hp) or 0
+  return op(s, width_of(x), "rope", kind, self.prefix .. "rope", ids(s, x), weights,
+    { opts.head or self.hp.key_length, dims, r.original, axes }, f)
+end
+
+-- The next slot of a sequence's state.
+local function new_slot(s)
+  s.slots = s.slots + 1
+  return s.slots - 1
 end
 
 --- Attention of queries over the keys and values of the sequence so far.
---- Options: window (tokens), scale (default 1/sqrt(key length)), cap (soft cap
---- of scores), sinks (name of a tensor with a value per head).
+--- Options: window (tokens; of a model that is not causal half of it to either
+--- side), chunked = true: from the start of its chunk of `window` tokens; scale
+--- (default 1/sqrt(head's length)), cap (soft cap of scores), sinks (name of a
+--- tensor with a value per head), bias (the largest that is taken off a score
+--- for each position between: ALiBi), heads, heads_kv (default: the layer's). Without v, `values`: the first so
+--- many of each key are its value. Without k and v, `from`: the result of an
+--- earlier attend, whose keys and values these queries look at.
 function Graph:attend(q, k, v, opts)
   local s, hp, l = state_of(self), self.hp, (self.layer or 0) + 1
-  opts = options(opts, { window = true, scale = true, cap = true, sinks = true })
-  local sinks = opts.sinks and weight(s, self.prefix .. opts.sinks .. ".weight", false, hp.head_count[l])
-  local slot = s.slots
-  s.slots = slot + 1
-  return op(s, hp.head_count[l] * hp.value_length, "attend", s.use.causal == false and "full" or "causal",
-    self.prefix .. "attn", ids(s, q, k, v), { sinks or false },
-    { slot, hp.head_count[l], hp.head_count_kv[l], opts.window or 0 },
-    { opts.scale or 1 / math.sqrt(hp.key_length), opts.cap or 0 })
+  opts = options(opts, {
+    window = true, chunked = true, scale = true, cap = true, sinks = true, bias = true, heads = true,
+    heads_kv = true, values = true, from = true,
+  })
+  local n, kv = opts.heads or hp.head_count[l], opts.heads_kv or hp.head_count_kv[l]
+  local window = opts.window or 0
+  local kind = s.use.causal == false and "full" or opts.chunked and "chunked" or "causal"
+  local sinks = opts.sinks and weight(s, self.prefix .. opts.sinks .. ".weight", false, n)
+  local input, slot, value
+  if opts.from then
+    if getmetatable(opts.from) ~= Value or not opts.from.slot then
+      error("wane: attend: option 'from': want the result of an attend", 2)
+    end
+    input, slot, kv = ids(s, q), opts.from.slot, opts.from.heads_kv
+    value = opts.from.head_value
+  else
+    input = v and ids(s, q, k, v) or ids(s, q, k)
+    slot, value = new_slot(s), v and v.width / kv or opts.values
+  end
+  local out = op(s, n * value, "attend", kind, self.prefix .. "attn", input, { sinks or false },
+    { slot, n, kv, window, v == nil and not opts.from and opts.values or 0 },
+    { opts.scale or 1 / math.sqrt(width_of(q) / n), opts.cap or 0, opts.bias or 0 })
+  if out ~= s.result then out.slot, out.heads_kv, out.head_value = slot, kv, value end
+  return out
 end
 
 --- An activation: "silu", "gelu", "gelu_erf", "gelu_quick", "relu", "relu2",
---- "sigmoid", "tanh".
-function Graph:act(kind, x)
+--- "sigmoid", "tanh", "softplus". `bias`: name of a vector that is added to x
+--- before.
+function Graph:act(kind, x, bias_name)
   local s = state_of(self)
-  return op(s, width_of(x), "act", kind, self.prefix .. kind, ids(s, x), {}, {}, {})
+  local w = bias_name and weight(s, self.prefix .. bias_name, false, width_of(x))
+  return op(s, width_of(x), "act", kind, self.prefix .. kind, ids(s, x), { w or false }, {}, {})
 end
 
 local OAI = { 1.702, 7 } -- alpha and limit of swiglu_oai
@@ -333,60 +455,101 @@ function Graph:shared(x, kind, width)
   local logit = self:linear(x, "ffn_gate_inp_shexp", { out = 1 })
   local weights = {
     weight(s, name "gate", true, x.width, width), weight(s, name "up", true, x.width, width),
-    weight(s, name "down", true, width, x.width),
+    weight(s, name "down", true, width, x.width), false, false, false, false,
+    scale_of(self, "ffn_gate_shexp", 1), scale_of(self, "ffn_up_shexp", 1), scale_of(self, "ffn_down_shexp", 1),
   }
   return op(s, width_of(x), "moe", kind, self.prefix .. "ffn_shexp", ids(s, x, logit), weights, { 1, 1, 0, width }, { 1 })
 end
 
---- A factor, or a soft cap: c tanh(x / c).
-function Graph:scale(x, factor)
-  local s = state_of(self)
-  return op(s, width_of(x), "scale", nil, self.prefix .. "scale", ids(s, x), {}, {}, { factor })
+-- A vector of the file, in the shape it has there.
+local function vector(graph, name, n)
+  local t = graph.state.g:find_tensor(graph.prefix .. name)
+  local shape = t and graph.state.g:tensor(t).shape or { n }
+  return weight(graph.state, graph.prefix .. name, false, shape[1], shape[2], shape[3])
 end
 
+--- x times a factor, times the vector `name` (a whole name, with its ending;
+--- one value, or as many as x has).
+function Graph:scale(x, by, name)
+  local s = state_of(self)
+  local w = name and vector(self, name, width_of(x))
+  return op(s, width_of(x), "scale", "constant", self.prefix .. "scale", ids(s, x), { w or false }, {}, { by })
+end
+
+--- x, at least lo and at most hi.
+function Graph:clamp(x, lo, hi)
+  local s = state_of(self)
+  return op(s, width_of(x), "clamp", nil, self.prefix .. "clamp", ids(s, x), {}, {}, { lo, hi })
+end
+
+--- x times 1 + growth ln(1 + floor((position + offset) / step)).
+function Graph:grow(x, growth, step, offset)
+  local s = state_of(self)
+  return op(s, width_of(x), "scale", "position", self.prefix .. "grow", ids(s, x), {}, { step, offset or 0 }, { growth })
+end
+
+--- A soft cap: c tanh(x / c).
 function Graph:softcap(x, cap)
   local s = state_of(self)
   return op(s, width_of(x), "softcap", nil, self.prefix .. "softcap", ids(s, x), {}, {}, { cap })
 end
 
--- The weights of a moe operation in the order C wants.
-local function moe_weights(graph, width, ff)
+-- The weights of a moe operation in the order C wants: gate and up apart, both
+-- in one matrix, or up alone.
+local function moe_weights(graph, width, ff, gated)
   local s, n = graph.state, graph.hp.expert_count
-  local function full(name) return graph.prefix .. name .. ".weight" end
+  local merged = gated and graph:has "ffn_gate_up_exps"
+  local function matrix(name, ne0, ne1)
+    return weight(s, graph.prefix .. name .. ".weight", true, ne0, ne1, n)
+  end
+  local function factors(name) return scale_of(graph, name, n) end
+  local gate = merged and "ffn_gate_up_exps" or gated and "ffn_gate_exps"
+  local gate_rows = merged and 2 * ff or ff
   return {
-    weight(s, full "ffn_gate_exps", true, width, ff, n),
-    weight(s, full "ffn_up_exps", true, width, ff, n),
-    weight(s, full "ffn_down_exps", true, ff, width, n),
-    bias(graph, "ffn_gate_exps", ff, nil, n),
-    bias(graph, "ffn_up_exps", ff, nil, n),
+    gate and matrix(gate, width, gate_rows),
+    not merged and matrix("ffn_up_exps", width, ff),
+    matrix("ffn_down_exps", ff, width),
+    gate and bias(graph, gate, gate_rows, nil, n),
+    not merged and bias(graph, "ffn_up_exps", ff, nil, n),
     bias(graph, "ffn_down_exps", width, nil, n),
     graph:has("exp_probs_b", ".bias") and weight(s, graph.prefix .. "exp_probs_b.bias", false, n),
-  }
+    gate and factors(gate), not merged and factors "ffn_up_exps", factors "ffn_down_exps",
+  }, merged
 end
 
-local GATING = { softmax = 0, sigmoid = 1, chosen = 2 }
+local GATING = { softmax = 0, sigmoid = 1, chosen = 2, sqrtsoftplus = 3 }
 
 --- A mixture of experts on x, routed by `ffn_gate_inp`. Options: kind
---- ("silu"), gating ("softmax", "sigmoid", "chosen": softmax over the chosen;
---- default: what the file says, else softmax), normalise (divide weights by
---- their sum), ff (width of an expert; default: feed_forward_length).
+--- ("silu"), gating ("softmax", "sigmoid", "chosen": softmax over the chosen,
+--- "sqrtsoftplus"; default: what the file says, else softmax), normalise
+--- (divide weights by their sum), ff (width of an expert; default:
+--- feed_forward_length), logits (what the router says, when it does not see
+--- x), weight_first (weights multiply what goes into an expert), gate = false
+--- (experts without one: down(kind(up x))). Groups, biases of the choice, scales
+--- and merged matrices: what the file has.
 function Graph:moe(x, opts)
   local s, hp = state_of(self), self.hp
-  opts = options(opts, { kind = true, gating = true, normalise = true, ff = true })
+  opts = options(opts, { kind = true, gating = true, normalise = true, ff = true, logits = true, weight_first = true,
+    gate = true })
   local ff = opts.ff or hp.feed_forward_length[self.layer + 1]
   local named = opts.gating or (hp.expert_gating == "default" and "softmax" or hp.expert_gating)
   local gating = GATING[named]
-  if not gating and opts.gating then error("wane: moe: unknown gating '" .. tostring(named) .. "'", 2) end
-  if not gating then hparams.fail("EUNSUP", "experts weighted by %s are not supported", named) end
-  if hp.expert_groups > 1 then hparams.fail("EUNSUP", "experts chosen by groups are not supported") end
-  local logits = self:linear(x, "ffn_gate_inp")
+  if not gating then error("wane: moe: unknown gating '" .. tostring(named) .. "'", 2) end
+  local logits = opts.logits or self:linear(x, "ffn_gate_inp")
   local kind = opts.kind or "silu"
   local f = kind == "swiglu_oai" and OAI or {}
-  return op(s, width_of(x), "moe", kind, self.prefix .. "ffn_moe", ids(s, x, logits),
-    moe_weights(self, x.width, ff),
-    { hp.expert_used_count, gating, opts.normalise and 1 or 0, ff },
+  local weights, merged = moe_weights(self, x.width, ff, opts.gate ~= false)
+  local groups = hp.expert_groups > 1 and { hp.expert_groups, hp.expert_groups_used } or { 0, 0 }
+  return op(s, width_of(x), "moe", kind, self.prefix .. "ffn_moe", ids(s, x, logits), weights,
+    { hp.expert_used_count, gating, opts.normalise and 1 or 0, ff, groups[1], groups[2],
+      (merged and 1 or 0) + (opts.weight_first and 2 or 0) },
     { hp.expert_weights_scale, f[1] or 0, f[2] or 0 })
 end
+
+require("wane.arch.mixers")(Graph, {
+  op = op, weight = weight, vector = vector, ids = ids, width_of = width_of, state_of = state_of, options = options,
+  new_slot = new_slot, factor = function(graph, name) return scale_of(graph, name, 1) end,
+})
 
 local function pair(name)
   return function(a, b)
@@ -403,19 +566,22 @@ Value.__mul = pair "mul"
 ---@param describe fun(m: wane.arch.Graph): wane.arch.Value, string|nil
 ---@param hp table of hparams.read
 ---@param embeddings boolean|nil the result is what goes into the output matrix
+---@param adapters wane.lora.Adapter[]|nil what is added to it; their tensors become weights lora.K.NAME.a and .b,
+--- control.K.LAYER
 ---@return userdata program finished program of core.prog
 ---@return table used names of tensors that the program needs
-function M.build(g, describe, hp, embeddings)
+function M.build(g, describe, hp, embeddings, adapters)
   local prog = check(core.prog.new())
   local use = { norm = "rms", rope = "normal" }
-  local state = { prog = prog, g = g, use = use, weights = {}, used = {}, slots = 0, embeddings = embeddings }
+  local state = { prog = prog, g = g, use = use, weights = {}, used = {}, slots = 0, embeddings = embeddings,
+    adapters = adapters or {}, alias = {}, halves = {}, adapted = {} }
   local m = setmetatable({ state = state, hp = hp, prefix = "" }, Graph)
   local result, kind = describe(m)
   if state.result then result, kind = state.result, "embeddings" end
   local id = ids(state, result)[1]
   state.prog = nil
   check(prog:finish(id, kind or "logits"))
-  return prog, state.used
+  return prog, state.used, state.adapted
 end
 
 return M

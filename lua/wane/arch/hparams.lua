@@ -159,6 +159,10 @@ end
 -- Families that store the multiplier of YaRN's logarithm divided by ten.
 local tenth = { deepseek2 = true, mistral4 = true, deepseek32 = true, ["glm-dsa"] = true }
 
+-- Families whose files may move the bounds of YaRN's ramp; for all others
+-- llama.cpp has 32 and 1, whatever the file says.
+local bounded = { mistral3 = true, grok = true }
+
 -- YaRN's magnitude without the 1 + 0.1 ln s that the executor multiplies by:
 -- g(1)/g(m) / g(1) with g(x) = 1 + 0.1 x ln s and m the file's multiplier (0:
 -- none, then g(m) is 1). DeepSeek's own models have g(m)/g(m): there all of
@@ -199,11 +203,11 @@ local function read_rope(r, hp)
     base_swa = r.g:find_kv(r.prefix .. "rope.freq_base_swa") and r:number("rope.freq_base_swa", 0),
     scale = 1 / factor,
     factor = factor,
-    strength = kind == "yarn" and r:number0("rope.scaling.yarn_ext_factor", 1) or 0,
+    strength = kind == "yarn" and 1 or 0,
     magnitude = magnitude * r:number("rope.scaling.attn_factor", 0, 1),
     log_multiplier = log_multiplier,
-    fast = r:number("rope.scaling.yarn_beta_fast", 0, 32),
-    slow = r:number("rope.scaling.yarn_beta_slow", 0, 1),
+    fast = bounded[hp.architecture] and r:number("rope.scaling.yarn_beta_fast", 0, 32) or 32,
+    slow = bounded[hp.architecture] and r:number("rope.scaling.yarn_beta_slow", 0, 1) or 1,
     original = r:count("rope.scaling.original_context_length", 1, limits.MAX_CONTEXT, hp.context_length),
     sections = r:counts("rope.dimension_sections", 4, limits.MAX_WIDTH),
   }
@@ -243,11 +247,19 @@ end
 
 local GATING = { [0] = "default", "softmax", "sigmoid", "chosen", "sqrtsoftplus" }
 
+-- Families whose experts are never scaled, whatever the file says.
+local unscaled = {}
+for _, name in ipairs {
+  "ernie4_5-moe", "gemma4", "gpt-oss", "granitehybrid", "granitemoe", "hunyuan-moe", "jamba", "lfm2moe", "llama",
+  "llama4", "minimax-m2", "mistral3", "nomic-bert-moe", "olmoe", "qwen2moe", "qwen35moe", "qwen3moe", "qwen3next",
+  "qwen3vlmoe",
+} do unscaled[name] = true end
+
 local function read_experts(r, hp)
   hp.expert_count = r:count("expert_count", 0, limits.MAX_EXPERTS, 0)
   local least = hp.expert_count > 0 and 1 or 0
   hp.expert_used_count = r:count("expert_used_count", least, hp.expert_count, least == 0 and 0 or nil)
-  hp.expert_weights_scale = r:number0("expert_weights_scale", 0)
+  hp.expert_weights_scale = unscaled[hp.architecture] and 1 or r:number0("expert_weights_scale", 0)
   if hp.expert_weights_scale == 0 then hp.expert_weights_scale = 1 end
   hp.expert_weights_norm = r:flag("expert_weights_norm", false)
   hp.expert_gating = GATING[r:count("expert_gating_func", 0, 4, 0)]
@@ -258,6 +270,11 @@ local function read_experts(r, hp)
       hp.expert_groups_used)
   end
   hp.expert_feed_forward_length = r:count("expert_feed_forward_length", 0, limits.MAX_WIDTH, 0)
+  -- files that leave it out share the feed-forward's width among the used ones
+  hp.expert_width = hp.expert_feed_forward_length
+  if hp.expert_width == 0 and hp.expert_used_count > 0 then
+    hp.expert_width = math.floor(hp.feed_forward_length[1] / hp.expert_used_count)
+  end
   hp.expert_shared_count = r:count("expert_shared_count", 0, limits.MAX_EXPERTS, 0)
   hp.expert_shared_feed_forward_length = r:count("expert_shared_feed_forward_length", 0, limits.MAX_WIDTH, 0)
   hp.leading_dense_block_count = r:count("leading_dense_block_count", 0, limits.MAX_LAYERS, 0)

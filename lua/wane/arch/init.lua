@@ -7,12 +7,12 @@ local builtin = {}
 
 -- A page may serve several names.
 for page, names in pairs {
-  llama = { "llama", "internlm2", "ernie4_5" },
+  llama = { "llama", "internlm2", "mistral3", "ernie4_5" },
   qwen2 = { "qwen2" },
   qwen2moe = { "qwen2moe" },
   qwen2vl = { "qwen2vl" },
-  qwen3 = { "qwen3" },
-  qwen3moe = { "qwen3moe" },
+  qwen3 = { "qwen3", "qwen3vl" },
+  qwen3moe = { "qwen3moe", "qwen3vlmoe" },
   gemma = { "gemma" },
   gemma2 = { "gemma2" },
   gemma3 = { "gemma3" },
@@ -36,12 +36,25 @@ for page, names in pairs {
   ernie4_5_moe = { "ernie4_5-moe" },
   hunyuan = { "hunyuan-dense", "hunyuan-moe" },
   seed_oss = { "seed_oss" },
-  dots1 = { "dots1" },
+  dots1 = { "dots1", "bailingmoe2" },
   minimax_m2 = { "minimax-m2" },
   starcoder2 = { "starcoder2" },
   muse_glimmer = { "muse-glimmer" },
+  qwen35 = { "qwen35", "qwen35moe", "qwen3next" },
+  lfm2 = { "lfm2", "lfm2moe" },
+  gemma4 = { "gemma4" },
+  deepseek2 = { "deepseek2", "mistral4" },
+  granitehybrid = { "granitehybrid" },
+  nemotron_h = { "nemotron_h", "nemotron_h_moe" },
+  falcon_h1 = { "falcon-h1" },
+  mamba2 = { "mamba", "mamba2" },
+  llama4 = { "llama4" },
+  apertus = { "apertus" },
   bert = { "bert" },
-  nomic_bert = { "nomic-bert", "jina-bert-v3" },
+  nomic_bert = { "nomic-bert", "nomic-bert-moe", "jina-bert-v3" },
+  jina_bert_v2 = { "jina-bert-v2" },
+  modern_bert = { "modern-bert" },
+  gemma_embedding = { "gemma-embedding" },
   eurobert = { "eurobert", "llama-embed" },
 } do
   for _, name in ipairs(names) do builtin[name] = "wane.arch." .. page end
@@ -65,6 +78,18 @@ function M.find(name)
   if registered[name] then return registered[name] end
   local module = builtin[name]
   return module and require(module)
+end
+
+--- What to tell about an architecture that is not known.
+---@param name string
+---@return string
+function M.unknown(name)
+  local shown = ("%q"):format(name:sub(1, 64))
+  if name == "clip" then
+    return "architecture " .. shown .. ": a vision or audio tower (mmproj), which is no model of text by itself"
+  end
+  return ("unknown architecture %s: known are %s; docs/adding-an-architecture.md tells how to add one"):format(shown,
+    table.concat(M.names(), ", "))
 end
 
 --- Names of all architectures, sorted.

@@ -8,7 +8,7 @@ return function(m)
   local window = r:count("attention.sliding_window", 1, 2 ^ 24)
   local slides = r:pattern("attention.sliding_window_pattern", hp.block_count, 4)
   local logit, cap = r:number("logit_scale", 0), r:number0("final_logit_softcapping", 0)
-  local turn, behind = { base = hp.rope.base_swa or nil }, { eps = 1e-8 }
+  local turn, behind = { base = hp.rope.base_swa or nil, scale = 1 }, { eps = 1e-8 }
   local x = m:norm(m:embed "token_embd")
   for i = 0, hp.block_count - 1 do
     local b, slide = m:block(i), slides[i + 1]

@@ -5,7 +5,7 @@ return function(m)
   m:use { norm = "rms", rope = "neox" }
   local window = r:count("attention.sliding_window", 0, 2 ^ 24, 0)
   local slides = r:pattern("attention.sliding_window_pattern", hp.block_count, 4)
-  local plain = { plain = true, base = hp.rope.base_swa or nil }
+  local plain = { plain = true }
   local x = m:embed "token_embd"
   for i = 0, hp.block_count - 1 do
     local b, slide = m:block(i), window > 0 and slides[i + 1]

@@ -1,6 +1,6 @@
 --- qwen2: llama's shape with biases on q, k, v and rotation in halves.
 return function(m)
-  m:use { norm = "rms", rope = "neox" }
+  m:use { norm = "rms", rope = m.hp.architecture == "qwen2vl" and "mrope" or "neox" }
   local x = m:embed "token_embd"
   for i = 0, m.hp.block_count - 1 do
     local b = m:block(i)

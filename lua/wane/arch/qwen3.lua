@@ -1,6 +1,7 @@
---- qwen3: qwen2 without biases, with a norm on every head of q and k.
+--- qwen3: qwen2 without biases, with a norm on every head of q and k. qwen3vl is
+--- the same with its rotation over several axes, which are one on text.
 return function(m)
-  m:use { norm = "rms", rope = "neox" }
+  m:use { norm = "rms", rope = m.hp.architecture == "qwen3vl" and "imrope" or "neox" }
   local x = m:embed "token_embd"
   for i = 0, m.hp.block_count - 1 do
     local b = m:block(i)

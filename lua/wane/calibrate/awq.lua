@@ -15,11 +15,13 @@
 ---     assert(wane.calibrate.awq { from = "model-f16.gguf", to = "model.gguf",
 ---                                 recipe = "Q4_K_M", text = text })
 local core = require "wane.core"
+local options = require "wane.options"
 local pass = require "wane.calibrate.pass"
 
 local M = {}
 
-local options = { steps = true, rows = true, clip = true }
+local check_options = options.checker("calibrate.awq", { steps = options.integer(1, 1000), rows = options.integer(1), clip = "boolean" },
+  { steps = 10, rows = 64 })
 
 -- The program as a list of { op, kind, inputs = { ids }, weights = { names } };
 -- ids count from 0.
@@ -278,10 +280,10 @@ end
 ---@return string? message
 ---@return string? code
 function M.scale(model, o)
-  local opts = pass.check_options(o.options, options, "calibrate.awq")
+  local opts = check_options(o.options)
   local st = {
-    model = model, types = o.types, changed = {}, report = {}, steps = opts.steps or 10, seen = {},
-    sample = opts.rows or 64, clip = opts.clip, progress = o.progress, chunks = o.chunks, threads = o.threads,
+    model = model, types = o.types, changed = {}, report = {}, steps = opts.steps, seen = {},
+    sample = opts.rows, clip = opts.clip, progress = o.progress, chunks = o.chunks, threads = o.threads,
   }
   local groups = groups_of(model, o.types)
   if #groups == 0 then return { stand_ins = {}, report = {}, weights = {} } end
@@ -298,6 +300,7 @@ end
 --- Scaling with the plain encoders; takes the options of wane.calibrate.gptq.
 return setmetatable(M, {
   __call = function(_, o)
+    options.argument("calibrate.awq", "options", o, "table")
     local p = {}
     for k, v in pairs(o) do p[k] = v end
     p.awq = p.awq or true

@@ -9,6 +9,8 @@
 --- through the plain encoder.
 local core = require "wane.core"
 local encode = require "wane.calibrate.encode"
+local file = require "wane.file"
+local options = require "wane.options"
 local pass = require "wane.calibrate.pass"
 local quantize = require "wane.quantize"
 local store = require "wane.calibrate.store"
@@ -43,11 +45,15 @@ local store = require "wane.calibrate.store"
 -- less than the error of such a measurement.
 local AIM, DAMP, SWEEPS, SHRINK = 0, 0.01, 8, "validate"
 
-local known = {
-  from = true, to = true, recipe = true, text = true, model = true, context = true, chunks = true,
-  imatrix = true, damp = true, sweeps = true, feedback = true, aim = true, shrink = true, sequential = true, steps = true,
-  awq = true, threads = true, overwrite = true, resume = true, quantize = true, progress = true,
-}
+local check = options.checker("calibrate.gptq", {
+  from = options.required "path", to = options.required "path", recipe = options.required "any",
+  text = options.required(options.either("string", options.token_ids)), model = "table",
+  context = options.integer(2, 16777216), chunks = options.integer(1), imatrix = "any", damp = options.number(0, 100),
+  sweeps = options.integer(0, 1000), feedback = "boolean", aim = options.number(0, 1), sequential = "boolean",
+  shrink = options.either(options.number(0, 1), options.one_of { "validate" }),
+  steps = options.one_of { "layer", "matrix" }, awq = options.either("boolean", "table"), threads = options.threads,
+  overwrite = "boolean", resume = "boolean", quantize = "table", progress = "function",
+})
 
 -- At most n of the chunks, spread evenly.
 local function spread(chunks, n)
@@ -57,21 +63,12 @@ local function spread(chunks, n)
   return list
 end
 
-local function check(o)
-  pass.check_options(o, known, "calibrate.gptq")
-  for _, key in ipairs { "from", "to", "recipe", "text" } do
-    if o[key] == nil then error(("wane: calibrate.gptq: option '%s' is missing"):format(key), 3) end
-  end
-  local aim, damp = o.aim or AIM, o.damp or DAMP
-  if not (aim >= 0 and aim <= 1) then error("wane: calibrate.gptq: aim wants 0 to 1", 3) end
-  if not (damp >= 0 and damp <= 100) then error("wane: calibrate.gptq: damp wants 0 to 100", 3) end
-  local shrink = o.shrink or SHRINK
-  if shrink ~= "validate" and not (type(shrink) == "number" and shrink >= 0 and shrink <= 1) then
-    error("wane: calibrate.gptq: shrink wants 0 to 1 or 'validate'", 3)
-  end
-  if o.steps and o.steps ~= "layer" and o.steps ~= "matrix" then
-    error("wane: calibrate.gptq: steps wants 'layer' or 'matrix'", 3)
-  end
+-- Whether the output can be written: asked before the hours of work. A split
+-- has other names; wane.quantize asks for them.
+local function can_write(o)
+  local q = o.quantize or {}
+  if q.split or q.shard or q.keep_split then return true end
+  return file.can_write(o.to, { overwrite = o.overwrite })
 end
 
 -- Options of wane.quantize.
@@ -199,8 +196,10 @@ end
 ---@return string? message
 ---@return string? code
 return function(o)
-  check(o)
-  local model, message, code = o.model
+  o = check(o)
+  local ok, message, code = can_write(o)
+  if not ok then return nil, message, code end
+  local model = o.model
   if not model then
     model, message, code = require("wane.model").load(o.from,
       { context = o.context or 512, threads = o.threads })
@@ -210,7 +209,10 @@ return function(o)
   local start = core.now()
   fine, report, message, code = pcall(run, o, model)
   if model ~= o.model then model:close() end
-  if not fine then error(report, 0) end
+  if not fine then
+    if type(report) == "table" and report.msg then return nil, report.msg, report.code end -- of the log
+    error(report, 0)
+  end
   -- all tensors come from a file of ours: none was reused in the user's sense
   if report then report.seconds, report.reused = core.now() - start, 0 end
   return report, message, code

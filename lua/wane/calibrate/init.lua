@@ -6,7 +6,10 @@
 ---     assert(wane.calibrate.gptq { from = "model-f16.gguf", to = "model.gguf",
 ---                                  recipe = "Q4_K_M", text = text })
 local core = require "wane.core"
+local file = require "wane.file"
 local imatrix = require "wane.imatrix"
+local importance = require "wane.quantize.importance"
+local options = require "wane.options"
 local pass = require "wane.calibrate.pass"
 
 local M = {}
@@ -17,11 +20,22 @@ local M = {}
 ---@field tokens integer   rows seen, all experts together
 ---@field least integer    by the expert that saw the fewest
 ---@field unseen integer   experts that saw none: their importance is 1 everywhere
+---@field few integer      experts that saw fewer rows than tell anything (64)
 
-local imatrix_options = {
-  context = true, chunks = true, first_chunk = true, threads = true, progress = true, output = true,
-  resume = true, dataset = true, save = true, save_every = true,
-}
+local a_model = options.type("a model (wane.load)", function(m) return type(m) == "table" and m.handle and m.gguf end)
+local a_text = options.either("string", options.token_ids)
+
+local imatrix_check = options.checker("calibrate.imatrix", {
+  context = options.integer(2, 16777216), chunks = options.integer(1), first_chunk = options.integer(1), threads = options.threads,
+  progress = "function", output = "boolean", resume = "any", dataset = "string", save = "path",
+  save_every = options.integer(1),
+}, { context = 512 })
+
+-- The model and the text of a calibration, checked.
+local function check_inputs(where, model, text)
+  options.argument(where, "model", model, a_model)
+  options.argument(where, "text", text, a_text)
+end
 
 -- Which matrices an importance matrix covers: those of the blocks, and the
 -- output when asked for.
@@ -75,13 +89,15 @@ end
 ---@param im wane.Imatrix
 ---@return wane.Coverage[]
 function M.coverage(im)
+  if not imatrix.is(im) then options.misuse("calibrate.coverage: im: want an importance matrix, got " .. options.shown(im)) end
   local list = {}
   for _, name in ipairs(im:names()) do
     local counts = im:counts(name)
-    local c = { name = name, experts = #counts, tokens = 0, least = math.huge, unseen = 0 }
+    local c = { name = name, experts = #counts, tokens = 0, least = math.huge, unseen = 0, few = 0 }
     for _, n in ipairs(counts) do
       c.tokens, c.least = c.tokens + n, math.min(c.least, n)
       if n == 0 then c.unseen = c.unseen + 1 end
+      if n > 0 and n < importance.FEW and #counts > 1 then c.few = c.few + 1 end
     end
     list[#list + 1] = c
   end
@@ -115,12 +131,20 @@ end
 ---@return wane.Coverage[]|string coverage, or a message
 ---@return string? code
 function M.imatrix(model, text, opts)
-  opts = pass.check_options(opts, imatrix_options, "calibrate.imatrix")
-  local n_ctx, before = opts.context or 512, nil
+  check_inputs("calibrate.imatrix", model, text)
+  opts = imatrix_check(opts)
+  local n_ctx, before = opts.context, nil
   local first = opts.first_chunk or 1
+  if opts.save then -- before the work: the directory, and that it may be written
+    local ok, why, kind = file.can_write(opts.save, { overwrite = true })
+    if not ok then return nil, why, kind end
+  end
   if opts.resume then
     local message, code
     before = opts.resume
+    if type(before) ~= "string" and not imatrix.is(before) then
+      options.fail("calibrate.imatrix", "resume", "a file or an importance matrix", before)
+    end
     if type(before) == "string" then
       before, message, code = imatrix.open(before)
       if not before then return nil, message, code end
@@ -131,6 +155,7 @@ function M.imatrix(model, text, opts)
   end
   local most = opts.chunks and math.max(0, opts.chunks - (before and before.chunks or 0))
   local chunks, message, code = pass.chunks(model, text, n_ctx, first, most)
+  if not chunks and before and code == "EDATA" then chunks = {} end -- all of the text was done before
   if not chunks then return nil, message, code end
   local names = covered(pass.matrices(model), opts.output)
   local info = { datasets = opts.dataset and { opts.dataset } or {}, chunks = 0, chunk_size = n_ctx }
@@ -170,10 +195,10 @@ function M.imatrix(model, text, opts)
   return result, M.coverage(result)
 end
 
-local hessian_options = {
-  context = true, chunks = true, first_chunk = true, threads = true, tensors = true, progress = true,
-  edges = true, tame = true,
-}
+local hessian_check = options.checker("calibrate.hessians", {
+  context = options.integer(2, 16777216), chunks = options.integer(1), first_chunk = options.integer(1), threads = options.threads,
+  tensors = options.list("string", 1), progress = "function", edges = "table", tame = "boolean",
+}, { context = 512 })
 
 --- Correlations X^T X of the inputs of matrices: name -> hessian. Memory: one
 --- width x width float matrix per shared input, so `tensors` (names) chooses
@@ -187,8 +212,9 @@ local hessian_options = {
 ---@return string? message
 ---@return string? code
 function M.hessians(model, text, opts)
-  opts = pass.check_options(opts, hessian_options, "calibrate.hessians")
-  local chunks, message, code = pass.chunks(model, text, opts.context or 512, opts.first_chunk, opts.chunks)
+  check_inputs("calibrate.hessians", model, text)
+  opts = hessian_check(opts)
+  local chunks, message, code = pass.chunks(model, text, opts.context, opts.first_chunk, opts.chunks)
   if not chunks then return nil, message, code end
   local result, items = {}, nil
   local ok

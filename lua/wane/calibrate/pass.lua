@@ -4,15 +4,6 @@ local core = require "wane.core"
 
 local M = {}
 
---- Raises for option keys that `known` lacks.
-function M.check_options(opts, known, what)
-  if opts ~= nil and type(opts) ~= "table" then error(("wane: %s: options are a table"):format(what), 3) end
-  for key in pairs(opts or {}) do
-    if not known[key] then error(("wane: %s: unknown option '%s'"):format(what, tostring(key)), 3) end
-  end
-  return opts or {}
-end
-
 --- Cuts a text into chunks as llama.cpp's tools do: tokenized once, the first
 --- token of each chunk replaced by BOS where the vocabulary adds one.
 ---@param model wane.Model
@@ -27,16 +18,17 @@ function M.chunks(model, text, n_ctx, first, most)
   local ids = text
   if type(text) ~= "table" then
     if not model.vocab then return nil, "the model has no vocabulary: give token ids", "EUNSUP" end
-    ids = model.vocab:encode(text, { special = true })
+    local message, code
+    ids, message, code = model.vocab:encode(text, { special = true })
+    if not ids then return nil, message, code end
   end
   local n = math.floor(#ids / n_ctx)
-  if n < 1 then
-    return nil,
-      ("text: %d tokens are fewer than one chunk of %d: give more text or a smaller context")
-        :format(#ids, n_ctx),
-      "EDATA"
-  end
   first = first or 1
+  if n < first then
+    return nil, first == 1
+      and ("text: %d tokens are fewer than one chunk of %d: give more text or a smaller context"):format(#ids, n_ctx)
+      or ("text: it has %d chunks of %d tokens, there is no chunk %d (first_chunk)"):format(n, n_ctx, first), "EDATA"
+  end
   local bos = model.vocab and model.vocab.add_bos and model.vocab.bos
   local chunks = {}
   for c = first, math.min(n, first - 1 + (most or n)) do

@@ -62,14 +62,17 @@ function M:load(name, kind)
   return self.file:read(t.n)
 end
 
+--- Notes a finished tensor; raises { msg, code } when the disk is full. What was
+--- noted before stays good.
 function M:save(name, kind, bytes)
   local f = self.file
   f:seek("set", self.good)
-  f:write(("%s\t%s\t%d\t%s\n"):format(name, kind, #bytes, digest(bytes)))
-  self.done[name] = { kind = kind, at = f:seek(), n = #bytes }
-  f:write(bytes, "\n")
+  local head = ("%s\t%s\t%d\t%s\n"):format(name, kind, #bytes, digest(bytes))
+  local ok, why = f:write(head, bytes, "\n")
+  if ok then ok, why = f:flush() end
+  if not ok then error({ msg = ("%s: %s"):format(self.path, why), code = "EIO" }, 0) end
+  self.done[name] = { kind = kind, at = self.good + #head, n = #bytes }
   self.good = f:seek()
-  f:flush()
 end
 
 --- Stops writing; `remove`: the result is complete.

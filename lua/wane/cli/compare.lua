@@ -28,9 +28,14 @@ end
 ---@return true?
 ---@return string? message
 function M.run(args, out)
-  local read = require "wane.cli.read"
+  local read, report = require "wane.cli.read", require "wane.report"
   local text, message = read.text(type(args.text) == "table" and args.text[1] or args.text)
   if not text then return nil, message end
+  for _, path in ipairs(args.output) do -- names and directories first, then the hours
+    if not report.name.test(path) then return nil, ("--output %s: want %s"):format(path, report.name.want) end
+    local ok, why = read.can_write(path, true)
+    if not ok then return nil, why end
+  end
   local c
   c, message = require("wane.eval").compare {
     reference = args.reference, candidates = args.candidates, text = text, context = args.context,
@@ -39,12 +44,13 @@ function M.run(args, out)
   }
   if not c then return nil, message end
   out.progress(nil)
+  out.print(args.json and c:json() or c:text()) -- first: it must not be lost when a disk is full
+  local failed
   for _, path in ipairs(args.output) do
-    local ok
-    ok, message = c:save(path)
-    if not ok then return nil, message end
+    local ok, why = c:save(path)
+    if not ok then failed = failed or why end
   end
-  out.print(args.json and c:json() or c:text())
+  if failed then return nil, failed end
   return true
 end
 

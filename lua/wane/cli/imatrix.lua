@@ -1,9 +1,12 @@
 --- `wane imatrix MODEL TEXT -o OUT`: measure an importance matrix;
---- `wane imatrix merge A B ... -o OUT`; `wane imatrix show FILE`.
-local M = { summary = "measure, merge and show importance matrices" }
+--- `wane imatrix merge A B ... -o OUT`; `wane imatrix convert A -o OUT`;
+--- `wane imatrix show FILE`.
+local read = require "wane.cli.read"
+
+local M = { summary = "measure, merge, convert and show importance matrices" }
 
 function M.describe(p)
-  p:argument("what", "MODEL TEXT, or merge FILE..., or show FILE"):args "+"
+  p:argument("what", "MODEL TEXT, or merge FILE..., convert FILE, show FILE"):args "+"
   p:option("-o --output", "where the matrix goes (*.dat: the legacy format)")
   p:option("-c --context", "tokens per chunk"):convert(tonumber):default "512"
   p:option("--chunks", "most chunks to use (default: all)"):convert(tonumber)
@@ -31,12 +34,6 @@ local function coverage_table(coverage, all)
   return t
 end
 
-local function exists(path)
-  local f = io.open(path, "rb")
-  if f then f:close() end
-  return f ~= nil
-end
-
 local function finish(im, args, out)
   local ok, message = im:save(args.output, { overwrite = true })
   if not ok then return nil, message end
@@ -46,10 +43,8 @@ end
 
 local function measure(args, out)
   local wane = require "wane"
-  local f, message = io.open(args.what[2], "rb")
-  if not f then return nil, message end
-  local text = f:read "*a"
-  f:close()
+  local text, message = read.text(args.what[2])
+  if not text then return nil, message end
   local model, why = wane.load(args.what[1], { threads = args.threads, context = args.context })
   if not model then return nil, why end
   local im, coverage = wane.calibrate.imatrix(model, text, {
@@ -64,8 +59,12 @@ local function measure(args, out)
   out.progress(nil)
   if not im then return nil, coverage end
   if args.json then out.print(require("wane.report").json { chunks = im.chunks, coverage = coverage }) end
-  local n_unseen = 0
-  for _, c in ipairs(coverage) do n_unseen = n_unseen + c.unseen end
+  local n_unseen, n_few = 0, 0
+  for _, c in ipairs(coverage) do n_unseen, n_few = n_unseen + c.unseen, n_few + c.few end
+  if n_few > 0 then
+    out.note(("warning: %d experts saw fewer than %d tokens: calibrate with more text"):format(n_few,
+      require("wane.quantize.importance").FEW))
+  end
   if n_unseen > 0 then
     if not args.json then out.print(coverage_table(coverage):text()) end
     out.note(("warning: %d experts saw nothing; their importance is 1 everywhere"):format(n_unseen))
@@ -88,6 +87,7 @@ local function merge(args, out)
   for i = 2, #args.what do paths[#paths + 1] = args.what[i] end
   local list, message = open_all(paths)
   if not list then return nil, message end
+  if #list == 1 then return finish(list[1], args, out) end -- the other format
   local im, why = require("wane.imatrix").merge(list)
   if not im then return nil, why end
   return finish(im, args, out)
@@ -128,11 +128,11 @@ function M.run(args, out)
     return show(args, out)
   end
   if not args.output then return nil, "imatrix: say where the matrix goes (-o FILE)" end
-  if exists(args.output) and not args.overwrite and args.resume ~= args.output then
-    return nil, args.output .. ": exists (--overwrite replaces it)"
-  end
-  if what == "merge" then
-    if n < 3 then return nil, "imatrix merge wants at least two files" end
+  local ok, message = read.can_write(args.output, args.overwrite or args.resume == args.output)
+  if not ok then return nil, message end
+  if what == "merge" or what == "convert" then
+    if n < 2 then return nil, ("imatrix %s wants a file"):format(what) end
+    if what == "convert" and n > 2 then return nil, "imatrix convert wants one file (merge adds up several)" end
     return merge(args, out)
   end
   if n ~= 2 then return nil, "imatrix wants a model and a text" end

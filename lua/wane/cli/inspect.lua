@@ -106,7 +106,7 @@ end
 function M.run(args, out)
   local report = require "wane.report"
   local printable, human = report.printable, require("wane.recipe.plan").human
-  local f, msg = require("wane.gguf").open(args.file)
+  local f, msg = require("wane.gguf").open(args.file, { look = true })
   if not f then
     if try_imatrix(args, out, printable) then return true end
     return nil, msg

@@ -12,10 +12,8 @@ end
 function M.run(args, out)
   local wane = require "wane"
   local report = require "wane.report"
-  local f, message = io.open(args.text, "rb")
-  if not f then return nil, message end
-  local text = f:read "*a"
-  f:close()
+  local text, message = require("wane.cli.read").text(args.text)
+  if not text then return nil, message end
   local model, why = wane.load(args.model, { threads = args.threads })
   if not model then return nil, why end
   local r, failed = wane.eval.perplexity(model, text, {

@@ -1,6 +1,18 @@
 --- `wane quantize FROM TO RECIPE`: shrink a model. RECIPE is a mix of
 -- llama.cpp (Q4_K_M, ...), COPY, or a recipe file (*.lua).
+local read = require "wane.cli.read"
+
 local M = { summary = "quantize a GGUF file" }
+
+--- Options whose names may stand alone in messages.
+M.own = { output_tensor_type = true, token_embedding_type = true, leave_output_tensor = true, prune_layers = true,
+  allow_requantize = true, keep_split = true }
+
+--- Flags of options whose names differ.
+M.flags = {
+  only_copy = "COPY", tensor_types = "--tensor-type", metadata = "--override-kv", include = "--include-weights",
+  exclude = "--exclude-weights", resume = "--no-resume", to = "TO", from = "FROM", recipe = "RECIPE",
+}
 
 function M.describe(p)
   p:argument("from", "source GGUF file (any file of a split)")
@@ -40,7 +52,9 @@ end
 local function pattern_and_type(text)
   local pattern, to = text:match "^(.+)=([^=]+)$"
   if not pattern then return nil, ("--tensor-type: want PATTERN=TYPE, found '%s'"):format(text) end
-  return { pattern:lower(), to }
+  -- as written, and as llama.cpp reads it: in small letters, except in classes
+  local small = (" " .. pattern):gsub("([^\\])(%u+)", function(before, s) return before .. s:lower() end):sub(2)
+  return { pattern, to, also = small ~= pattern and small or nil }
 end
 
 local function tensor_types(args)
@@ -48,10 +62,11 @@ local function tensor_types(args)
   local texts = {}
   for _, t in ipairs(args.tensor_type) do texts[#texts + 1] = t end
   if args.tensor_type_file then
-    local f, msg = io.open(args.tensor_type_file, "rb")
-    if not f then return nil, msg end
-    for word in f:read("*a"):gmatch "%S+" do texts[#texts + 1] = word end
-    f:close()
+    local all, msg = read.text(args.tensor_type_file)
+    if not all then return nil, msg end
+    for line in all:gmatch "[^\r\n]+" do -- "#" begins a comment
+      for word in line:gsub("^#.*", ""):gsub("%s#.*", ""):gmatch "%S+" do texts[#texts + 1] = word end
+    end
   end
   for _, text in ipairs(texts) do
     local entry, msg = pattern_and_type(text)
@@ -61,26 +76,35 @@ local function tensor_types(args)
   return #list > 0 and list or false
 end
 
+-- Text of --override-kv -> value; the key's own type decides the width.
 local override = {
-  int = function(v)
-    local n = tonumber(v)
-    if n and n == math.floor(n) then return "u32", math.abs(n) end
-  end,
-  float = function(v) return "f32", tonumber(v) end,
-  bool = function(v)
-    if v == "true" or v == "false" then return "bool", v == "true" end
-  end,
-  str = function(v) return "string", v end,
+  int = { "an integer", function(v) return v:match "^[+-]?%d+$" and (v:gsub("^%+", "")) end },
+  float = { "a number", function(v) return tonumber(v) end },
+  bool = { "true or false", function(v)
+    if v == "true" or v == "false" then return v == "true" end
+  end },
+  str = { "a string", function(v) return v end },
 }
+
+-- Integers beyond 53 bits stay decimal text.
+local function exact(text)
+  local n = tonumber(text)
+  return n and math.abs(n) < 2 ^ 53 and n or text
+end
 
 local function metadata(args)
   local list = {}
   for _, text in ipairs(args.override_kv) do
     local key, kind, value = text:match "^([^=]+)=(%a+):(.*)$"
-    local gguf_type, v
-    if key and override[kind] then gguf_type, v = override[kind](value) end
-    if v == nil then return nil, ("--override-kv: want KEY=TYPE:VALUE, found '%s'"):format(text) end
-    list[#list + 1] = { key = key, type = gguf_type, value = v }
+    if not key or not override[kind] then
+      return nil, ("--override-kv: want KEY=TYPE:VALUE with TYPE int, float, bool or str, found '%s'"):format(text)
+    end
+    local v = override[kind][2](value)
+    if v == nil then
+      return nil, ("--override-kv: '%s': the value '%s' is not %s"):format(text, value, override[kind][1])
+    end
+    if kind == "int" then v = exact(v) end
+    list[#list + 1] = { key = key, type = kind, value = v }
   end
   return #list > 0 and list or false
 end
@@ -187,11 +211,12 @@ local own = { from = true, to = true, recipe = true, imatrix = true, threads = t
 -- Quantizing against a text.
 local function calibrated(args, o, out)
   local wane = require "wane"
-  local f, msg = io.open(args.calibrate, "rb")
-  if not f then return nil, msg end
-  local text = f:read "*a"
-  f:close()
   if o.dry_run then return nil, "--dry-run and --calibrate exclude each other" end
+  local text, msg = read.text(args.calibrate)
+  if not text then return nil, msg end
+  local ok
+  ok, msg = read.can_write(o.to, o.overwrite) -- before the hours of solving
+  if not ok then return nil, msg end
   local model
   model, msg = wane.load(o.from, { threads = args.threads })
   if not model then return nil, msg end

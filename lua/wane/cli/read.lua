@@ -1,4 +1,6 @@
 --- What several commands share: reading a text, saying how far work has come.
+local file = require "wane.file"
+
 local M = {}
 
 --- The whole of a text file.
@@ -6,12 +8,18 @@ local M = {}
 ---@return string|nil text
 ---@return string? message
 function M.text(path)
-  local f, message = io.open(path, "rb")
-  if not f then return nil, message end
-  local text = f:read "*a"
-  f:close()
-  if not text then return nil, path .. ": cannot be read" end
-  return text
+  return file.read(path)
+end
+
+--- Whether an output can be written: asked before the work that makes it.
+---@param path string
+---@param overwrite boolean?
+---@return true|nil ok
+---@return string? message
+function M.can_write(path, overwrite)
+  local ok, message, code = file.can_write(path, { overwrite = overwrite or false })
+  if not ok and code == "EEXIST" then return nil, path .. ": exists (--overwrite replaces it)" end
+  return ok, message
 end
 
 --- A progress function of { stage or task =, done =, total = } for an output.

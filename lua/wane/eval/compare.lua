@@ -15,6 +15,8 @@
 local core = require "wane.core"
 local divergence = require "wane.eval.divergence"
 local entries = require "wane.eval.entry"
+local file = require "wane.file"
+local options = require "wane.options"
 local report = require "wane.report"
 local run = require "wane.eval.run"
 local speed = require "wane.eval.speed"
@@ -43,10 +45,12 @@ local tasks = require "wane.eval.tasks"
 local Comparison = {}
 Comparison.__index = Comparison
 
-local known = {
-  reference = true, candidates = true, text = true, tasks = true, context = true, chunks = true, imatrix = true,
-  threads = true, speed = true, heat = true, tensor = true, passage = true, progress = true,
-}
+local check_options = options.checker("eval.compare", {
+  reference = options.required "any", candidates = options.required(options.list("any", 1)), text = options.required(run.text),
+  tasks = options.list "any", context = run.context, chunks = options.integer(1), imatrix = "any",
+  threads = options.threads, speed = "boolean", heat = options.either("boolean", "table"), tensor = "string",
+  passage = options.integer(0), progress = "function",
+})
 
 local function percent(v) return ("%.2f %%"):format(100 * v) end
 
@@ -74,7 +78,7 @@ local columns = {
 local function load_all(o, list)
   local first = entries.normalise(o.reference, "compare: reference")
   local base = first.path or first.model and first.model:info().path
-  if not base then error("wane: compare: the reference is a file or a model", 3) end
+  if not base then options.misuse "eval.compare: option 'reference': want a file or a model" end
   local specs = { first }
   for i, c in ipairs(o.candidates) do specs[i + 1] = entries.normalise(c, ("compare: candidate %d"):format(i)) end
   for i, n in ipairs(specs) do
@@ -228,13 +232,10 @@ end
 
 -- Checks what must be there before anything is loaded.
 local function check(o)
-  run.check_options(o, known, "eval.compare")
-  if o.reference == nil then error("wane: compare: option 'reference' is missing", 3) end
-  if type(o.candidates) ~= "table" or #o.candidates == 0 then
-    error("wane: compare: option 'candidates' is a list of at least one model", 3)
-  end
-  if type(o.text) ~= "string" and type(o.text) ~= "table" then error("wane: compare: option 'text' is missing", 3) end
+  options.argument("eval.compare", "options", o, "table")
+  o = check_options(o)
   for i, t in ipairs(o.tasks or {}) do tasks.resolve(t, i) end
+  return o
 end
 
 -- Token ids to measure speed with: the beginning of the text.
@@ -254,8 +255,7 @@ end
 ---@return string? message
 ---@return string? code
 local function compare(o)
-  if type(o) ~= "table" then error("wane: compare wants a table of options", 2) end
-  check(o)
+  o = check(o)
   local ids, message, code = some_ids(o)
   if not ids then return nil, message, code end
   local self = setmetatable({ rows = {}, columns = {}, tasks = {}, heat = {}, weights = {} }, Comparison)
@@ -328,22 +328,21 @@ function Comparison:pareto()
   return front
 end
 
+local check_save = options.checker("comparison:save", { overwrite = "boolean" }, { overwrite = true })
 local writers = { html = "html", md = "markdown", csv = "csv", json = "json", txt = "text" }
 
---- Writes a file; its ending says the form: .html, .md, .csv, .json, .txt.
+--- Writes a file, durably; its ending says the form: .html, .md, .csv, .json, .txt.
+---
+---     assert(c:save "report.html")
 ---@param path string
 ---@return true|nil
 ---@return string? message
 ---@return string? code
-function Comparison:save(path)
-  local kind = writers[path:match "%.(%a+)$" or ""]
-  if not kind then error(("wane: compare: %s: want a name ending in .html, .md, .csv, .json or .txt"):format(path), 2) end
-  local f, message = io.open(path, "wb")
-  if not f then return nil, message, "EIO" end
-  local ok, why = f:write(self[kind](self))
-  local closed, late = f:close()
-  if not ok or not closed then return nil, ("%s: %s"):format(path, why or late), "EIO" end
-  return true
+---@param opts? { overwrite?: boolean }  replace an existing file (true)
+function Comparison:save(path, opts)
+  local kind = writers[options.argument("comparison:save", "path", path, report.name):match "%.(%a+)$"]
+  opts = check_save(opts)
+  return file.write(path, self[kind](self), { overwrite = opts.overwrite })
 end
 
 return compare

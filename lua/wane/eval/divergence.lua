@@ -1,5 +1,6 @@
 --- How far candidates have moved from a reference model.
 local core = require "wane.core"
+local options = require "wane.options"
 local run = require "wane.eval.run"
 local stats = require "wane.stats"
 
@@ -45,7 +46,9 @@ local function summarise(d)
   }
 end
 
-local divergence_options = { context = true, chunks = true, threads = true, progress = true, positions = true }
+local check = options.checker("eval.divergence", {
+  context = run.context, chunks = options.integer(1), threads = options.threads, progress = "function", positions = "boolean",
+}, { context = 512 })
 local fields = { "nll_p", "nll_q", "kld", "p_diff", "top_p", "top_q" }
 
 -- A scoring context for each model, or nil with none left open.
@@ -120,16 +123,17 @@ end
 ---@return string? message
 ---@return string? code
 return function(reference, candidates, text, opts)
-  opts = opts or {}
-  run.check_options(opts, divergence_options, "eval.divergence")
-  if #candidates == 0 then error("wane: eval.divergence: no candidates", 2) end
+  options.argument("eval.divergence", "reference", reference, run.model)
+  options.argument("eval.divergence", "candidates", candidates, options.list(run.model, 1))
+  options.argument("eval.divergence", "text", text, run.text)
+  opts = check(opts)
   local models = { reference }
   for i, candidate in ipairs(candidates) do
     local ok, message = run.same_vocabulary(reference, candidate)
     if not ok then return nil, message, "EDATA" end
     models[i + 1] = candidate
   end
-  local n_ctx = opts.context or 512
+  local n_ctx = opts.context
   local ids, message, code = run.tokens_of(reference, text)
   if not ids then return nil, message, code end
   local chunks

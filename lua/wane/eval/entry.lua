@@ -1,7 +1,9 @@
 --- What is compared: model files, loaded models, recipes and formats, each
 --- loaded once, with what loading took.
 local core = require "wane.core"
+local file = require "wane.file"
 local models = require "wane.model"
+local options = require "wane.options"
 local shrink = require "wane.eval.shrink"
 
 local M = {}
@@ -17,7 +19,7 @@ local M = {}
 ---@field ours boolean        opened here, to be closed here
 ---@field base_bytes integer? live memory before it was loaded
 
-local known = { name = true, path = true, recipe = true, format = true, model = true, imatrix = true, fallback = true }
+local candidate = { name = "string", path = "path", recipe = "any", format = "any", model = "any", imatrix = "any", fallback = "string" }
 
 -- Bytes of all tensors and their number of values.
 local function sums_of(g)
@@ -54,34 +56,26 @@ end
 -- "models/demo-Q4_K_M.gguf" -> "demo-Q4_K_M"
 local function short_name(path) return (path:match "([^/\\]+)$" or path):gsub("%.gguf$", "") end
 
-local function exists(path)
-  local f = io.open(path, "rb")
-  if f then f:close() end
-  return f ~= nil
-end
-
 --- One form for the many ways to say what to compare.
 ---@param x any
 ---@param what string  for messages
 function M.normalise(x, what)
   if type(x) == "string" then
-    if x:find "%.gguf$" or (x:find "[/\\]" and exists(x)) then return { path = x, name = short_name(x) } end
+    if x:find "%.gguf$" or (x:find "[/\\]" and file.kind(x)) then return { path = x, name = short_name(x) } end
     if not pcall(shrink.recipe, x) then
-      error(("wane: %s: '%s' is no file (a path or a name ending in .gguf), no mix, no type and no format"):format(what, x), 0)
+      options.misuse(("%s: '%s' is no file (a path or a name ending in .gguf), no mix, no type and no format"):format(what, x))
     end
     return { recipe = x, name = x }
   end
   if type(x) == "function" then return { recipe = x, name = "function" } end
-  if type(x) ~= "table" then error(("wane: %s is a %s"):format(what, type(x)), 4) end
+  if type(x) ~= "table" then options.misuse(("%s: want a path, a recipe, a format or a model, got %s"):format(what, options.shown(x))) end
   if require("wane.recipe").is(x) then return { recipe = x, name = x:describe() } end
   if x.handle and x.gguf then return { model = x, name = short_name(x:info().path) } end
   local own = require("wane.quant.custom").find(x)
   if own then return { recipe = own, name = own.name } end
-  for key in pairs(x) do
-    if not known[key] then error(("wane: %s: unknown option '%s'"):format(what, tostring(key)), 4) end
-  end
+  x = options.checker(what, candidate)(x)
   local inner = x.model or x.path or x.recipe or x.format
-  if inner == nil then error(("wane: %s wants a path, a recipe, a format or a model"):format(what), 4) end
+  if inner == nil then options.misuse(("%s: want a path, a recipe, a format or a model"):format(what)) end
   local n = x.path and { path = x.path, name = short_name(x.path) } or M.normalise(inner, what)
   n.name = x.name or n.name
   n.imatrix, n.fallback = x.imatrix, x.fallback

@@ -6,6 +6,7 @@
 ---     for _, c in ipairs(map.cells) do print(c.name, c.kld) end
 local divergence = require "wane.eval.divergence"
 local models = require "wane.model"
+local options = require "wane.options"
 local roles = require "wane.recipe.roles"
 local run = require "wane.eval.run"
 local shrink = require "wane.eval.shrink"
@@ -14,7 +15,10 @@ local shrink = require "wane.eval.shrink"
 ---@field cells { name: string, layer: integer?, role: string, type: string, kld: number, err: number }[]
 ---@field worst string  the tensor with the highest KLD
 
-local known = { context = true, chunks = true, batch = true, threads = true, imatrix = true, progress = true }
+local check = options.checker("eval.heat", {
+  context = run.context, chunks = options.integer(1), batch = options.integer(1, 64), threads = options.threads,
+  imatrix = "any", progress = "function",
+}, { context = 256, chunks = 1, batch = 6 })
 
 -- Models with one tensor replaced each.
 local function load_batch(path, each, from, to, opts)
@@ -42,14 +46,14 @@ end
 
 -- All tensors, batch by batch.
 local function measure(path, each, reference, text, opts)
-  local cells, batch = {}, opts.batch or 6
+  local cells, batch = {}, opts.batch
   for from = 1, #each.list, batch do
     local to = math.min(#each.list, from + batch - 1)
     local list, message, code = load_batch(path, each, from, to, opts)
     if not list then return nil, message, code end
     local found
-    found, message, code = divergence(reference, list, text, { context = opts.context or 256,
-      chunks = opts.chunks or 1, threads = opts.threads })
+    found, message, code = divergence(reference, list, text, { context = opts.context,
+      chunks = opts.chunks, threads = opts.threads })
     run.close_all(list)
     if not found then return nil, message, code end
     for k, d in ipairs(found) do cells[#cells + 1] = cell_of(each.list[from + k - 1], d) end
@@ -67,8 +71,10 @@ end
 ---@return string? message
 ---@return string? code
 return function(path, what, text, opts)
-  opts = opts or {}
-  run.check_options(opts, known, "eval.heat")
+  options.argument("eval.heat", "path", path, "path")
+  options.argument("eval.heat", "what", what, "any")
+  options.argument("eval.heat", "text", text, run.text)
+  opts = check(opts)
   local each, message, code = shrink.each(path, what, { imatrix = opts.imatrix })
   if not each then return nil, message, code end
   local reference

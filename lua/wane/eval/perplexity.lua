@@ -1,5 +1,6 @@
 --- Perplexity, by llama.cpp's definition.
 local core = require "wane.core"
+local options = require "wane.options"
 local run = require "wane.eval.run"
 local stats = require "wane.stats"
 
@@ -13,7 +14,9 @@ local stats = require "wane.stats"
 ---@field seconds number
 ---@field tokens_per_second number   of all tokens evaluated
 
-local perplexity_options = { context = true, chunks = true, threads = true, progress = true }
+local check = options.checker("eval.perplexity", {
+  context = run.context, chunks = options.integer(1), threads = options.threads, progress = "function",
+}, { context = 512 })
 
 --- Perplexity of a model on a text (llama.cpp's definition, so the numbers
 --- agree): chunks of `context` tokens, the second half of each scored.
@@ -27,9 +30,9 @@ local perplexity_options = { context = true, chunks = true, threads = true, prog
 ---@return string? message
 ---@return string? code
 return function(model, text, opts)
-  opts = opts or {}
-  run.check_options(opts, perplexity_options, "eval.perplexity")
-  local n_ctx = opts.context or 512
+  run.check_inputs("eval.perplexity", model, text)
+  opts = check(opts)
+  local n_ctx = opts.context
   local ids, why, kind = run.tokens_of(model, text)
   if not ids then return nil, why, kind end
   local chunks

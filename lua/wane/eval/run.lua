@@ -1,17 +1,23 @@
 --- Running texts through models to be judged: chunks, contexts, lock-step.
+local options = require "wane.options"
+
 local M = {}
 
---- Raises for an option that is not in `known`.
-function M.check_options(opts, known, what)
-  for key in pairs(opts) do
-    if not known[key] then error(("wane: %s: unknown option '%s'"):format(what, tostring(key)), 3) end
-  end
+--- What judging functions take: models, texts, chunks.
+M.model = options.type("a model (wane.load)", function(m) return type(m) == "table" and m.handle and m.gguf end)
+M.text = options.either("string", options.token_ids)
+M.context = options.integer(4, 16777216)
+
+--- Checks the two arguments that all of them have.
+---@param where string
+function M.check_inputs(where, model, text)
+  options.argument(where, "model", model, M.model)
+  options.argument(where, "text", text, M.text)
 end
 
 --- Token ids of a text, or the list itself.
 function M.tokens_of(model, text)
   if type(text) == "table" then return text end
-  if type(text) ~= "string" then error("wane: eval: want a text or a list of token ids, found a " .. type(text), 3) end
   if not model.vocab then return nil, "the model has no usable tokenizer: " .. (model.vocab_error or "none in the file"), "EUNSUP" end
   return model.vocab:encode(text, { special = true })
 end
@@ -53,9 +59,6 @@ end
 ---@return string? message
 ---@return string? code
 function M.chunks_of(model, ids, n_ctx, most)
-  if type(n_ctx) ~= "number" or n_ctx < 4 or n_ctx ~= math.floor(n_ctx) then
-    error(("wane: eval: context is %s, want an integer of at least 4"):format(tostring(n_ctx)), 3)
-  end
   local n = math.min(most or math.huge, math.floor(#ids / n_ctx))
   if n < 1 then
     return nil,

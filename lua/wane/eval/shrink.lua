@@ -7,17 +7,18 @@
 --- anybody writes C. All tensors are encoded when the model is made.
 local core = require "wane.core"
 local custom = require "wane.quant.custom"
+local options = require "wane.options"
 local prepare = require "wane.quantize.prepare"
 local quant = require "wane.quant"
 local recipes = require "wane.recipe"
-local run = require "wane.eval.run"
 
 local M = {}
 
-local known = {
-  imatrix = true, fallback = true, pure = true, include = true, exclude = true, only = true,
-  context = true, threads = true, batch = true, kv = true, max_bytes = true, progress = true,
-}
+local check = options.checker("eval.shrink", {
+  imatrix = "any", fallback = "string", pure = "boolean", include = options.list "string", exclude = options.list "string",
+  only = "function", context = options.context, threads = options.threads, batch = options.batch,
+  kv = options.either("string", "table"), max_bytes = options.bytes, progress = "function",
+})
 local for_recipe = { "imatrix", "fallback", "pure", "include", "exclude" }
 local for_loading = { "context", "threads", "batch", "kv", "max_bytes" }
 
@@ -210,8 +211,9 @@ end
 ---@return string? message
 ---@return string? code
 function M.shrink(path, what, opts)
-  opts = opts or {}
-  run.check_options(opts, known, "eval.shrink")
+  options.argument("eval.shrink", "path", path, "path")
+  options.argument("eval.shrink", "what", what, "any")
+  opts = check(opts)
   local state, message, code = decide(path, what, opts)
   if not state then return nil, message, code end
   local plan = state.plan

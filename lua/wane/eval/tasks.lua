@@ -11,6 +11,7 @@
 --- probe:generate(prompt, n).
 local choice = require "wane.eval.tasks.choice"
 local made = require "wane.eval.tasks.made"
+local options = require "wane.options"
 local probes = require "wane.eval.tasks.probe"
 local report = require "wane.report"
 local run = require "wane.eval.run"
@@ -52,8 +53,8 @@ function M.resolve(x, i)
   end
   if type(x) == "string" and by_name[x] then return M[x]() end
   if type(x) == "string" and x:find "%.jsonl?$" then return choice.task { path = x } end
-  error(("wane: no task '%s': want %s, a file of JSON lines, or a function"):format(
-    tostring(x), table.concat(M.names, ", ")), 3)
+  options.misuse(("eval.tasks: no task '%s': want %s, a file of JSON lines (.jsonl), or a function"):format(
+    tostring(x), table.concat(M.names, ", ")))
 end
 
 -- A result in its full form.
@@ -68,7 +69,9 @@ local function complete(result, name)
   return result
 end
 
-local known = { text = true, context = true, threads = true, progress = true }
+local check = options.checker("eval.tasks.run", {
+  text = run.text, context = options.context, threads = options.threads, progress = "function",
+})
 
 --- Runs tasks on a model.
 ---@param model wane.Model
@@ -78,8 +81,9 @@ local known = { text = true, context = true, threads = true, progress = true }
 ---@return string? message
 ---@return string? code
 function M.run(model, list, opts)
-  opts = opts or {}
-  run.check_options(opts, known, "eval.tasks.run")
+  options.argument("eval.tasks.run", "model", model, run.model)
+  options.argument("eval.tasks.run", "list", list, options.list "any")
+  opts = check(opts)
   local todo = {}
   for i, x in ipairs(list) do todo[i] = M.resolve(x, i) end
   local probe, message, code = probes.new(model, { context = opts.context, threads = opts.threads })

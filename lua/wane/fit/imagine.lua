@@ -5,12 +5,20 @@
 --- A Llama: grouped-query attention, gated feed-forward, optional experts.
 --- What is not said is filled in from what such models look like, and then
 --- the feed-forward width is fitted to the number of parameters.
+local options = require "wane.options"
+
 local M = {}
 
-local known = {
-  params = true, layers = true, width = true, heads = true, kv_heads = true, head_size = true, ff = true,
-  vocab = true, context = true, experts = true, used = true, tied = true, name = true,
-}
+local a_count = options.type('a number like 7e9 or "7B"', function(v)
+  if type(v) == "number" then return v > 0 and v < math.huge end
+  return type(v) == "string" and (tonumber((v:upper():match "^%s*([%d%.]+)%s*[KMBT]?%s*$")) or 0) > 0
+end)
+local check = options.checker("fit: a model", {
+  params = a_count, layers = options.integer(1, 1024), width = options.integer(16, 1048576), heads = options.integer(1, 4096),
+  kv_heads = options.integer(1, 4096), head_size = options.integer(8, 1024), ff = options.integer(1, 1048576),
+  vocab = options.integer(1, 4194304), context = options.context, experts = options.integer(0, 4096),
+  used = options.integer(1, 4096), tied = "boolean", name = "string",
+})
 
 local units = { K = 1e3, M = 1e6, B = 1e9, T = 1e12 }
 
@@ -19,7 +27,6 @@ local function count(v)
   if type(v) == "number" then return v end
   local n, unit = tostring(v):upper():match "^%s*([%d%.]+)%s*([KMBT]?)%s*$"
   n = tonumber(n)
-  if not n or n <= 0 then error(("wane: fit: params is '%s', want a number like \"7B\""):format(tostring(v)), 4) end
   return n * (units[unit] or 1)
 end
 
@@ -66,12 +73,10 @@ end
 ---@param given table
 ---@return table shape
 function M.shape(given)
-  for key in pairs(given) do
-    if not known[key] then error(("wane: fit: unknown option '%s' of a model"):format(tostring(key)), 3) end
-  end
+  given = check(given)
   local params = given.params and count(given.params)
   if not params and not (given.layers and given.width and given.ff) then
-    error("wane: fit: a model needs params, or layers, width and ff", 0)
+    options.misuse "fit: a model: want params, or layers, width and ff"
   end
   local s = {
     experts = integer(given.experts or 0, 0, 4096, "experts"), tied = given.tied or false,
@@ -94,7 +99,7 @@ function M.shape(given)
   else
     s.ff = 0
     local rest = (params - parameters(s)) / (3 * s.width * s.layers * math.max(1, s.experts))
-    if rest < 32 then error("wane: fit: so few params do not fit these layers, width and vocab", 3) end
+    if rest < 32 then options.misuse "fit: a model: option 'params': so few do not fit these layers, width and vocab" end
     s.ff = to_multiple(rest, 256)
   end
   s.params = parameters(s)

@@ -24,6 +24,7 @@ local ALIGNMENT = 32
 ---@field header_bytes integer  of memory
 ---@field vocab_bytes integer
 ---@field graph_bytes integer
+---@field partial string?  why only the weights are known
 local Model = {}
 Model.__index = Model
 
@@ -48,14 +49,31 @@ local function vocab_bytes(g, hp, imagined)
   return n
 end
 
+-- What a header says of an architecture that wane cannot build: its weights
+-- are what they are, and nothing is known of what running takes.
+local function bare(g, name)
+  local get = getter(g)
+  local function count(key)
+    local v = get(name .. "." .. key)
+    return type(v) == "number" and v > 0 and v or 1
+  end
+  local tokens = get "tokenizer.ggml.tokens"
+  return { architecture = name, block_count = count "block_count", context_length = count "context_length",
+    vocab_size = type(tokens) == "table" and #tokens or 0 }
+end
+
 local function read(self, g)
   local name = hparams.architecture(g)
   local builder = arch.find(name)
-  if not builder then hparams.fail("EUNSUP", "unknown architecture %q", name:sub(1, 64)) end
-  self.hp = hparams.read(g)
-  local before = live()
-  self.prog = graph.build(g, builder, self.hp)
-  self.graph_bytes = live() - before
+  self.graph_bytes = 0
+  if builder then
+    self.hp = hparams.read(g)
+    local before = live()
+    self.prog = graph.build(g, builder, self.hp)
+    self.graph_bytes = live() - before
+  else
+    self.hp, self.partial = bare(g, name), ("unknown architecture %q"):format(name:sub(1, 64))
+  end
   self.vocab_bytes = vocab_bytes(g, self.hp, self.imagined)
   local list = {}
   for i = 1, g:info().n_tensors do list[i] = g:tensor(i) end
@@ -98,7 +116,7 @@ function M.open(what)
 end
 
 function Model:close()
-  self.prog:close()
+  if self.prog then self.prog:close() end
   return self.g:close()
 end
 
@@ -162,6 +180,11 @@ end
 ---@return string? message
 ---@return string? code
 function Model:need(chosen, opts)
+  if not self.prog then
+    local overhead = self.header_bytes + self.vocab_bytes
+    return { weights = chosen.bytes, vectors = 0, cache = 0, cache_windowed = 0, buffers = 0, overhead = overhead,
+      total = chosen.bytes + overhead }
+  end
   local kv = opts.kv or "f16"
   if type(kv) == "string" then kv = { k = kv, v = kv } end
   core.reset_peak()

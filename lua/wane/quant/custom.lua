@@ -6,6 +6,7 @@
 local M = {}
 
 local core = require "wane.core"
+local options = require "wane.options"
 local explain = require "wane.quant.explain"
 
 --- A format of one's own.
@@ -50,29 +51,19 @@ function M.refuse(format)
 end
 
 local fields = {
-  name = "string", block = "number", encode = "function", decode = "function",
-  bits = "number", prepare = "function", explain = "function", uses_importance = "boolean",
+  name = options.required "string", block = options.integer(1, 16777216), encode = options.required "function",
+  decode = options.required "function", bits = options.number(0), prepare = "function", explain = "function",
+  uses_importance = "boolean",
 }
+local check_fields = options.checker("quant.define", fields)
 
 local function check_definition(def)
-  if type(def) ~= "table" then error("wane: quant.define wants a table", 3) end
-  for key, v in pairs(def) do
-    local want = fields[key]
-    if not want then error(("wane: quant.define: unknown option '%s'"):format(tostring(key)), 3) end
-    if type(v) ~= want then
-      error(("wane: quant.define: %s is a %s, want a %s"):format(key, type(v), want), 3)
-    end
-  end
-  for _, key in ipairs { "name", "encode", "decode" } do
-    if def[key] == nil then error(("wane: quant.define: %s is missing"):format(key), 3) end
-  end
+  options.argument("quant.define", "definition", def, "table")
+  def = check_fields(def)
   if def.name == "" or builtin[def.name:lower()] then
-    error(("wane: quant.define: '%s' is the name of a built-in format"):format(def.name), 3)
+    options.misuse(("quant.define: option 'name': '%s' is the name of a built-in format"):format(def.name))
   end
-  local b = def.block
-  if b ~= nil and not (b >= 1 and b == math.floor(b) and b <= 16777216) then
-    error("wane: quant.define: block is not an integer from 1 to 2^24", 3)
-  end
+  return def
 end
 
 ---@class wane.FormatDefinition
@@ -113,7 +104,7 @@ end
 ---@param def wane.FormatDefinition
 ---@return wane.CustomFormat
 function M.define(def)
-  check_definition(def)
+  def = check_definition(def)
   local f = setmetatable({}, Format)
   for key in pairs(fields) do f["_" .. key] = def[key] end
   f.name, f.block, f.bits = def.name, def.block, def.bits
@@ -243,8 +234,14 @@ local function decode_code(self, code)
   return values
 end
 
+-- Every use of what was closed raises, as of handles.
+local function open(self)
+  if not self._codes then options.misuse "coded rows are closed" end
+end
+
 --- Rows first..last (all by default) as a float32 buffer.
 function Coded:decode(first, last)
+  open(self)
   if first == nil then
     first, last = 1, self._rows
   else
@@ -266,7 +263,10 @@ function Coded:decode(first, last)
 end
 
 --- Always nil, message, "EUNSUP": there are no bytes to put into a file.
-function Coded:bytes() return M.refuse(self._f) end
+function Coded:bytes()
+  open(self)
+  return M.refuse(self._f)
+end
 
 function Coded:type() return self._f.name end
 function Coded:shape() return self._rows, self._cols end
@@ -278,6 +278,7 @@ Coded.__len = Coded.count
 
 --- As wane.Blocks:error.
 function Coded:error(w, importance)
+  open(self)
   local decoded, msg, code = self:decode()
   if not decoded then return nil, msg, code end
   local e = core.quant.distance(w, decoded, importance)
@@ -288,6 +289,7 @@ end
 --- As wane.Blocks:block: type, block, row, column, n, code, values, and
 --- levels and notes when the format explains itself.
 function Coded:block(i)
+  open(self)
   local per_row = self._cols / self._block
   if type(i) ~= "number" or i ~= math.floor(i) or i < 1 or i > self:count() then
     error(("wane: block %s, want an integer from 1 to %d"):format(tostring(i), self:count()), 2)
@@ -311,11 +313,12 @@ function Coded:explain(i, w)
 end
 
 function Coded:__tostring()
+  if not self._codes then return "wane.Coded (closed)" end
   return ("wane.Coded: %s, %d x %d"):format(self._f.name, self._rows, self._cols)
 end
 
 function Coded:close()
-  self._codes, self._source = {}, nil
+  self._codes, self._source = nil, nil
   return true
 end
 

@@ -10,29 +10,19 @@ local M = {}
 
 local custom = require "wane.quant.custom"
 local fit = require "wane.quant.fit"
+local options = require "wane.options"
 
 local floor, abs, max, min = math.floor, math.abs, math.max, math.min
 
-local function check(opts, known, what)
-  if type(opts) ~= "table" then error(("wane: %s wants a table of options"):format(what), 3) end
-  for key in pairs(opts) do
-    if not known[key] then error(("wane: %s: unknown option '%s'"):format(what, tostring(key)), 3) end
-  end
-end
-
-local function integer(v, from, to, what)
-  if type(v) ~= "number" or v ~= floor(v) or v < from or v > to then
-    error(("wane: %s is %s, want an integer from %d to %d"):format(what, tostring(v), from, to), 4)
-  end
-  return v
-end
-
-local function one_of(v, allowed, what)
-  for _, a in ipairs(allowed) do
-    if v == a then return v end
-  end
-  error(("wane: %s is '%s', want one of %s"):format(what, tostring(v), table.concat(allowed, ", ")), 4)
-end
+local block_size, bits_type = options.integer(1, 16777216), options.number(0)
+local check_per = options.one_of { "block", "channel", "tensor" }
+local check_uniform = options.checker("quant.uniform", {
+  name = "string", bits = options.integer(2, 16), block = block_size, symmetric = "boolean", per = check_per,
+}, { bits = 4, per = "block", symmetric = false })
+local check_codebook = options.checker("quant.codebook", {
+  name = "string", levels = options.either(options.integer(2, 4096), options.list("number", 2)), block = block_size,
+  fit = options.one_of { "kmeans", "lloyd" }, per = check_per, scale = options.one_of { "absmax", "none" }, bits = bits_type,
+}, { levels = 16, per = "block", scale = "absmax" })
 
 --- To the nearest integer, halves to even.
 local function round(v)
@@ -56,8 +46,6 @@ local function span(per, block, scale_bits)
 end
 
 -- ---------------------------------------------------------------------------
-
-local uniform_options = { name = true, bits = true, block = true, symmetric = true, per = true }
 
 --- Scale and zero point for values from lo to hi.
 local function uniform_grid(lo, hi, bits, symmetric)
@@ -94,12 +82,11 @@ end
 ---@param opts wane.UniformOptions
 ---@return wane.CustomFormat
 function M.uniform(opts)
-  check(opts, uniform_options, "quant.uniform")
-  local bits = integer(opts.bits or 4, 2, 16, "quant.uniform: bits")
-  local per = one_of(opts.per or "block", { "block", "channel", "tensor" }, "quant.uniform: per")
-  if per ~= "block" and opts.block then error("wane: quant.uniform: block is for per = 'block'", 2) end
-  local block = per == "block" and integer(opts.block or 128, 1, 16777216, "quant.uniform: block") or nil
-  local symmetric = opts.symmetric or false
+  options.argument("quant.uniform", "options", opts, "table")
+  opts = check_uniform(opts)
+  local bits, per, symmetric = opts.bits, opts.per, opts.symmetric
+  if per ~= "block" and opts.block then options.misuse "quant.uniform: option 'block' is for per = 'block'" end
+  local block = per == "block" and (opts.block or 128) or nil
   local length, overhead = span(per, block, 32 + (symmetric and 0 or bits))
   return custom.define {
     name = opts.name or ("int%d-%s-%s"):format(bits, block or per, symmetric and "symmetric" or "affine"),
@@ -136,10 +123,6 @@ end
 
 -- ---------------------------------------------------------------------------
 
-local codebook_options = {
-  name = true, levels = true, block = true, fit = true, per = true, scale = true, bits = true,
-}
-
 --- The place of the level nearest to v; of two equally near, the one whose
 --- number is even when the levels are counted from zero on: so floats round as
 --- IEEE 754 says. `levels` ascend; levels.zero is the place of zero, or 0.
@@ -163,16 +146,10 @@ local function with_zero(levels)
   return levels
 end
 
---- Explicit levels, checked and in ascending order.
+--- Explicit levels in ascending order.
 local function given_levels(list)
   local levels = {}
-  for i, v in ipairs(list) do
-    if type(v) ~= "number" or v ~= v or abs(v) == math.huge then
-      error(("wane: quant.codebook: level %d is %s, want a finite number"):format(i, tostring(v)), 3)
-    end
-    levels[i] = v
-  end
-  if #levels < 2 then error("wane: quant.codebook: want at least 2 levels", 3) end
+  for i, v in ipairs(list) do levels[i] = v end
   table.sort(levels)
   return with_zero(levels)
 end
@@ -199,18 +176,18 @@ end
 ---@param opts wane.CodebookOptions
 ---@return wane.CustomFormat
 function M.codebook(opts)
-  check(opts, codebook_options, "quant.codebook")
+  options.argument("quant.codebook", "options", opts, "table")
+  opts = check_codebook(opts)
   local fixed = type(opts.levels) == "table" and given_levels(opts.levels) or nil
-  local k = fixed and #fixed or integer(opts.levels or 16, 2, 4096, "quant.codebook: levels")
-  if fixed and opts.fit then error("wane: quant.codebook: levels are given, there is nothing to fit", 2) end
-  local method = one_of(opts.fit or "kmeans", { "kmeans", "lloyd" }, "quant.codebook: fit")
-  local per = one_of(opts.per or "block", { "block", "channel", "tensor" }, "quant.codebook: per")
-  if per ~= "block" and opts.block then error("wane: quant.codebook: block is for per = 'block'", 2) end
-  local scaled = one_of(opts.scale or "absmax", { "absmax", "none" }, "quant.codebook: scale") == "absmax"
-  local block = per == "block" and integer(opts.block or 32, 1, 16777216, "quant.codebook: block") or nil
+  local k = fixed and #fixed or opts.levels
+  if fixed and opts.fit then options.misuse "quant.codebook: option 'fit': levels are given, there is nothing to fit" end
+  local method, per = opts.fit or "kmeans", opts.per
+  if per ~= "block" and opts.block then options.misuse "quant.codebook: option 'block' is for per = 'block'" end
+  local scaled = opts.scale == "absmax"
+  local block = per == "block" and (opts.block or 32) or nil
   local length, overhead = span(per, block, scaled and 32 or 0)
   local top = fixed and absmax(fixed) or 1
-  if top == 0 then error("wane: quant.codebook: all levels are zero", 2) end
+  if top == 0 then options.misuse "quant.codebook: option 'levels': all are zero" end
 
   --- The scale of a list of values under the whole matrix' statistics.
   local function scale_of(values, whole)

@@ -1,83 +1,16 @@
 --- What comes before quantizing: checking options, opening the inputs,
 -- planning types, laying out the output. See wane.quantize for the options.
 local core = require "wane.core"
+local check = require "wane.quantize.check"
 local describe = require "wane.recipe.describe"
-local imatrix = require "wane.imatrix"
+local importance = require "wane.quantize.importance"
+local metadata = require "wane.quantize.metadata"
+local options = require "wane.options"
 local planner = require "wane.recipe.plan"
 local provenance = require "wane.provenance"
 local recipes = require "wane.recipe"
 
 local M = {}
-
-local known = {
-  from = "string", to = "string", recipe = "any", imatrix = "any", include = "table", exclude = "table",
-  threads = "number", progress = "function", fallback = "string", nonfinite = "string",
-  dry_run = "boolean", overwrite = "boolean", resume = "boolean", pure = "boolean",
-  output_tensor_type = "string", token_embedding_type = "string", leave_output_tensor = "boolean",
-  tensor_types = "table", only_copy = "boolean", prune_layers = "table", allow_requantize = "boolean",
-  metadata = "table", keep_split = "boolean", split = "number", shard = "table", reuse = "string",
-  provenance = "boolean", tensors = "string",
-}
-
-local function check_options(o)
-  if type(o) ~= "table" then error("wane: quantize wants a table of options", 3) end
-  for key, value in pairs(o) do
-    local want = known[key]
-    if not want then error(("wane: quantize: unknown option '%s'"):format(tostring(key)), 3) end
-    if want ~= "any" and type(value) ~= want then
-      error(("wane: quantize: option '%s' is a %s, want a %s"):format(key, type(value), want), 3)
-    end
-  end
-  if not o.from then error("wane: quantize: option 'from' is missing", 3) end
-  if o.recipe == nil and not o.only_copy then error("wane: quantize: option 'recipe' is missing", 3) end
-  local one_of = (o.keep_split and 1 or 0) + (o.split and 1 or 0) + (o.shard and 1 or 0)
-  if one_of > 1 then error("wane: quantize: keep_split, split and shard exclude each other", 3) end
-  if o.include and o.exclude then error("wane: quantize: include and exclude exclude each other", 3) end
-  if o.nonfinite and o.nonfinite ~= "error" and o.nonfinite ~= "zero" then
-    error("wane: quantize: option 'nonfinite' wants 'error' or 'zero'", 3)
-  end
-end
-
-local function is_count(v) return type(v) == "number" and v >= 1 and v == math.floor(v) end
-
--- Lists of layers and shard numbers, checked; copies, so that the caller's
--- tables may change.
-local function check_numbers(o)
-  local prune, seen = {}, {}
-  for _, layer in ipairs(o.prune_layers or {}) do
-    if layer ~= 0
-      and not is_count(layer) then error("wane: quantize: prune_layers wants layer numbers from 0", 3) end
-    if not seen[layer] then prune[#prune + 1], seen[layer] = layer, true end
-  end
-  table.sort(prune)
-  if o.split and not is_count(o.split) then error("wane: quantize: split wants a number of files", 3) end
-  if o.shard then
-    local i, n = o.shard[1], o.shard[2]
-    if not is_count(i) or not is_count(n) or i > n then
-      error("wane: quantize: shard wants { i, n } with i from 1 to n", 3)
-    end
-  end
-  return prune
-end
-
--- Sources ------------------------------------------------------------------------
-
-local override_types = { integer = "u32", boolean = "bool", string = "string", number = "f32" }
-
--- { key=, type=, value= } entries with types filled in.
-local function check_metadata(list)
-  local out = {}
-  for i, e in ipairs(list or {}) do
-    if type(e) ~= "table" or type(e.key) ~= "string" or e.value == nil then
-      error(("wane: quantize: metadata[%d] wants { key =, value = [, type =] }"):format(i), 3)
-    end
-    local kind = type(e.value)
-    if kind == "number" and e.value == math.floor(e.value) and e.value >= 0 then kind = "integer" end
-    out[i] = { key = e.key, value = e.value, type = e.type or override_types[kind], elem = e.elem }
-    if not out[i].type then error(("wane: quantize: metadata[%d]: say the type"):format(i), 3) end
-  end
-  return out
-end
 
 -- The metadata as the recipe sees it: the source's, with overrides.
 local function getter(g, overrides)
@@ -98,42 +31,12 @@ local function open_source(o, state)
   local list = {}
   for i = 1, g:info().n_tensors do list[i] = g:tensor(i) end
   state.g = g
+  state.overrides, msg, code = metadata.edits(o.metadata, g)
+  if not state.overrides then return nil, o.from .. ": " .. msg, code end
   state.get = getter(g, state.overrides)
   state.model, msg, code = describe.model({ get = state.get, tensors = list },
     { prune_layers = state.prune, keep_split = o.keep_split })
   if not state.model then return nil, msg, code end
-  return true
-end
-
-local function open_imatrix(o, state)
-  local im = o.imatrix
-  if im == nil then
-    if o.include or o.exclude then
-      error("wane: quantize: include and exclude choose tensors of an imatrix: give one", 4)
-    end
-    return true
-  end
-  local msg, code
-  if type(im) == "string" then
-    im, msg, code = imatrix.open(im)
-    if not im then return nil, msg, code end
-    state.owned_imatrix = im
-  elseif type(im) == "table" and not imatrix.is(im) then
-    im = imatrix.new(im)
-  elseif not imatrix.is(im) then
-    error("wane: quantize: option 'imatrix' wants a file, a matrix or values by tensor name", 4)
-  end
-  if o.include or o.exclude then
-    local idle = im:unmatched(o.include or o.exclude)
-    if idle then
-      return nil, ("%s: '%s' matches no tensor of the imatrix"):format(o.include and "include" or "exclude", idle),
-        "EFORMAT"
-    end
-    im = im:filter(o.include, o.exclude)
-  end
-  local digest, unused = im:check()
-  if not digest then return nil, unused, "EFORMAT" end
-  state.imatrix, state.imatrix_digest, state.unused_experts = im, digest, unused
   return true
 end
 
@@ -143,23 +46,9 @@ local function measure(state)
   return function(desc, type_name)
     local values
     if state.imatrix and state.imatrix:width(desc.source_name) then
-      values = state.imatrix:values(desc.source_name)
+      values = importance.values(state, desc)
     end
     return core.stream.measure(state.g, desc.index, type_name, values)
-  end
-end
-
-local function warn_experts(state, plan)
-  local n, first = 0, nil
-  for _, d in ipairs(plan.tensors) do
-    local count = d.importance and state.unused_experts[d.source_name]
-    if count then
-      n, first = n + 1, first or d.source_name
-    end
-  end
-  if n > 0 then
-    plan.warnings[#plan.warnings + 1] = ("%d tensors have experts that the imatrix never saw (%s%s): "
-      .. "their importance is 1 everywhere"):format(n, first, n > 1 and ", ..." or "")
   end
 end
 
@@ -176,10 +65,10 @@ local function make_plan(o, state)
     dry_run = o.dry_run, in_memory = state.in_memory,
   })
   if not plan then
-    if code == "EARG" then error("wane: quantize: " .. msg, 0) end
+    if code == "EARG" then options.misuse("quantize: " .. msg) end
     return nil, o.from .. ": " .. msg, code
   end
-  if state.imatrix then warn_experts(state, plan) end
+  if state.imatrix then importance.warn(state, plan) end
   return plan
 end
 
@@ -202,12 +91,10 @@ local function spread(plan, n)
   return shards
 end
 
+-- The files of the source, also those without tensors.
 local function kept_shards(plan)
-  local shards, last, number = {}, nil, 0
-  for i, d in ipairs(plan.tensors) do
-    if d.shard ~= last then last, number = d.shard, number + 1 end
-    shards[i] = number
-  end
+  local shards = {}
+  for i, d in ipairs(plan.tensors) do shards[i] = d.shard end
   return shards
 end
 
@@ -240,6 +127,7 @@ local function changes(o, state, plan)
   if o.only_copy then file_type = copied_file_type(state, plan) end
   add { key = "general.file_type", type = file_type and "u32", value = file_type }
   for _, e in ipairs(state.overrides) do add(e) end
+  for _, e in ipairs(state.by_layer or {}) do add(e) end
   if state.model.pruned then
     add { key = state.model.arch .. ".block_count", type = "u32", value = state.model.pruned }
   end
@@ -279,7 +167,8 @@ local function make_layout(o, state, plan)
     list[i] = { name = d.name, type = d.to, shape = d.shape, shard = shards and shards[i] or 1 }
   end
   local layout
-  layout, msg, code = core.gguf.layout(meta, list, { by_shard = shards ~= nil })
+  layout, msg, code = core.gguf.layout(meta, list,
+    { by_shard = shards ~= nil, n_files = o.keep_split and #state.g:info().shards or nil })
   meta:close() -- it holds the source; do not wait for the collector
   return layout, msg, code
 end
@@ -319,7 +208,8 @@ end
 local function decide(o, state)
   local ok, msg, code = open_source(o, state)
   if not ok then return nil, msg, code end
-  ok, msg, code = open_imatrix(o, state)
+  if #state.prune > 0 then state.by_layer = metadata.by_layer(state.model, state.prune, state.g, state.get) end
+  ok, msg, code = importance.open(o, state)
   if not ok then return nil, msg, code end
   state.plan, msg, code = make_plan(o, state)
   return state.plan, msg, code
@@ -341,8 +231,8 @@ end
 ---@return string? message
 ---@return string? code
 function M.decide(o)
-  check_options(o)
-  local state = { prune = {}, overrides = {}, in_memory = true }
+  o = check.options(o)
+  local state = { prune = {}, in_memory = true, options = o }
   return guarded(state, function() return decide(o, state) end)
 end
 
@@ -350,7 +240,6 @@ end
 -- planned type.
 local function take_tensors(o, state)
   if not o.tensors then return true end
-  if o.reuse then error("wane: quantize: tensors and reuse exclude each other", 4) end
   local g, msg, code = core.gguf.open(o.tensors)
   if not g then return nil, msg, code end
   state.reuse, state.reused = g, {}
@@ -367,16 +256,17 @@ end
 
 -- Everything up to writing. On failure nothing stays open.
 ---@param o wane.QuantizeOptions
----@return table? state  g, model, imatrix, plan, layout, reuse, reused
+---@return table? state  options (checked), g, model, imatrix, plan, layout, reuse, reused
 ---@return string? message
 ---@return string? code
 function M.prepare(o)
-  check_options(o)
-  local state = { prune = check_numbers(o), overrides = check_metadata(o.metadata) }
+  local prune
+  o, prune = check.options(o)
+  local state = { prune = prune, options = o }
   local function steps()
     local ok, msg, code = decide(o, state)
     if not ok then return nil, msg, code end
-    if (o.provenance or o.reuse) and not o.dry_run then
+    if o.provenance or o.reuse then
       ok, msg, code = provenance.collect(o, state)
       if not ok then return nil, msg, code end
     end

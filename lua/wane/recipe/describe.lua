@@ -74,7 +74,7 @@ local function describe_tensor(t, index, layer_map)
   local n_rows = 1
   for i = 2, #t.shape do n_rows = n_rows * t.shape[i] end
   return {
-    name = name, source_name = t.name, index = index, role = roles.of(name), layer = layer,
+    name = name, source_name = t.name, index = index, role = roles.of(name), exact_role = roles.exact(name), layer = layer,
     shape = t.shape, n_cols = t.shape[1], n_rows = n_rows, n_values = t.shape[1] * n_rows,
     type = t.type, quantizable = roles.quantizable(name, t.shape), shard = t.shard or 0,
     off = t.off or 0,

@@ -4,6 +4,7 @@
 -- sizes that follow, and everything that the user should know: fallbacks,
 -- missing importance, requantizing. Nothing is read from the weights, unless
 -- a recipe measures errors.
+local account = require "wane.recipe.account"
 local choose = require "wane.recipe.choose"
 local regex = require "wane.recipe.regex"
 local types = require "wane.recipe.types"
@@ -31,6 +32,7 @@ local M = {}
 ---@class wane.Plan
 ---@field tensors wane.Decision[]
 ---@field recipe string       what was asked for, printable
+---@field title string        the same in a few words
 ---@field file_type integer?  general.file_type of the output
 ---@field bytes_from integer
 ---@field bytes integer       tensor data, without header and padding
@@ -55,7 +57,7 @@ end
 
 -- Options that name types, checked and in canonical spelling.
 local function compile_options(o)
-  local c = { patterns = {} }
+  local c = { patterns = {}, used = {} }
   for _, key in ipairs { "output_tensor_type", "token_embedding_type" } do
     if o[key] ~= nil then c[key] = checked_type(o[key], key) end
   end
@@ -64,8 +66,13 @@ local function compile_options(o)
     if type(pattern) ~= "string" then fail("EARG", "tensor_types[%d]: want { pattern, type }", i) end
     local search, msg = regex.compile(pattern)
     if not search then fail("EARG", "tensor_types[%d]: %s", i, msg) end
+    local also = p.also and regex.compile(p.also) -- another spelling, from the command line
+    if also then
+      local exact = search
+      search = function(name) return exact(name) or also(name) end
+    end
     c.patterns[i] = {
-      text = pattern, search = search, n = 0,
+      text = pattern, search = search,
       to = checked_type(to, ("tensor_types[%d]"):format(i)),
     }
   end
@@ -82,11 +89,26 @@ local function is_block_type(name) return types.find(name).class == "quant" end
 
 local function by_pattern(self, t)
   for _, p in ipairs(self.options.patterns) do
-    if p.search(t.name) then
-      p.n = p.n + 1
-      return p.to, ("tensor_types '%s'"):format(p.text)
-    end
+    if p.search(t.name) then return p.to, ("tensor_types '%s'"):format(p.text), p end
   end
+end
+
+-- What an option decides for a tensor: type, reason, and the pattern if it was one.
+local function by_option(self, t)
+  local o = self.options
+  if self.leave_output and t.name == "output.weight" then
+    o.used.leave_output_tensor = true
+    return t.type, "leave_output_tensor"
+  end
+  if o.token_embedding_type and t.role == "token_embd" then
+    o.used.token_embedding_type = true
+    return o.token_embedding_type, "token_embedding_type"
+  end
+  if o.output_tensor_type and t.role == "output" then
+    o.used.output_tensor_type = true
+    return o.output_tensor_type, "output_tensor_type"
+  end
+  return by_pattern(self, t)
 end
 
 -- What the base of the recipe says: a mix or a function.
@@ -102,23 +124,29 @@ local function base_choice(self, t, v)
   local mix = base.mix
   if not is_block_type(mix.base) then return mix.base, mix.name end
   if self.pure then return mix.base, mix.name .. " pure" end
-  local to, msg = self.chooser:pick(t, self.options.output_tensor_type, types.block_of)
+  local output = self.options.output_tensor_type
+  if output and t.role == "token_embd" and self.chooser.tied then self.options.used.output_tensor_type = true end
+  local to, msg = self.chooser:pick(t, output, types.block_of)
   if not to then fail("EFORMAT", "%s", msg) end
   return to, ("%s: %s"):format(mix.name, t.role)
 end
 
 local function by_rules(self, t, v, to, reason)
-  local decided
+  local decided, asked = nil, {}
   for _, rule in ipairs(self.recipe._rules) do
-    if rule.test(t) then
-      rule.n_matched = rule.n_matched + 1
-      view.set_chosen(v, to)
+    view.set_chosen(v, to)
+    -- tests of the user's see the view, those by name, layer and role need none
+    local hit
+    if rule.selector then hit = rule.test(t) else hit = rule.test(v) end
+    if hit then
+      asked[#asked + 1] = rule
       local chosen = rule.to
       if type(chosen) == "function" then chosen = chosen(v) end
       if chosen ~= nil then to, reason, decided = chosen, rule.text, rule end
     end
   end
-  if decided then decided.n_decided = decided.n_decided + 1 end
+  local by = decided and ("%s (%s)"):format(decided.text, decided.where) or "the base"
+  for _, rule in ipairs(asked) do self.account:matched(rule, rule ~= decided and by or nil) end
   return to, reason
 end
 
@@ -129,19 +157,15 @@ end
 
 -- The wanted type of a tensor and why, before rows that do not fit.
 local function wanted(self, t)
-  local o = self.options
-  if not t.quantizable or self.only_copy then return t.type, "kept" end
-  if self.leave_output and t.name == "output.weight" then return t.type, "leave_output_tensor" end
-  if o.token_embedding_type and t.role == "token_embd" then
-    return o.token_embedding_type, "token_embedding_type"
+  if self.only_copy then return t.type, "kept" end
+  if not t.quantizable then
+    self.account:settled(t)
+    return t.type, "kept"
   end
-  if o.output_tensor_type and t.role == "output" then
-    return o.output_tensor_type, "output_tensor_type"
-  end
-  local mix = self.recipe._base.mix
-  if not mix or is_block_type(mix.base) then
-    local to, reason = by_pattern(self, t)
-    if to then return to, reason end
+  local chosen, why, winner = by_option(self, t)
+  if chosen then
+    self.account:settled(t, why, winner)
+    return chosen, why
   end
   local v = view.new(t, self.model, self.measure, self.stats and self.stats(t) or nil)
   local to, reason = base_choice(self, t, v)
@@ -212,13 +236,21 @@ local function check_requirement(self, d)
   if not d.requires_imatrix and not (encoder_needs[d.to] and d.from ~= d.to) then return end
   if d.importance or (self.imatrix and d.from == d.to) then return end
   self.requires_imatrix = self.requires_imatrix or not self.imatrix
-  if self.dry_run then return end
+  if not self.dry_run then self.unmet[#self.unmet + 1] = d end
+end
+
+-- All tensors that lack importance at once, so that one run tells everything.
+local function check_unmet(self)
+  local d = self.unmet[1]
+  if not d then return end
+  local names = {}
+  for i, u in ipairs(self.unmet) do names[i] = u.name end
   if self.imatrix then
     fail("EDATA", "%s: missing importance matrix for a very low-bit type (%s): "
-      .. "calibrate with it, or choose another type for it", d.name, d.to)
+      .. "calibrate with it, or choose another type for it", account.names(names), d.to)
   end
   fail("EDATA", "%s: %s: this quantization requires an imatrix! "
-    .. "(make one with wane.calibrate.imatrix, or choose a larger mix)", d.name, d.to)
+    .. "(make one with wane.calibrate.imatrix, or choose a larger mix)", account.names(names), d.to)
 end
 
 -- Formats defined in Lua have no place in a file.
@@ -249,20 +281,23 @@ local function decide(self, t)
   return d
 end
 
--- Rules and patterns that did nothing are mistakes of the user.
+-- Options that name one tensor, and why each may have had nothing to say.
+local single = {
+  output_tensor_type = "no tensor of the model takes it (there is no output.weight, or another option decides)",
+  token_embedding_type = "the model has no token embeddings that can be quantized",
+  leave_output_tensor = "the model has no output.weight (the token embeddings serve as output)",
+}
+
+-- Rules, patterns and options that did nothing are mistakes of the user.
 local function check_rules_used(self)
   if self.only_copy then return end
-  for _, p in ipairs(self.options.patterns) do
-    if p.n == 0 then fail("EFORMAT", "tensor_types: '%s' matches no tensor that is quantized", p.text) end
+  local idle = self.account:idle()
+  if idle then fail("EFORMAT", "%s", idle) end
+  for _, key in ipairs { "output_tensor_type", "token_embedding_type" } do
+    if self.options[key] and not self.options.used[key] then fail("EFORMAT", "%s: %s", key, single[key]) end
   end
-  for _, rule in ipairs(self.recipe._rules) do
-    if rule.n_matched == 0 then
-      fail("EFORMAT", "recipe: %s (%s) matches no tensor that is quantized", rule.text, rule.where)
-    end
-    if rule.n_decided == 0 and type(rule.to) == "string" then
-      fail("EFORMAT", "recipe: %s (%s) never decides: options or later rules override it for all %d tensors",
-        rule.text, rule.where, rule.n_matched)
-    end
+  if self.leave_output and not self.options.used.leave_output_tensor then
+    self:warn("leave_output_tensor does nothing: %s", single.leave_output_tensor)
   end
 end
 
@@ -287,8 +322,8 @@ end
 
 local function warn_all(self, plan)
   if #self.missing > 0 then
-    self:warn("the imatrix has no data for %d tensors (%s%s): they are quantized without",
-      #self.missing, self.missing[1], #self.missing > 1 and ", ..." or "")
+    self:warn("the imatrix has no data for %d tensors (%s): they are quantized without",
+      #self.missing, account.names(self.missing))
   end
   if plan.n_fallback > 0 then
     self:warn("%d of %d tensors (%.1f %% of the weights) fell back to another type: rows do not fill blocks",
@@ -342,9 +377,12 @@ local function run(self)
   end
   if self.pure and not mix then fail("EARG", "pure wants a mix, not a function") end
   if mix then self.chooser = choose.new(self.model, mix, self.imatrix ~= nil) end
-  for _, rule in ipairs(self.recipe._rules) do rule.n_matched, rule.n_decided = 0, 0 end
-  local plan = { tensors = {}, warnings = self.warnings, recipe = self.recipe:describe() }
+  self.account = account.new(self.recipe._rules, self.options.patterns)
+  local n_rules = #self.recipe._rules
+  local plan = { tensors = {}, warnings = self.warnings, recipe = self.recipe:describe(),
+    title = (mix and mix.name or "by function") .. (n_rules > 0 and (" and %d rule%s"):format(n_rules, n_rules > 1 and "s" or "") or "") }
   for i, t in ipairs(self.model.tensors) do plan.tensors[i] = decide(self, t) end
+  check_unmet(self)
   check_rules_used(self)
   summarize(self, plan)
   warn_all(self, plan)
@@ -365,7 +403,7 @@ function M.make(model, recipe, opts)
       pure = opts.pure, only_copy = opts.only_copy, leave_output = opts.leave_output_tensor,
       allow_requantize = opts.allow_requantize, dry_run = opts.dry_run, in_memory = opts.in_memory,
       measure = opts.measure,
-      stats = opts.stats, warnings = {}, missing = {}, n_requantized = 0, requires_imatrix = false,
+      stats = opts.stats, warnings = {}, missing = {}, unmet = {}, n_requantized = 0, requires_imatrix = false,
     }, Planner))
   end)
   if ok then return result end
@@ -392,7 +430,7 @@ function Plan:__tostring()
       d.fell_back and (" (wanted " .. d.wanted .. ")") or "")
   end
   lines[#lines + 1] = ("%s: %s -> %s, %.2f bits per weight"):format(
-    self.recipe, human(self.bytes_from), human(self.bytes), self.bpw)
+    self.title, human(self.bytes_from), human(self.bytes), self.bpw)
   for _, w in ipairs(self.warnings) do lines[#lines + 1] = "warning: " .. w end
   return table.concat(lines, "\n")
 end

@@ -8,6 +8,12 @@ M.all = {
   "attn_output", "ffn_up", "ffn_gate", "ffn_down", "other",
 }
 
+--- Roles within a role: a mix says one thing for all that is called ffn_down*,
+--- a recipe may tell experts and their shared neighbours apart.
+M.within = {
+  "ffn_up_exps", "ffn_gate_exps", "ffn_down_exps", "ffn_gate_up_exps", "ffn_up_shexp", "ffn_gate_shexp", "ffn_down_shexp",
+}
+
 -- Whole names first, then parts of names; the first hit decides.
 local whole = {
   ["output.weight"] = "output",
@@ -36,6 +42,27 @@ function M.of(name)
   end
   return "other"
 end
+
+local within = {}
+for _, name in ipairs(M.within) do within[name] = true end
+
+--- The role of a tensor as recipes see it: one of `within` where it has one.
+---@param name string
+---@return string role one of `all` or `within`
+function M.exact(name)
+  local what = name:match "^blk%.%d+%.([%w_]+)%.weight$"
+  return what and within[what] and what or M.of(name)
+end
+
+--- Is a tensor the matrices of many experts, of which a token uses a few?
+---@param name string
+---@return boolean
+function M.is_expert(name) return name:find("_exps.", 1, true) ~= nil end
+
+--- Is it part of the shared expert, which every token uses?
+---@param name string
+---@return boolean
+function M.is_shared(name) return name:find("_shexp.", 1, true) ~= nil end
 
 --- The layer in a tensor name ("blk.12.ffn_up.weight" -> 12), or nil.
 ---@param name string

@@ -2,30 +2,56 @@
 --
 -- A recipe file is a Lua chunk (text only) that returns a recipe. It runs in
 -- an empty world: it sees `recipe`, `math`, `ipairs`, `tonumber`, `tostring`
--- and a few string functions, no files, no modules, no metatables. It may
--- take a bounded number of instructions; so may each of its functions when
--- they are called for a tensor later.
+-- and the string functions of this page, no files, no modules, no metatables.
+-- It is data, so it may take a bounded number of steps, bytes and seconds, and
+-- so may each of its functions when they are called for a tensor later: find,
+-- match, gmatch and gsub are our own and burn fuel with every step of a pattern
+-- (wane.recipe.pattern); memory is behind a fence (core.fence), whatever takes
+-- it. What was exceeded is said.
 --
 --     local r = recipe "Q4_K_M"
 --     return r:when("ffn_down", "q6_K")
+local core = require "wane.core"
+local file = require "wane.file"
+local pattern = require "wane.recipe.pattern"
+
 local M = {}
 
 local MAX_BYTES = 1024 * 1024
-local MAX_INSTRUCTIONS = 10 * 1000 * 1000
+local MAX_STEPS = 10 * 1000 * 1000
 local MAX_STRING = 1024 * 1024
+local MAX_MEMORY = 128 * 1024 * 1024
+local MAX_COPIED = 16 * MAX_MEMORY -- all strings together, dead ones too
+local MAX_SECONDS = 20
+
+-- Steps between two looks at the limits.
+local INTERVAL = 1000
 
 -- LuaJIT's compiled code does not count instructions.
 local jit_off = type(jit) == "table" and jit.off or function() end
 
--- String methods are reachable through any string. While foreign code runs,
--- those that can be made to take for ever are replaced.
-local safe_string = {}
-for _, name in ipairs { "byte", "find", "format", "gmatch", "gsub", "len", "lower", "match", "sub",
-  "upper", "reverse" } do
+-- What the code that runs now has used: steps, and when it began.
+local spent, started
+
+-- Limits that were exceeded, as errors of our own.
+local function exceeded(what) error({ recipe = "the recipe takes more than " .. what }, 0) end
+
+local function burn(n)
+  spent = spent + n
+  if spent > MAX_STEPS then exceeded "10 million steps" end
+  if n >= INTERVAL and core.now() - started > MAX_SECONDS then exceeded "20 seconds" end
+end
+
+-- String methods are reachable through any string. While foreign code runs
+-- they are these.
+local safe_string = pattern.functions(burn)
+for _, name in ipairs { "byte", "format", "len", "lower", "sub", "upper", "reverse" } do
   safe_string[name] = string[name]
 end
 function safe_string.rep(s, n, sep)
-  if (#s + #(sep or "")) * n > MAX_STRING then error("string.rep makes more than 1 MiB", 2) end
+  s, sep, n = tostring(s), tostring(sep or ""), tonumber(n) or 0
+  if (#s + #sep) * n > MAX_STRING then exceeded "1 MiB in one string (rep)" end
+  burn(math.max(0, (#s + #sep) * n / 64))
   return string.rep(s, n, sep)
 end
 
@@ -35,22 +61,33 @@ local function copy(t)
   return c
 end
 
--- Runs f(...) with the instruction limit and the safe string methods.
+-- The message of a failure; of memory that ran out, too.
+local function message_of(why, hit)
+  if type(why) == "table" and why.recipe then return why.recipe end
+  if hit then return "the recipe takes more than 128 MiB of memory (or 2 GiB in all)" end
+  return why
+end
+
+local running = false
+
+-- Runs f(...) with the limits and the safe string methods. A function of a
+-- recipe that is called by another is under the limits of that one already.
 local function guarded(f, ...)
+  if running then return pcall(f, ...) end
   local meta = getmetatable ""
   local saved_index = meta.__index
   local hook, mask, count = debug.gethook()
-  local function restore(...)
+  local function restore(ok, result)
     debug.sethook(hook, mask, count)
-    meta.__index = saved_index
-    return ...
+    local hit = core.fence()
+    meta.__index, running = saved_index, false
+    if ok then return true, result end
+    return false, message_of(result, hit)
   end
-  local spent = 0
+  spent, started, running = 0, core.now(), true
   meta.__index = safe_string
-  debug.sethook(function()
-    spent = spent + 10000
-    if spent > MAX_INSTRUCTIONS then error("the recipe takes more than 10 million instructions", 2) end
-  end, "", 10000)
+  core.fence(MAX_MEMORY, MAX_COPIED)
+  debug.sethook(function() burn(INTERVAL) end, "", INTERVAL)
   return restore(pcall(f, ...))
 end
 
@@ -82,7 +119,7 @@ local function world(recipe)
     if getmetatable(p) ~= "wane.recipe.proxy" then error("want a recipe", 3) end
     return p()
   end
-  function methods.when(p, pattern, to) return proxy(inner(p):when(wrapped(pattern), wrapped(to))) end
+  function methods.when(p, which, to) return proxy(inner(p):when(wrapped(which), wrapped(to))) end
   function methods.layers(p, a, b, to) return proxy(inner(p):layers(a, b, wrapped(to))) end
   function methods.role(p, role, to) return proxy(inner(p):role(role, wrapped(to))) end
   return {
@@ -115,7 +152,10 @@ function M.run(source, name, recipe)
   if not f then return nil, tostring(msg), "EFORMAT" end
   jit_off(f, true)
   local ok, result = guarded(f)
-  if not ok then return nil, tostring(result), "EFORMAT" end
+  if not ok then
+    local text = tostring(result)
+    return nil, text:find("the recipe takes more", 1, true) == 1 and name .. ": " .. text or text, "EFORMAT"
+  end
   if type(result) == "function" then return recipe.new(wrap(result)) end
   local found, r = pcall(inner, result)
   if not found then
@@ -127,11 +167,9 @@ end
 
 --- Reads a recipe file.
 function M.load(path, recipe)
-  local file, msg = io.open(path, "rb")
-  if not file then return nil, tostring(msg), "ENOENT" end
-  local source = file:read(MAX_BYTES + 1)
-  file:close()
-  return M.run(source or "", path, recipe)
+  local source, msg, code = file.read(path, { max_bytes = MAX_BYTES })
+  if not source then return nil, msg, code end
+  return M.run(source, path, recipe)
 end
 
 return M

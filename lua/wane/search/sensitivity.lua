@@ -18,8 +18,10 @@
 --- and channel of their text, and one tensor as float32.
 local core = require "wane.core"
 local losses = require "wane.search.losses"
+local options = require "wane.options"
 local pass = require "wane.calibrate.pass"
 local report = require "wane.report"
+local run = require "wane.eval.run"
 local stats = require "wane.stats"
 local types = require "wane.recipe.types"
 
@@ -53,11 +55,12 @@ M.narrow_types = { "mxfp4", "iq4_nl", "q4_1", "q5_0", "q5_1", "q8_0" }
 -- The candidates of a tensor: the caller's list, or by the width of its rows.
 local function list_for(t, list) return list or t.cols % 256 == 0 and M.default_types or M.narrow_types end
 
-local known = {
-  types = true, tensors = true, context = true, chunks = true, error_chunks = true, rows = true,
-  anchor = true,
-  measure = true, rebuild = true, threads = true, progress = true, save = true,
-}
+local check_options = options.checker("eval.sensitivity", {
+  types = options.list("string", 1), tensors = options.list("string", 1), context = options.integer(4, 16777216),
+  chunks = options.integer(1), error_chunks = options.integer(1), rows = options.integer(1), anchor = "string",
+  measure = options.one_of { "anchor", "all" }, rebuild = "boolean", threads = options.threads, progress = "function",
+  save = "path",
+}, { context = 512, chunks = 2, error_chunks = 8 })
 
 -- Matrices that a quantizer would change.
 local function candidates(model, list)
@@ -357,17 +360,18 @@ end
 ---@return string? message
 ---@return string? code
 function M.measure(model, text, opts)
-  opts = pass.check_options(opts, known, "eval.sensitivity")
-  local list, n_ctx = opts.types, opts.context or 512
+  run.check_inputs("eval.sensitivity", model, text)
+  opts = check_options(opts)
+  local list, n_ctx = opts.types, opts.context
   for _, name in ipairs(list or {}) do
     local f, why = types.writable(name)
-    if not f then error("wane: eval.sensitivity: " .. why, 2) end
+    if not f then options.misuse("eval.sensitivity: " .. why) end
   end
   local all, message, code = pass.chunks(model, text, n_ctx)
   if not all then return nil, message, code end
   local tensors, fixed, n_values = candidates(model, opts.tensors)
   if #tensors == 0 then return nil, "no tensor to measure", "EDATA" end
-  local ids, corr_ids = spread(all, opts.chunks or 2), spread(all, opts.error_chunks or 8)
+  local ids, corr_ids = spread(all, opts.chunks), spread(all, opts.error_chunks)
   local saved, log
   saved, log, code = losses.open(opts.save, opts.save and losses.identity(model, ids, corr_ids, n_ctx))
   if not saved then return nil, log, code end

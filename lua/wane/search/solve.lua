@@ -7,6 +7,7 @@
 --- hulls together in order of loss saved per byte gives the whole Pareto
 --- front. For one budget a table over all budgets up to it (dynamic
 --- programming) does better still, and exchanges use up what rounding left.
+local options = require "wane.options"
 local quantize = require "wane.quantize"
 local recipes = require "wane.recipe"
 local report = require "wane.report"
@@ -25,10 +26,25 @@ local M = {}
 local Solution = {}
 Solution.__index = Solution
 
-local known = {
-  table = true, model = true, text = true, bpw = true, bytes = true, kld = true, types = true, floors = true,
-  pins = true, sensitivity = true,
-}
+local pairs_of_types = options.type("a list of { pattern, type }", function(v)
+  if type(v) ~= "table" then return false end
+  for _, p in ipairs(v) do
+    if type(p) ~= "table" or type(p[1]) ~= "string" or not pcall(string.find, "", p[1]) or not types.find(p[2]) then
+      return false
+    end
+  end
+  return true
+end)
+local a_table = options.type("a table of wane.eval.sensitivity", function(v) return type(v) == "table" and v.rows and v.n_values end)
+local a_budget = options.type("a positive number", function(v) return type(v) == "number" and v > 0 and v < math.huge end)
+
+local check = options.checker("recipe.solve", {
+  table = a_table, model = "table", text = options.either("string", options.token_ids), bpw = a_budget, bytes = a_budget,
+  kld = a_budget, types = options.list("string", 1), floors = pairs_of_types, pins = pairs_of_types, sensitivity = "table",
+})
+local check_front = options.checker("recipe.front", {
+  table = options.required(a_table), types = options.list("string", 1), floors = pairs_of_types, pins = pairs_of_types,
+})
 
 -- Is a type allowed for a tensor? floors: { pattern, type } - at least as many
 -- bits; pins: { pattern, type } - exactly this type.
@@ -249,7 +265,7 @@ end
 
 local function sensitivity_of(o)
   if o.table then return o.table end
-  if not (o.model and o.text) then error("wane: recipe.solve: want a table, or a model and a text", 4) end
+  if not (o.model and o.text) then options.misuse "recipe.solve: want a table, or a model and a text" end
   local opts = {}
   for k, v in pairs(o.sensitivity or {}) do opts[k] = v end
   opts.types = opts.types or o.types
@@ -313,14 +329,11 @@ end
 ---@return string? message
 ---@return string? code
 function M.solve(o)
-  for key in pairs(o) do
-    if not known[key] then error(("wane: recipe.solve: unknown option '%s'"):format(tostring(key)), 2) end
-  end
+  o = check(o)
   local goals = (o.bpw and 1 or 0) + (o.bytes and 1 or 0) + (o.kld and 1 or 0)
-  if goals ~= 1 then error("wane: recipe.solve: want one of bpw, bytes and kld", 2) end
-  local goal = o.bpw or o.bytes or o.kld
-  if type(goal) ~= "number" or not (goal > 0 and goal < math.huge) then
-    error("wane: recipe.solve: the budget is not a positive number", 2)
+  if goals ~= 1 then options.misuse "recipe.solve: want one of bpw, bytes and kld" end
+  for _, name in ipairs(o.types or {}) do
+    if not types.find(name) then options.fail("recipe.solve", "types", "names of types", name) end
   end
   local hopeless = cannot_be_met(o)
   if hopeless then return nil, hopeless, "EDATA" end
@@ -350,6 +363,7 @@ end
 ---@param o { table: wane.Sensitivity, types: string[]?, floors: table[]?, pins: table[]? }
 ---@return table[]
 function M.front(o)
+  o = check_front(o)
   local order, by = options_of(o, o.table.rows)
   if not order then error("wane: " .. by, 2) end
   local s, points = start(order, by), {}

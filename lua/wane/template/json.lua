@@ -91,7 +91,11 @@ function value_at(s, pos, level)
   local number = s:match("^-?[0-9]+%.?[0-9]*[eE]?[+-]?[0-9]*", pos)
   local n = number and tonumber(number)
   if not n then fail(pos, "want a value") end
-  if number:find "[%.eE]" then n = V.float(n) end
+  if number:find "[%.eE]" then
+    n = V.float(n + 0.0)
+  elseif #number > 15 then
+    n = V.integer(number) -- a double would not hold it
+  end
   return n, pos + #number
 end
 

@@ -2,6 +2,9 @@
 ---
 --- The choice with the highest log-likelihood per byte is the model's
 --- (length-normalised, as is usual); the plain one is counted beside it.
+local file = require "wane.file"
+local json = require "wane.json"
+local options = require "wane.options"
 local stats = require "wane.stats"
 
 local M = {}
@@ -9,7 +12,7 @@ local M = {}
 -- The first field that is there.
 local function first(o, ...)
   for _, key in ipairs { ... } do
-    if o[key] ~= nil then return o[key] end
+    if o[key] ~= nil and o[key] ~= json.null then return o[key] end
   end
 end
 
@@ -66,13 +69,11 @@ end
 ---@return string? message
 ---@return string? code
 function M.parse(text, name)
-  local has, cjson = pcall(require, "cjson.safe")
-  if not has then return nil, "reading JSON lines needs lua-cjson (Debian: lua-cjson)", "EUNSUP" end
   local items, line_number = {}, 0
   for line in (text .. "\n"):gmatch "(.-)\r?\n" do
     line_number = line_number + 1
     if line:find "%S" then
-      local o, why = cjson.decode(line)
+      local o, why = json.decode(line)
       local item, what
       if o ~= nil then item, what = item_of(o) end
       if not item then
@@ -86,11 +87,8 @@ function M.parse(text, name)
 end
 
 local function read(path)
-  local f, message = io.open(path, "rb")
-  if not f then return nil, message, "ENOENT" end
-  local text = f:read "*a"
-  f:close()
-  if not text then return nil, path .. ": cannot be read", "EIO" end
+  local text, message, code = file.read(path)
+  if not text then return nil, message, code end
   return M.parse(text, path)
 end
 
@@ -114,18 +112,18 @@ local function ask(probe, items)
   }
 end
 
+local check = options.checker("tasks.choice", {
+  path = "path", items = options.list("table", 1), name = "string", n = options.integer(1),
+})
+
 --- A task from a file or from items.
 ---
 ---     tasks.choice { path = "hellaswag_val.jsonl", n = 200 }
 ---@param opts { path?: string, items?: table[], name?: string, n?: integer }
 ---@return wane.Task
 function M.task(opts)
-  for key in pairs(opts) do
-    if key ~= "path" and key ~= "items" and key ~= "name" and key ~= "n" then
-      error(("wane: tasks.choice: unknown option '%s'"):format(tostring(key)), 2)
-    end
-  end
-  if not opts.path and not opts.items then error("wane: tasks.choice wants a path or items", 2) end
+  opts = check(opts)
+  if not opts.path and not opts.items then options.misuse "tasks.choice: want option 'path' or option 'items'" end
   return {
     name = opts.name or (opts.path and opts.path:match "([^/\\]+)$" or "choice"),
     run = function(probe)

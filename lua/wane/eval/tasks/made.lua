@@ -3,18 +3,24 @@
 ---
 --- Questions come with wrong answers of the same shape, so that small models,
 --- which never get the whole answer right, still show a loss.
+local options = require "wane.options"
 local random = require "wane.eval.tasks.random"
 local stats = require "wane.stats"
 
 local M = {}
 
-local function options(opts, known, what)
-  opts = opts or {}
-  for key in pairs(opts) do
-    if not known[key] then error(("wane: tasks.%s: unknown option '%s'"):format(what, tostring(key)), 3) end
-  end
-  return opts
-end
+local many = options.integer(1, 1000000)
+local check = {
+  passkey = options.checker("tasks.passkey", {
+    seed = "integer", n = many, tokens = options.list(options.integer(1), 1), depths = options.list(options.number(0, 1), 1),
+    digits = options.integer(1, 100),
+  }),
+  arithmetic = options.checker("tasks.arithmetic", {
+    seed = "integer", n = many, steps = options.integer(1, 1000), examples = options.integer(0, 1000),
+  }),
+  copy = options.checker("tasks.copy", { seed = "integer", n = many, words = options.integer(1, 100000) }),
+  induction = options.checker("tasks.induction", { seed = "integer", n = many, tokens = options.integer(2) }),
+}
 
 -- The sums of many questions as a result.
 local function summary(right, nlls, exact, chance)
@@ -96,7 +102,7 @@ end
 ---@param opts? { seed?: integer, n?: integer, tokens?: integer[], depths?: number[], digits?: integer }
 ---@return wane.Task
 function M.passkey(opts)
-  opts = options(opts, { seed = true, n = true, tokens = true, depths = true, digits = true }, "passkey")
+  opts = check.passkey(opts)
   return {
     name = "passkey",
     run = function(probe)
@@ -140,7 +146,7 @@ end
 ---@param opts? { seed?: integer, n?: integer, steps?: integer, examples?: integer }
 ---@return wane.Task
 function M.arithmetic(opts)
-  opts = options(opts, { seed = true, n = true, steps = true, examples = true }, "arithmetic")
+  opts = check.arithmetic(opts)
   return {
     name = "arithmetic",
     run = function(probe)
@@ -190,7 +196,7 @@ end
 ---@param opts? { seed?: integer, n?: integer, words?: integer }
 ---@return wane.Task
 function M.copy(opts)
-  opts = options(opts, { seed = true, n = true, words = true }, "copy")
+  opts = check.copy(opts)
   return {
     name = "copy",
     run = function(probe)
@@ -225,7 +231,7 @@ end
 ---@param opts? { seed?: integer, n?: integer, tokens?: integer }
 ---@return wane.Task
 function M.induction(opts)
-  opts = options(opts, { seed = true, n = true, tokens = true }, "induction")
+  opts = check.induction(opts)
   return {
     name = "induction",
     run = function(probe)

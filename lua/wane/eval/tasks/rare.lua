@@ -2,6 +2,7 @@
 --- they occur. Quantization hurts the rare ones first, and their average with
 --- the common ones hides it.
 local core = require "wane.core"
+local options = require "wane.options"
 local run = require "wane.eval.run"
 local stats = require "wane.stats"
 
@@ -68,7 +69,9 @@ local function group(nlls, targets, counts, n)
   return groups
 end
 
-local known = { text = true, counts = true, buckets = true, chunks = true, context = true }
+local check = options.checker("tasks.rare", {
+  text = run.text, counts = run.text, buckets = options.integer(1, 1000), chunks = options.integer(1), context = run.context,
+}, { buckets = 4, chunks = 8, context = 512 })
 
 --- The task. The score is the mean loss on the rarest bucket, in nats.
 ---
@@ -77,25 +80,22 @@ local known = { text = true, counts = true, buckets = true, chunks = true, conte
 ---  counts: the text that says how often tokens occur (default: `text` itself)
 ---@return wane.Task
 return function(opts)
-  opts = opts or {}
-  for key in pairs(opts) do
-    if not known[key] then error(("wane: tasks.rare: unknown option '%s'"):format(tostring(key)), 2) end
-  end
+  opts = check(opts)
   return {
     name = "rare",
     run = function(probe, shared)
       local text = opts.text or shared.text
-      if not text then error("wane: tasks.rare wants a text", 0) end
+      if not text then options.misuse "tasks.rare: want option 'text' (here or for all tasks)" end
       local ids, message, code = run.tokens_of(probe.model, text)
       if not ids then return nil, message, code end
       local chunks
-      chunks, message, code = run.chunks_of(probe.model, ids, math.min(opts.context or 512, probe.n_ctx), opts.chunks or 8)
+      chunks, message, code = run.chunks_of(probe.model, ids, math.min(opts.context, probe.n_ctx), opts.chunks)
       if not chunks then return nil, message, code end
       local nlls, targets
       nlls, targets, code = losses(probe, chunks)
       if not nlls then return nil, targets, code end
       local counts = count_tokens(opts.counts and assert(run.tokens_of(probe.model, opts.counts)) or ids)
-      local groups = group(nlls, targets, counts, opts.buckets or 4)
+      local groups = group(nlls, targets, counts, opts.buckets)
       return { score = groups[1].nll, err = groups[1].err, n = groups[1].n, better = "lower", unit = "nats, rarest tokens",
         groups = groups }
     end,
