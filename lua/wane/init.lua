@@ -14,7 +14,15 @@
 ---@field eval table        wane.eval: perplexity and divergence
 ---@field imatrix table     wane.imatrix: importance matrices
 ---@field lora table        wane.lora: adapters
-local wane = { version = "0.1.0" }
+---@field calibrate table   wane.calibrate: importance, correlations, GPTQ and AWQ
+---@field fit table|fun(opts: wane.FitOptions): wane.Fit?, string?, string?   wane.fit: what a model takes
+---@field explain fun(what: string, file?: any): wane.Explanation?, string?, string?
+---@field vocab table       wane.vocab: tokenizers
+---@field report table      wane.report: tables
+---@field verify fun(path: string, opts: table): table?, string?, string?
+---@field load fun(path: string, opts?: table): wane.Model?, string?, string?
+---@field demo fun(): string?, string, string?   a model's path and a text to try things on
+local wane = { version = "0.2.0" }
 
 require "wane.native" -- the C half, or an error that says why it is not to be had
 
@@ -34,6 +42,7 @@ local parts = {
   lora = { "wane.lora" },
   verify = { "wane.provenance", "verify" },
   load = { "wane.model", "load" },
+  demo = { "wane.demo" },
 }
 
 --- The limits on what comes from outside (HARDENING): name -> number.
