@@ -5,7 +5,7 @@
 #   make test           every spec under both Luas
 #   make check          test, lint and all the lanes below that CI runs
 #   make bench          wane beside llama.cpp (bench-quant, bench-quality,
-#                       bench-overhead)
+#                       bench-grammar, bench-overhead)
 #   make install        into PREFIX (/usr/local), for the Lua of LUA=lua5.4;
 #                       make uninstall takes it away again
 #
@@ -40,7 +40,7 @@ all: $(LUAS:%=$(B)/%/wane/core.so)
 # Unrolled kernels take minutes to compile with a sanitizer inside, so theirs
 # are left out; the portable tier runs the same matrices with it. The fuzzers,
 # which do not encode, leave the fast encoders out too.
-KERN_O = $(patsubst %,$(B)/obj/kern/%.o,avx2 avx512 avxvnni amx)
+KERN_O = $(patsubst %,$(B)/obj/kern/%.o,avx2 avx512 avxvnni amx vecavx2 vecavx512)
 FUZZ_PLAIN = $(filter-out $(KERN_O),$(filter %_avx2.o %_avx512.o,$(PURE_O)))
 $(if $(findstring fuzzer,$(CFLAGS)),$(FUZZ_PLAIN)) $(KERN_O): NO_SAN = $(if $(findstring sanitize,$(CFLAGS)),-fno-sanitize=all)
 # Commands are shown with V=1.
@@ -223,6 +223,8 @@ bench-quantfile: all peer
 	@$(BENCH) bench/quantfile.lua $(ARGS)
 bench-quality: all peer
 	@$(BENCH) bench/quality.lua $(ARGS)
+bench-grammar: all peer
+	@$(BENCH) bench/grammar.lua $(ARGS)
 bench-overhead: all peer
 	@WANE_BUILD=$(B) $(BENCH) bench/overhead.lua $(ARGS)
 
@@ -252,5 +254,5 @@ clean:
 
 FORCE:
 .PHONY: all demo test check check-asan check-tsan check-oom check-isa check-neon check-amx check-crash \
-        check-asan-slice check-bare check-mutants check-peer peer fuzz lint bench bench-quant bench-quantfile bench-quality bench-overhead install uninstall rock install-rock clean \
+        check-asan-slice check-bare check-mutants check-peer peer fuzz lint bench bench-quant bench-quantfile bench-quality bench-grammar bench-overhead install uninstall rock install-rock clean \
         deps-demo deps-test deps-guests deps-lint deps-peer FORCE

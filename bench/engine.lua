@@ -6,6 +6,7 @@
 ---     make bench ARGS=--short                        about a minute
 ---     make bench ARGS="--mode batch"                 sequences decoded together
 ---     make bench ARGS="--mode long --lengths 512,4096,16384"
+---     make bench ARGS="--mode frame"                 and prefix, spec: bench/host.lua
 ---
 --- Models are made under build/bench and removed after use (--keep keeps
 --- them; --model FILE measures a file of yours instead). Every figure comes
@@ -16,12 +17,13 @@
 --- the units that a tier has (core.probe), are measured in the same run,
 --- bandwidth before and after every row.
 local child = require "bench.child"
+local host = require "bench.host"
 local core = require "wane.core"
 local peer = require "spec.support.peer"
 local synthetic = require "bench.synthetic"
 
 local USAGE = [[
-bench/engine.lua [--mode speed|batch|long] [--size 430m|1.1b|5m] [--types a,b,.. | all]
+bench/engine.lua [--mode speed|batch|long|frame|prefix|spec] [--size 430m|1.1b|5m] [--types a,b,.. | all]
                  [--isa amx,avx512,avx2] [--threads 1,2] [--prompt 512] [--decode 32]
                  [--runs 3] [--lengths 512,4096] [--kv f16] [--peer-cpu haswell]
                  [--model FILE] [--short] [--best] [--keep] [--no-peer]
@@ -87,6 +89,8 @@ default("runs", "3", "2")
 default("lengths", "512,2048,8192", "512,1024")
 if not synthetic.shapes[o.size] then fail("unknown size ", o.size) end
 if o.types == "all" then o.types = table.concat(TYPES, ",") .. "," .. table.concat(MORE, ",") end
+
+if host.modes[o.mode] then return host.run(o) end
 
 local tiers = o.isa and list_of(o.isa) or { core.cpu().best }
 local threads = list_of(o.threads)

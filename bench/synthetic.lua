@@ -34,6 +34,7 @@ local POOL = 2 ^ 20
 ---@type table<string, bench.Shape>
 M.shapes = {
   ["5m"] = { layers = 6, width = 256, ff = 512, heads = 4, kv = 4, vocab = 2048 },
+  ["134m"] = { layers = 12, width = 768, ff = 2048, heads = 12, kv = 12, vocab = 32000 },
   ["430m"] = { layers = 24, width = 1024, ff = 2816, heads = 16, kv = 16, vocab = 59136 },
   ["1.1b"] = { layers = 22, width = 2048, ff = 5632, heads = 32, kv = 4, vocab = 32000 },
 }

@@ -167,7 +167,7 @@ describe("tensors that a model does not use", function()
     assert.same({ "blk.0.surprise" }, m:info().unused)
     m:close()
     assert.has_error(function() model.load(path, { unused = "drop" }) end,
-      'wane.load: unused is "drop", want "ignore" or "error"')
+      'wane: load: option \'unused\': want "ignore" or "error", got "drop"')
     os.remove(path)
   end)
 

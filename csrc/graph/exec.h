@@ -72,6 +72,7 @@ typedef struct wn_frame {
   const uint32_t *end;      /* of each token: one past the last position of
                                its sequence in this batch (kind full) */
   const uint32_t *out_rows; /* the token of each wanted row */
+  const float *gains;       /* of each sequence: p->n_gains */
   const wn_tap *tap;        /* who watches inputs, or NULL */
   /* A step may be left between two stages and go on later: member 0 asks
    * `leave(pace, stage)` after each stage but the last (NULL: never leaves).

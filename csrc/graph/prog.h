@@ -65,6 +65,7 @@
  *          many as x has), or (kind position)
  *          x * (1 + f[0] ln(1 + floor((position + i[1]) / i[0])))
  * softcap  f[0] * tanh(x / f[0])
+ * gain     f[0] * x times factor i[0] of the token's sequence (adapters)
  * moe      sum over the i[0] best experts e of weight(e) * down_e(glu(gate_e
  *          x, up_e x)); in = x, router logits; w = gate (without: act(up_e
  *          x)), up, down, their biases, a bias used only in choosing, and
@@ -101,6 +102,7 @@
   X(MUL, wn_op_mul)         \
   X(SCALE, wn_op_scale)     \
   X(SOFTCAP, wn_op_softcap) \
+  X(GAIN, wn_op_gain)       \
   X(CLAMP, wn_op_clamp)     \
   X(XIELU, wn_op_xielu)     \
   X(SUMS, wn_op_sums)       \
@@ -203,6 +205,7 @@ typedef struct wn_prog {
   uint32_t *widths; /* of each value */
   wn_slot *slots;
   uint32_t n_slots;
+  uint32_t n_gains;     /* factors that a sequence has */
   uint32_t n_vocab;     /* rows of the token embedding: valid token ids */
   uint32_t n_positions; /* rows of position embeddings, or UINT32_MAX */
 } wn_prog;

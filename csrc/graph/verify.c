@@ -195,6 +195,7 @@ int wn_prog_finish(wn_prog *p, uint32_t result, wn_result kind, wn_err *e) {
   wn_free(p->widths);
   wn_free(p->slots);
   p->n_slots = 0;
+  p->n_gains = 0;
   p->n_vocab = p->n_positions = UINT32_MAX;
   p->causal = true;
   p->widths = wn_calloc(WN_MEM_GRAPH, p->n_ops, sizeof *p->widths);

@@ -5,14 +5,17 @@
  *   ctx:logits([i]) -> buffer of row i, or of all rows of the last step
  *   ctx:logits_into(buffer, at) -> rows copied there
  *   ctx:pool("mean" | "first" | "last") -> one row from all of the last step
- *   ctx:n_past([seq])   ctx:truncate(n [, seq]) -> tokens left   ctx:copy(from,
- * to, n) ctx:held([seq]) -> ids of the tokens that the sequence holds
+ *   ctx:n_past([seq])   ctx:copy(from, to, n)
+ *   ctx:truncate(n [, seq]) -> tokens left
+ *   ctx:gains(list [, seq])  factors of adapters; without seq: of all, from now
+ *   ctx:held([seq]) -> ids of the tokens that the sequence holds
  *   ctx:save([path [, { seq =, overwrite = }]]) -> true, or the bytes
  *   ctx:load(path or bytes [, { seq = }]) -> true | nil, message, code
  *   ctx:info() -> { n_ctx, n_seq, n_batch, n_out, bytes, cache_bytes, regions }
  *
  * One caller at a time: a second raises "busy". Arguments are read and
  * results allocated while nothing is held. */
+#include <math.h>
 #include <string.h>
 
 #include "lua/buffer.h"
@@ -286,6 +289,37 @@ static int ctx_held(lua_State *L) {
   return 1;
 }
 
+/* Reads n factors from the list at `arg` into a userdata it pushes. */
+float *wn_check_gains(lua_State *L, int arg, uint32_t n) {
+  luaL_checktype(L, arg, LUA_TTABLE);
+  float *gains = scratch(L, n, sizeof *gains);
+  if (lua_rawlen(L, arg) != n)
+    luaL_error(L, "wane: %d factors, the model has %d adapters",
+               (int)lua_rawlen(L, arg), (int)n);
+  for (uint32_t i = 0; i < n; i++) {
+    lua_rawgeti(L, arg, (int)i + 1);
+    double v = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : NAN;
+    if (!(v >= -1e6 && v <= 1e6))
+      luaL_error(L, "wane: factor %d: want a number", (int)i + 1);
+    gains[i] = (float)v;
+    lua_pop(L, 1);
+  }
+  return gains;
+}
+
+static int ctx_gains(lua_State *L) {
+  wn_ctx *c = wn_handle_check(L, 1, &wn_ctx_class);
+  uint32_t seq = WN_NONE, n_seq = wn_ctx_n_seq(c);
+  if (!lua_isnoneornil(L, 3)) seq = (uint32_t)wn_check_int(L, 3, 1, n_seq) - 1;
+  float *gains = wn_check_gains(L, 2, wn_model_prog(wn_ctx_model(c))->n_gains);
+  c = enter(L);
+  wn_ctx_set_gains(c, seq, gains);
+  for (uint32_t s = 0; s < n_seq && seq == WN_NONE; s++)
+    wn_ctx_set_gains(c, s, gains);
+  wn_ctx_end(c);
+  return 0;
+}
+
 static int ctx_truncate(lua_State *L) {
   wn_err e = {0};
   uint32_t n = (uint32_t)wn_check_int(L, 2, 0, UINT32_MAX);
@@ -400,6 +434,7 @@ static const luaL_Reg ctx_methods[] = {{"step", ctx_step},
                                        {"pool", ctx_pool},
                                        {"n_past", ctx_n_past},
                                        {"held", ctx_held},
+                                       {"gains", ctx_gains},
                                        {"save", ctx_save},
                                        {"load", ctx_load},
                                        {"copy", ctx_copy},

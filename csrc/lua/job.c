@@ -3,7 +3,7 @@
  * core.job.gen(ctx, sampler, ids, opts) -> gen
  *   opts: seq (from 1; 0: any, the prompt is the whole text), max_tokens,
  *   special, bytes, stop (list), max_prompt_ms, max_token_ms, shift, keep,
- *   n_draft, draft (a context)
+ *   n_draft, draft (a context), gains (factors of adapters)
  *   gen:step([budget]) -> true while running, the text that became ready
  *   gen:add()            into the batch: batch_step works for it
  *   gen:take() -> text   gen:ids([from]) -> ids   gen:stats()   gen:cancel()
@@ -28,9 +28,9 @@
 /* ---- options */
 
 static const char *const gen_names[] = {
-    "seq",  "max_tokens",    "special",      "bytes",
-    "stop", "max_prompt_ms", "max_token_ms", "shift",
-    "keep", "draft",         "n_draft",      NULL};
+    "seq",           "max_tokens",   "special", "bytes", "stop",
+    "max_prompt_ms", "max_token_ms", "shift",   "keep",  "draft",
+    "n_draft",       "gains",        NULL};
 
 /* Copies the list of ids at `arg` into a userdata it pushes. */
 static int32_t *check_ids(lua_State *L, int arg, size_t *n) {
@@ -114,6 +114,12 @@ static int new_gen(lua_State *L, wn_gen **gen, wn_err *e) {
   wn_handle_check(L, 2, &wn_sampler_class);
   int32_t *ids = check_ids(L, 3, &n);
   wn_gen_opts o = check_opts(L, 4);
+  lua_getfield(L, 4, "gains");
+  if (!lua_isnil(L, -1)) {
+    wn_ctx *c = wn_handle_check(L, 1, &wn_ctx_class);
+    o.gains = wn_check_gains(L, lua_gettop(L),
+                             wn_model_prog(wn_ctx_model(c))->n_gains);
+  }
   /* metamethods and finalizers may have run: only what is open counts */
   wn_ctx *ctx = wn_handle_check(L, 1, &wn_ctx_class);
   wn_sampler *s = wn_handle_check(L, 2, &wn_sampler_class);

@@ -102,11 +102,13 @@ int wn_open_ctx(lua_State *L);
 int wn_open_sample(lua_State *L);
 int wn_open_grammar(lua_State *L);
 int wn_open_job(lua_State *L);
+int wn_open_lora(lua_State *L);
 int wn_open_kern(lua_State *L);
 int wn_open_vector(lua_State *L);
 int wn_open_score(lua_State *L);
 int wn_open_probe(lua_State *L);
 int wn_open_calib(lua_State *L);
+int wn_open_foreign(lua_State *L);
 int wn_open_tap(lua_State *L);
 
 #endif

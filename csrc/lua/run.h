@@ -18,6 +18,9 @@ extern const wn_class_def wn_tokens_class;
  * max_bytes. Returns what a Lua function returns. */
 int wn_push_ctx(lua_State *L, int model_arg, int t);
 
+/* A list of n factors at `arg`, in a userdata that it pushes. */
+float *wn_check_gains(lua_State *L, int arg, uint32_t n);
+
 /* Reads those options; raises for unknown ones. */
 void wn_ctx_options(lua_State *L, int t, wn_ctx_opts *o);
 

@@ -293,26 +293,38 @@ static void compose(wn_batch *b, const wn_shift *how) {
 
 /* ---- a step is handed out */
 
+/* How many of the guesses fed are what the text has there. */
+static uint32_t n_right(const wn_batch *b, const wn_portion *s) {
+  const wn_gen *g = s->g;
+  size_t at = (size_t)s->pos + s->n;
+  uint32_t n = 0;
+  while (n < s->n_draft && at + n < g->n_all &&
+         g->all[at + n] == b->tokens[s->draft_off + n])
+    n++;
+  return n;
+}
+
 /* Rows `row`, ... of the result belong to this share. Guesses are right as
  * long as they are what is chosen; the first wrong one ends the share's use,
  * and the sequence forgets it. */
 static int hand_out(wn_batch *b, const wn_portion *s, size_t row, wn_err *e) {
   wn_gen *g = s->g;
-  uint32_t right = 0;
   int rc = WN_OK;
   for (uint32_t k = 0; k < s->n_rows && rc == WN_OK; k++) {
     int32_t id = -1;
+    size_t before = g->n_all;
     rc = wn_gen_choose(g, wn_ctx_logits(b->ctx, row + k, NULL), &id, e);
-    if (rc != WN_OK || g->will_end == WN_GEN_EOG || k == s->n_draft ||
-        id != b->tokens[s->draft_off + k])
+    /* the next row is of use when exactly its guess was taken in */
+    if (rc != WN_OK || g->will_end != WN_GEN_RUNNING || k == s->n_draft ||
+        g->n_all != before + 1 || id != b->tokens[s->draft_off + k])
       break;
-    right++;
-    if (g->will_end != WN_GEN_RUNNING) break;
   }
+  uint32_t right = n_right(b, s);
   wn_batch_lock(g);
   g->stats.n_drafted += s->n_draft;
   g->stats.n_accepted += right;
   wn_batch_unlock(g);
+  wn_draft_note(g, s->n_draft, right);
   if (rc == WN_OK && right < s->n_draft)
     rc = wn_ctx_truncate(b->ctx, s->seq, s->pos + s->n + right, e);
   return rc;

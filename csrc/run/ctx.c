@@ -41,6 +41,7 @@ struct wn_ctx {
   uint32_t n_regions;
   size_t n_rows;     /* of the last step's result */
   const wn_tap *tap; /* not ours */
+  float *gains;      /* factors: n_seq rows, then those of new sequences */
   int32_t *held;     /* the tokens of each sequence: n_seq rows of n_ctx */
   /* a step that was started */
   wn_frame frame;
@@ -161,6 +162,10 @@ static int alloc_all(wn_ctx *c, wn_err *e) {
   c->out_rows = wn_calloc(WN_MEM_RUN, n, sizeof *c->out_rows);
   c->past = wn_calloc(WN_MEM_RUN, n_seq, sizeof *c->past);
   c->next = wn_calloc(WN_MEM_RUN, n_seq, sizeof *c->next);
+  uint32_t n_gains = wn_model_prog(c->model)->n_gains;
+  c->gains = wn_calloc(WN_MEM_RUN, (n_seq + 1) * n_gains, sizeof *c->gains);
+  for (size_t i = 0; c->gains != NULL && i < (n_seq + 1) * n_gains; i++)
+    c->gains[i] = 1;
   c->held = wn_calloc(WN_MEM_RUN, n_seq, c->o.n_ctx * sizeof *c->held);
   if (wn_pace_init(&c->pace, wn_model_sched(c->model), e) != WN_OK)
     return e->code;
@@ -168,8 +173,8 @@ static int alloc_all(wn_ctx *c, wn_err *e) {
   c->runs = wn_calloc(WN_MEM_RUN, n_seq, sizeof *c->runs);
   c->last = wn_calloc(WN_MEM_RUN, n_seq, sizeof *c->last);
   if (c->arena && c->members && c->tokens && c->pos && c->seq && c->end &&
-      c->out_rows && c->past && c->next && c->held && c->follow && c->runs &&
-      c->last)
+      c->out_rows && c->past && c->next && c->held && c->gains && c->follow &&
+      c->runs && c->last)
     return wn_state_alloc(&c->state, e);
   return wn_fail(e, WN_ENOMEM, "context: no memory for buffers of %zu bytes",
                  c->plan->arena_bytes);
@@ -219,6 +224,7 @@ void wn_ctx_unref(wn_ctx *c) {
   wn_batch_free(c->batch);
   wn_pace_free(&c->pace);
   wn_free(c->held);
+  wn_free(c->gains);
   wn_state_free(&c->state);
   wn_plan_free(c->plan);
   wn_free(c->arena);
@@ -238,7 +244,7 @@ void wn_ctx_unref(wn_ctx *c) {
   wn_pool_leave();
 }
 
-wn_model *wn_ctx_model(wn_ctx *c) {
+wn_model *wn_ctx_model(const wn_ctx *c) {
   return c->model;
 }
 uint32_t wn_ctx_n_ctx(const wn_ctx *c) {
@@ -376,6 +382,7 @@ static wn_frame frame_of(wn_ctx *c, uint32_t n, uint32_t n_out) {
                 .seq = c->seq,
                 .end = c->end,
                 .out_rows = c->out_rows,
+                .gains = c->gains,
                 .tap = c->tap};
   return f;
 }
@@ -511,6 +518,18 @@ uint32_t wn_ctx_n_past(const wn_ctx *c, uint32_t seq) {
 
 const int32_t *wn_ctx_held(const wn_ctx *c, uint32_t seq) {
   return c->held + (size_t)seq * c->o.n_ctx;
+}
+
+const float *wn_ctx_gains(const wn_ctx *c, uint32_t seq) {
+  uint32_t n = wn_model_prog(c->model)->n_gains;
+  return c->gains + (size_t)(seq < c->o.n_seq ? seq : c->o.n_seq) * n;
+}
+
+void wn_ctx_set_gains(wn_ctx *c, uint32_t seq, const void *gains) {
+  uint32_t n = wn_model_prog(c->model)->n_gains;
+  float *to = c->gains + (size_t)(seq < c->o.n_seq ? seq : c->o.n_seq) * n;
+  c->pending = false;
+  if (n > 0) memmove(to, gains, n * sizeof *to);
 }
 
 const wn_state *wn_ctx_state(const wn_ctx *c) {

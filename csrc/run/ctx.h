@@ -32,7 +32,7 @@ typedef struct wn_ctx_opts {
 int wn_ctx_new(wn_model *m, const wn_ctx_opts *o, wn_ctx **out, wn_err *e);
 wn_ctx *wn_ctx_ref(wn_ctx *c);
 void wn_ctx_unref(wn_ctx *c);
-wn_model *wn_ctx_model(wn_ctx *c);
+wn_model *wn_ctx_model(const wn_ctx *c);
 uint32_t wn_ctx_n_ctx(const wn_ctx *c);
 uint32_t wn_ctx_n_batch(const wn_ctx *c);
 uint32_t wn_ctx_n_seq(const wn_ctx *c);
@@ -84,6 +84,13 @@ void wn_ctx_set_low(wn_ctx *c, bool low);
 
 /* The tokens that a sequence holds: wn_ctx_n_past of them. */
 const int32_t *wn_ctx_held(const wn_ctx *c, uint32_t seq);
+
+/* The factors of a sequence (n_gains of the program; adapters), or, for
+ * WN_NONE, those that a sequence has unless it is told otherwise: all 1 at
+ * first. What a sequence holds already stays as it was made. `gains`: so many
+ * float32, aligned or not. */
+const float *wn_ctx_gains(const wn_ctx *c, uint32_t seq);
+void wn_ctx_set_gains(wn_ctx *c, uint32_t seq, const void *gains);
 
 /* For saved states: what is kept, and putting tokens back behind the state's
  * back. held_n: how many the sequence holds from now on. */

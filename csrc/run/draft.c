@@ -12,7 +12,7 @@
 #include "base/mem.h"
 #include "run/gen_in.h"
 
-enum { LONGEST = 4, SHORTEST = 2 };
+enum { LONGEST = 4, SHORTEST = 2, REST = 12 };
 
 /* Where the last k of n tokens stood before: the latest place, behind it; 0:
  * nowhere. */
@@ -84,7 +84,25 @@ static uint32_t ask(wn_gen *g, wn_ctx *d, int32_t *out, uint32_t cap) {
   return n;
 }
 
+/* Wrong guesses cost what they would have saved: fewer after a bad step, none
+ * for a while after several, more again while they are right. */
+void wn_draft_note(wn_gen *g, uint32_t n, uint32_t right) {
+  if (n == 0) return;
+  if (right == n)
+    g->n_guess = g->n_guess + 2 < g->o.n_draft ? g->n_guess + 2 : g->o.n_draft;
+  else if (2 * right < n)
+    g->n_guess /= 2;
+  if (g->n_guess != 0) return;
+  g->n_guess = 1;
+  g->n_rest = REST;
+}
+
 uint32_t wn_draft(wn_gen *g, int32_t *out, uint32_t cap) {
+  if (g->n_rest > 0) {
+    g->n_rest--;
+    return 0;
+  }
+  if (cap > g->n_guess) cap = g->n_guess;
   if (cap == 0) return 0;
   return g->o.draft != NULL ? ask(g, g->o.draft, out, cap)
                             : look_up(g, out, cap);

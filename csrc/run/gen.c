@@ -51,8 +51,19 @@ static int check(wn_ctx *ctx, const wn_gen_opts *o, const int32_t *ids,
 
 static void options(wn_gen *g, const wn_gen_opts *o) {
   g->o = *o;
-  g->o.stop = NULL; /* copied into pieces */
+  g->n_guess = o->n_draft;
+  g->o.stop = NULL;  /* copied into pieces */
+  g->o.gains = NULL; /* copied below */
   if (o->draft != NULL) wn_ctx_ref(o->draft);
+}
+
+static int copy_gains(wn_gen *g, const float *gains, wn_err *e) {
+  uint32_t n = wn_model_prog(wn_ctx_model(g->ctx))->n_gains;
+  if (gains == NULL || n == 0) return WN_OK;
+  g->gains = wn_alloc(WN_MEM_RUN, n * sizeof *gains);
+  if (g->gains == NULL) return no_memory(e);
+  memcpy(g->gains, gains, n * sizeof *gains);
+  return WN_OK;
 }
 
 int wn_gen_new(wn_ctx *ctx, wn_sampler *sampler, const int32_t *prompt,
@@ -70,7 +81,8 @@ int wn_gen_new(wn_ctx *ctx, wn_sampler *sampler, const int32_t *prompt,
   g->stats.seq = WN_GEN_ANY;
   g->stats.n_prompt = (uint32_t)n;
   options(g, o);
-  rc = wn_batch_of(ctx, &g->b, e);
+  rc = copy_gains(g, o->gains, e);
+  if (rc == WN_OK) rc = wn_batch_of(ctx, &g->b, e);
   if (rc == WN_OK)
     rc = wn_pieces_init(&g->pieces, o->stop, o->n_stop, o->raw, e);
   for (size_t i = 0; i < n && rc == WN_OK; i++)
@@ -88,6 +100,7 @@ void wn_gen_destroy(wn_gen *g) {
   wn_pieces_free(&g->pieces);
   wn_free(g->taken.p);
   wn_free(g->all);
+  wn_free(g->gains);
   wn_free(g->ids);
   if (g->has_sampler) wn_sampler_end(g->sampler);
   wn_sampler_unref(g->sampler);

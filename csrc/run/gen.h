@@ -54,6 +54,7 @@ typedef struct wn_gen_opts {
    * NULL). The text is the same. */
   uint32_t n_draft;
   wn_ctx *draft;
+  const float *gains; /* factors of the sequence; NULL: the context's; copied */
 } wn_gen_opts;
 
 /* Takes references on ctx and sampler; copies the prompt, which may be empty

@@ -29,6 +29,7 @@ struct wn_gen {
   wn_sampler *sampler;
   const wn_vocab *vocab;
   wn_gen_opts o;
+  float *gains; /* its own factors, or NULL */
   pid_t pid;
   atomic_bool cancel; /* the owner's wish */
   /* worker's */
@@ -42,6 +43,9 @@ struct wn_gen {
   wn_pieces pieces;
   double began; /* the prompt, then the first token; 0: not yet */
   bool has_sampler;
+  /* guesses a step, as far as they have been right lately; how many steps to
+   * make without before the next try */
+  uint32_t n_guess, n_rest;
   /* shown */
   wn_gen *next;
   bool joined;     /* is in the batch's list, or on its way there */
@@ -147,7 +151,9 @@ void wn_batch_sweep(wn_batch *b);
 /* Most tokens guessed ahead. */
 #define WN_MAX_DRAFT 64
 
-/* draft.c: guesses at most cap tokens that follow; returns how many. */
+/* draft.c: guesses at most cap tokens that follow; returns how many. What
+ * came of them: `right` of n. */
 uint32_t wn_draft(wn_gen *g, int32_t *out, uint32_t cap);
+void wn_draft_note(wn_gen *g, uint32_t n, uint32_t right);
 
 #endif

@@ -23,7 +23,8 @@ struct wn_model {
   wn_sched *s;
   wn_bound *bound; /* of each weight */
   int *types;
-  void **owned; /* heap copies, by tensor of the file */
+  void **owned;     /* heap copies, by tensor of the file, then by weight */
+  wn_tensor *added; /* by weight: those that only a replacement gives */
   uint32_t n_ctx;
   uint64_t weight_bytes, heap_bytes;
   bool mapped;
@@ -31,15 +32,20 @@ struct wn_model {
   const wn_model_opts *o; /* while loading only */
 };
 
+/* The replacement of this name, or NULL. */
+static const wn_replacement *replacement_named(const wn_model *m, const char *p,
+                                               size_t n) {
+  for (size_t i = 0; i < m->o->n_replace; i++) {
+    const char *name = m->o->replace[i].name;
+    if (strlen(name) == n && memcmp(name, p, n) == 0) return &m->o->replace[i];
+  }
+  return NULL;
+}
+
 /* What takes the place of a tensor, or NULL. */
 static const wn_replacement *replacement_of(const wn_model *m,
                                             const wn_tensor *t) {
-  for (size_t i = 0; i < m->o->n_replace; i++) {
-    const char *name = m->o->replace[i].name;
-    if (strlen(name) == t->name.n && memcmp(name, t->name.p, t->name.n) == 0)
-      return &m->o->replace[i];
-  }
-  return NULL;
+  return replacement_named(m, t->name.p, t->name.n);
 }
 
 /* The type that a tensor has in this model. */
@@ -85,11 +91,31 @@ static int check_type(const wn_prog *p, const wn_weight *w, int type,
       w->matrix ? "a type that can be multiplied" : "f32, f16 or bf16");
 }
 
+/* A tensor that the file lacks and a replacement gives (adapters), or NULL. */
+static const wn_tensor *add_tensor(const wn_model *m, const wn_weight *w) {
+  const char *name = wn_prog_str(m->p, w->name);
+  const wn_replacement *r = replacement_named(m, name, strlen(name));
+  wn_err nothing;
+  if (r == NULL) return NULL;
+  wn_tensor *t = &m->added[w - m->p->weights];
+  t->name = (wn_str){name, strlen(name)};
+  t->type = r->type;
+  t->n_dims = 3;
+  for (int i = 0; i < 3; i++)
+    t->ne[i] = w->ne[i];
+  t->ne[3] = 1;
+  t->n_rows = (uint64_t)w->ne[1] * w->ne[2];
+  if (wn_row_bytes(r->type, w->ne[0], &t->row_bytes, &nothing) != WN_OK)
+    return NULL;
+  return t;
+}
+
 /* The tensor of a weight, checked. */
 static int find_tensor(const wn_model *m, const wn_weight *w,
                        const wn_tensor **t, wn_err *e) {
   const char *name = wn_prog_str(m->p, w->name);
   *t = wn_gguf_find_tensor(m->g, name, strlen(name));
+  if (*t == NULL) *t = add_tensor(m, w);
   if (*t == NULL) {
     uint64_t want[3] = {w->ne[0], w->ne[1], w->ne[2]};
     char b[96];
@@ -100,8 +126,11 @@ static int find_tensor(const wn_model *m, const wn_weight *w,
   return rc == WN_OK ? check_type(m->p, w, type_of(m, *t), e) : rc;
 }
 
-/* Index of a tensor in its file: tensors lie in one array. */
+/* Index of a tensor's copy: tensors of the file lie in one array, added ones
+ * in another. */
 static size_t index_of(const wn_model *m, const wn_tensor *t) {
+  if (t >= m->added && t < m->added + m->p->n_weights)
+    return wn_gguf_n_tensors(m->g) + (size_t)(t - m->added);
   return (size_t)(t - wn_gguf_tensor(m->g, 0));
 }
 
@@ -239,8 +268,10 @@ static bool alloc_tables(wn_model *m) {
   uint32_t n = m->p->n_weights;
   m->bound = wn_calloc(WN_MEM_MODEL, n, sizeof *m->bound);
   m->types = wn_calloc(WN_MEM_MODEL, n, sizeof *m->types);
-  m->owned = wn_calloc(WN_MEM_MODEL, wn_gguf_n_tensors(m->g), sizeof *m->owned);
-  return m->bound != NULL && m->types != NULL && m->owned != NULL;
+  m->owned =
+      wn_calloc(WN_MEM_MODEL, wn_gguf_n_tensors(m->g) + n, sizeof *m->owned);
+  m->added = wn_calloc(WN_MEM_MODEL, n, sizeof *m->added);
+  return m->bound && m->types && m->owned && m->added;
 }
 
 int wn_model_load(wn_gguf *g, wn_prog *p, wn_vocab *v, const wn_model_opts *o,
@@ -278,8 +309,10 @@ wn_model *wn_model_ref(wn_model *m) {
 void wn_model_unref(wn_model *m) {
   if (m == NULL || __atomic_sub_fetch(&m->refs, 1, __ATOMIC_ACQ_REL) != 0)
     return;
-  for (size_t i = 0; m->owned != NULL && i < wn_gguf_n_tensors(m->g); i++)
+  size_t n = wn_gguf_n_tensors(m->g) + m->p->n_weights;
+  for (size_t i = 0; m->owned != NULL && i < n; i++)
     wn_free(m->owned[i]);
+  wn_free(m->added);
   wn_free(m->owned);
   wn_free(m->bound);
   wn_free(m->types);

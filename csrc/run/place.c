@@ -5,11 +5,20 @@
 #include "base/mem.h"
 #include "run/gen_in.h"
 
+/* The factors that g wants. */
+static const float *gains_of(const wn_ctx *c, const wn_gen *g) {
+  return g->gains != NULL ? g->gains : wn_ctx_gains(c, WN_NONE);
+}
+
 /* Tokens that a sequence and the prompt begin with alike. The last one of the
  * prompt does not count: its logits are wanted. */
 static uint32_t alike(const wn_ctx *c, uint32_t seq, const wn_gen *g) {
+  uint32_t n_gains = wn_model_prog(wn_ctx_model(c))->n_gains;
   const int32_t *held = wn_ctx_held(c, seq);
   uint32_t n = wn_ctx_n_past(c, seq), same = 0;
+  if (n_gains > 0 && memcmp(wn_ctx_gains(c, seq), gains_of(c, g),
+                            n_gains * sizeof(float)) != 0)
+    return 0; /* made with other adapters */
   if (n > g->n_all - 1) n = (uint32_t)g->n_all - 1;
   while (same < n && held[same] == g->all[same])
     same++;
@@ -148,6 +157,7 @@ int wn_place(wn_batch *b, wn_gen *g, bool *wait, wn_err *e) {
   wn_seat *s = &b->seats[g->seq];
   s->used = ++b->clock;
   g->phase = WN_PHASE_RUNNING;
+  wn_ctx_set_gains(b->ctx, g->seq, gains_of(b->ctx, g));
   g->n_given = g->n_all;
   g->began = wn_now();
   rc = prime(g, e);

@@ -21,6 +21,8 @@ enum {
   SAMPLE_BYTES = 1024 /* of a weight, at its beginning, middle and end */
 };
 
+#define MOST_GAIN 1e6F /* of an adapter */
+
 /* ---- the model */
 
 static void add_text(wn_digest *d, const char *s) {
@@ -115,12 +117,17 @@ static bool is_meant(wn_ctx *c, uint32_t which, uint32_t seq) {
   return which == seq || (which == WN_SAVED_ALL && wn_ctx_n_past(c, seq) != 0);
 }
 
+/* Bytes of a sequence's factors. */
+static uint64_t gain_bytes(const wn_ctx *c) {
+  return 4 * (uint64_t)wn_model_prog(wn_ctx_model(c))->n_gains;
+}
+
 uint64_t wn_saved_bytes(wn_ctx *c, uint32_t which) {
   uint64_t sum = HEAD_BYTES + TAIL_BYTES;
   for (uint32_t s = 0; s < wn_ctx_n_seq(c); s++) {
     if (!is_meant(c, which, s)) continue;
     uint32_t n = wn_ctx_n_past(c, s);
-    sum += SEQ_BYTES + 4 * (uint64_t)n + data_bytes(c, s, n);
+    sum += SEQ_BYTES + 4 * (uint64_t)n + gain_bytes(c) + data_bytes(c, s, n);
   }
   return sum;
 }
@@ -133,6 +140,7 @@ static void put_seq(out *o, wn_ctx *c, uint32_t s) {
   put_u64(o, data_bytes(c, s, n));
   for (uint32_t i = 0; i < n; i++)
     put_u32(o, (uint32_t)ids[i]);
+  put(o, wn_ctx_gains(c, s), (size_t)gain_bytes(c));
   wn_state_visit(wn_ctx_state(c), s, n, put_region, o);
 }
 
@@ -235,7 +243,7 @@ static int check_head(wn_ctx *c, in *i, uint32_t *n_seqs, wn_err *e) {
 
 typedef struct saved_seq {
   uint32_t seq, n;
-  const uint8_t *ids, *data;
+  const uint8_t *ids, *gains, *data;
 } saved_seq;
 
 static int check_ids(wn_ctx *c, const saved_seq *s, wn_err *e) {
@@ -246,11 +254,25 @@ static int check_ids(wn_ctx *c, const saved_seq *s, wn_err *e) {
   return WN_OK;
 }
 
+/* The bytes may lie anywhere: one at a time. */
+static float gain_at(const saved_seq *s, uint32_t i) {
+  float f;
+  memcpy(&f, s->gains + 4 * (size_t)i, sizeof f);
+  return f;
+}
+
+static int check_gains(wn_ctx *c, const saved_seq *s, wn_err *e) {
+  for (uint32_t i = 0; i < gain_bytes(c) / 4; i++)
+    if (!(gain_at(s, i) >= -MOST_GAIN && gain_at(s, i) <= MOST_GAIN))
+      return damaged(e, "a factor of an adapter is out of range");
+  return WN_OK;
+}
+
 /* One sequence, checked; nothing is changed. */
 static int read_seq(wn_ctx *c, uint32_t which, in *i, saved_seq *s, wn_err *e) {
   const uint8_t *p = get(i, SEQ_BYTES);
   if (p == NULL) return damaged(e, "a sequence is missing");
-  *s = (saved_seq){u32(p), u32(p + 4), NULL, NULL};
+  *s = (saved_seq){u32(p), u32(p + 4), NULL, NULL, NULL};
   uint64_t n_data = u64(p + 8);
   if (which != WN_SAVED_ALL) s->seq = which;
   if (s->seq >= wn_ctx_n_seq(c))
@@ -265,11 +287,13 @@ static int read_seq(wn_ctx *c, uint32_t which, in *i, saved_seq *s, wn_err *e) {
   if (n_data != data_bytes(c, s->seq, s->n))
     return damaged(e, "a sequence has another size than its tokens");
   s->ids = get(i, 4 * (uint64_t)s->n);
-  s->data = s->ids != NULL ? get(i, n_data) : NULL;
+  s->gains = s->ids != NULL ? get(i, gain_bytes(c)) : NULL;
+  s->data = s->gains != NULL ? get(i, n_data) : NULL;
   if (s->data == NULL) return damaged(e, "it ends too early");
   if (wn_batch_runs_at(wn_ctx_batch(c), s->seq))
     return wn_fail(e, WN_EBUSY, "sequence %u is busy", s->seq + 1);
-  return check_ids(c, s, e);
+  int rc = check_ids(c, s, e);
+  return rc == WN_OK ? check_gains(c, s, e) : rc;
 }
 
 static bool get_region(void *arg, uint8_t *p, size_t n) {
@@ -285,6 +309,7 @@ static void take_seq(wn_ctx *c, const saved_seq *s) {
   for (uint32_t i = 0; i < s->n; i++)
     wn_ctx_hold(c, s->seq, i, (int32_t)u32(s->ids + 4 * (size_t)i));
   wn_ctx_held_n(c, s->seq, s->n);
+  wn_ctx_set_gains(c, s->seq, s->gains);
 }
 
 /* Goes over the sequences, which were checked if `take` is set. */
@@ -347,7 +372,8 @@ int wn_saved_write(wn_ctx *c, uint32_t which, const char *path, bool overwrite,
  * read. */
 static int check_size(wn_ctx *c, uint64_t n, wn_err *e) {
   uint64_t most = wn_ctx_cache_bytes(c), ids = 0;
-  if (!wn_mul(wn_ctx_n_seq(c), 4 * (uint64_t)wn_ctx_n_ctx(c) + SEQ_BYTES,
+  if (!wn_mul(wn_ctx_n_seq(c),
+              4 * (uint64_t)wn_ctx_n_ctx(c) + SEQ_BYTES + gain_bytes(c),
               &ids) ||
       !wn_add(most, ids, &most) ||
       !wn_add(most, HEAD_BYTES + TAIL_BYTES, &most) || n > most)

@@ -3,7 +3,8 @@
  *   8  magic "\0WANEST\1"       16  digest of the model
  *   4  type of keys, 4 of values 4  flags (1: rotation of long contexts)
  *   4  sequences that follow
- *   each: 4 its number, 4 tokens n, 8 bytes of data d, 4 n ids, d data
+ *   each: 4 its number, 4 tokens n, 8 bytes of data d, 4 n ids, 4 for each
+ *         factor (float32; adapters), d data
  *  16  digest of all that comes before
  *
  * Numbers are little-endian. The data are those of the cache, slot by slot

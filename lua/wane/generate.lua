@@ -18,14 +18,11 @@ local core = require "wane.core"
 
 local M = {}
 
-local sampling = {
-  temperature = true, top_k = true, top_p = true, min_p = true, repeat_penalty = true,
-  frequency_penalty = true, presence_penalty = true, repeat_last_n = true, seed = true,
-}
+local sampling = require("wane.sample").OPTIONS
 local looping = { max_tokens = true, stop = true, seq = true, special = true, bytes = true }
 local own = {
-  bias = true, on_end = true, context = true, parse_special = true, add_special = true, threads = true,
-  reuse = true, max_ms = true, shift = true, draft = true, draft_tokens = true,
+  on_end = true, context = true, parse_special = true, add_special = true, threads = true,
+  reuse = true, max_ms = true, shift = true, draft = true, draft_tokens = true, lora = true,
 }
 
 --- A sampler for a model from generation options.
@@ -33,23 +30,11 @@ local own = {
 ---@return string? message
 ---@return string? code
 function M.sampler(model, opts)
-  local o = { n_vocab = model:info().n_vocab }
-  for key in pairs(sampling) do
-    o[key] = opts[key]
-  end
-  local sampler, message, code = core.sample.new(o)
-  if not sampler then return nil, message, code end
-  local ids = {}
-  for id in pairs(opts.bias or {}) do
-    ids[#ids + 1] = id
-  end
-  table.sort(ids)
-  for _, id in ipairs(ids) do
-    local ok, why, kind = sampler:bias(id, opts.bias[id])
-    if not ok then
-      sampler:close()
-      return nil, why, kind
-    end
+  local sampler, functions, code = require("wane.sample").core(model, opts, "generate", 4)
+  if not sampler then return nil, functions, code end
+  if next(functions) ~= nil then
+    sampler:close()
+    error("wane: generate: a function among the stages needs wane.sample and a loop of your own", 4)
   end
   return sampler
 end
@@ -67,6 +52,26 @@ local function time_limits(o, max_ms, where, level)
     end
   end
   o.max_prompt_ms, o.max_token_ms = max_ms.prompt, max_ms.tokens
+end
+
+-- Option lora: scales of this text, by the number of the adapter; those that
+-- are not named are off.
+local function factors(o, model, scales, where, level)
+  if scales == nil then return end
+  local n = model.lora and #model.lora or 0
+  if type(scales) ~= "table" then wrong(where, "lora", "a list of scales", level + 1) end
+  local list = {}
+  for i = 1, n do list[i] = 0 end
+  for i, scale in pairs(scales) do
+    if list[i] == nil then
+      error(("wane: %s: option 'lora': no adapter %s, the model has %d"):format(where, tostring(i), n), level + 1)
+    end
+    if type(scale) ~= "number" or scale ~= scale or math.abs(scale) > 1e6 then
+      wrong(where, "lora", "a list of scales", level + 1)
+    end
+    list[i] = scale
+  end
+  o.gains = list
 end
 
 -- Option shift: true, or { keep = tokens }.
@@ -162,6 +167,7 @@ Generation.__index = Generation
 local function prepare(model, prompt, opts, threads, where, level)
   local loop = loop_options(opts, where, level + 1)
   local made = { loop = loop, closing = {} }
+  factors(loop, model, opts.lora, where, level + 1)
   local function closes(x)
     if x then table.insert(made.closing, 1, x) end
     return x
@@ -229,13 +235,15 @@ end
 ---@param model wane.Model
 ---@param prompt string|integer[]   text or token ids; may be empty where a context is continued
 ---@param opts? table   temperature 0.8 (0: greedy), top_k 40, top_p 0.95, min_p 0.05, repeat_penalty 1,
----  frequency_penalty 0, presence_penalty 0, repeat_last_n 64, seed 0, bias { [id] = add }, max_tokens (all that
----  fit), stop (string or list), special (control tokens as text), bytes (text as the model's bytes, not always
----  UTF-8), parse_special (control tokens in the prompt), add_special (default: at the beginning of a sequence),
+---  frequency_penalty 0, presence_penalty 0, repeat_last_n 64, seed 0, bias { [id] = add } and all else that
+---  wane.sample.new takes: sampler (stages in order), grammar, schema, banned, ...; max_tokens (all that fit),
+---  stop (string or list), special (control tokens as text), bytes (text as the model's bytes, not always UTF-8),
+---  parse_special (control tokens in the prompt), add_special (default: at the beginning of a sequence),
 ---  context (an own context: its sequence `seq`, 1, is continued), seq, reuse (the prompt is the whole text; the
 ---  context finds the sequence that holds most of it), max_ms (milliseconds, or { prompt =, tokens = }), shift (a
 ---  full sequence forgets its middle: true, or { keep = tokens at the start }), draft (guess ahead: "prompt", from
----  what the text held before, or a smaller model of the same vocabulary), draft_tokens 8, threads, on_end(stats)
+---  what the text held before, or a smaller model of the same vocabulary), draft_tokens 8, lora (scales of the model's
+---  adapters for this text, in their order), threads, on_end(stats)
 ---@return wane.Generation
 function M.stream(model, prompt, opts)
   local gen, message = M.new(model, prompt, opts, "generate", 2)

@@ -345,12 +345,18 @@ local function write_files(layout, path, opts, inputs, feed)
   return paths, msg, code
 end
 
---- A feeder that copies tensor i from g in chunks and reports progress.
-local function copier(g, layout, n_tensors, progress)
+--- A feeder that copies tensor i from g in chunks and reports progress; `give`
+--- may have other bytes for it.
+local function copier(g, layout, n_tensors, progress, give)
   local total, done = 0, 0
   for i = 1, progress and n_tensors or 0 do total = total + layout:tensor(i).bytes end
   return function(w, i)
     local bytes, off = layout:tensor(i).bytes, 0
+    if give then
+      local data, msg, code = give(g:tensor(i).name)
+      if data == nil then return nil, msg, code end
+      if data then return w:put(data) end
+    end
     while off < bytes do
       local n = math.min(CHUNK, bytes - off)
       local ok, msg, code = w:copy(g, i, off, n)
@@ -376,7 +382,7 @@ end
 
 local check_file_write = options.checker("file:write", {
   set = "table", remove = options.list "string", overwrite = "boolean", split = split_type, version = version,
-  progress = "function",
+  progress = "function", give = "function",
 })
 
 --- Writes a copy: edited, split, merged or as it is (then byte-identical). A
@@ -384,7 +390,9 @@ local check_file_write = options.checker("file:write", {
 ---@param path string
 ---@param opts? { set?: table, remove?: string[], overwrite?: boolean,
 ---  split?: "keep"|{ bytes?: integer, tensors?: integer }, version?: 2|3,
----  progress?: fun(p: { bytes: integer, total: integer }) }
+---  progress?: fun(p: { bytes: integer, total: integer }),
+---  give?: fun(name: string): string|false|nil, string?, string? }  give: other bytes for a tensor, of its type and
+---  shape; false: those it has; nil, message, code fails
 ---@return string[]|nil paths  the files written
 ---@return string? message
 ---@return string? code
@@ -403,7 +411,7 @@ function File:write(path, opts)
   local layout
   layout, msg, code = copy_layout(self, meta, opts)
   if not layout then return nil, msg, code end
-  return write_files(layout, path, opts, { self._g }, copier(self._g, layout, self._n_tensors, opts.progress))
+  return write_files(layout, path, opts, { self._g }, copier(self._g, layout, self._n_tensors, opts.progress, opts.give))
 end
 
 --- A feeder for data given by the caller: a string, or a function that returns

@@ -13,6 +13,7 @@
 ---@field quantize fun(opts: table): table?, string?, string?
 ---@field eval table        wane.eval: perplexity and divergence
 ---@field imatrix table     wane.imatrix: importance matrices
+---@field lora table        wane.lora: adapters
 local wane = { version = "0.1.0" }
 
 require "wane.native" -- the C half, or an error that says why it is not to be had
@@ -30,6 +31,8 @@ local parts = {
   vocab = { "wane.vocab" },
   report = { "wane.report" },
   quantize = { "wane.quantize" },
+  convert = { "wane.convert" },
+  lora = { "wane.lora" },
   verify = { "wane.provenance", "verify" },
   load = { "wane.model", "load" },
 }

@@ -9,6 +9,7 @@ local core = require "wane.core"
 local arch = require "wane.arch"
 local graph = require "wane.arch.graph"
 local hparams = require "wane.arch.hparams"
+local lora = require "wane.lora"
 local options = require "wane.options"
 local spare = require "wane.arch.spare"
 local vocabs = require "wane.vocab"
@@ -36,7 +37,7 @@ end)
 local check_load = options.checker("load", {
   context = options.context, threads = options.threads, batch = options.batch, kv = kv_type, map = "boolean",
   max_bytes = options.bytes, fuse = "boolean", replace = "table", embeddings = "boolean",
-  unused = options.one_of { "ignore", "error" },
+  unused = options.one_of { "ignore", "error" }, lora = "any",
 })
 local CONTEXT = {
   context = options.context, threads = options.threads, batch = options.batch, kv = kv_type,
@@ -80,29 +81,58 @@ end
 local function kept(opts)
   local o = {}
   for key, value in pairs(opts) do
-    if key ~= "replace" then o[key] = value end
+    if key ~= "replace" and key ~= "lora" then o[key] = value end
   end
   return o
 end
 
+-- The adapters of option lora, opened; and what their tensors become.
+local function adapters_of(opts)
+  if opts.lora == nil then return {} end
+  local list, msg, code = lora.open_all(opts.lora)
+  if not list then error({ code = code, msg = msg, named = true }, 0) end
+  return list
+end
+
+local function with_adapters(adapters, adapted, given, f)
+  local replace = {}
+  for name, data in pairs(given or {}) do replace[name] = data end
+  local made, ok, msg, code = lora.read_into(replace, adapters, adapted)
+  local handle
+  if ok then
+    handle, msg, code = f(replace)
+  end
+  for _, buffer in ipairs(made) do buffer:close() end
+  if not handle then error({ code = code, msg = msg, named = true }, 0) end
+  return handle
+end
+
+local function close_adapters(adapters)
+  for _, a in ipairs(adapters) do a.file:close() end
+end
+
 -- Reads, builds and binds; raises hparams.fail tables about the file.
-local function load(g, opts)
+local function load(g, opts, adapters)
   local name = hparams.architecture(g)
   local describe = arch.find(name)
   if not describe then hparams.fail("EUNSUP", "%s", arch.unknown(name)) end
   local hp = hparams.read(g)
-  local prog, used = graph.build(g, describe, hp, opts.embeddings)
+  local prog, used, adapted = graph.build(g, describe, hp, opts.embeddings, adapters)
   local vocab, vocab_error = vocab_of(g)
   local fuse = opts.fuse
   if fuse == nil then fuse = os.getenv "WANE_FUSE" ~= "0" end
-  local handle, msg, code = core.model.load(g, prog,
-    { map = opts.map ~= false, fuse = fuse, max_bytes = opts.max_bytes, n_ctx = hp.context_length,
-      replace = opts.replace },
-    vocab and vocab.handle)
-  if not handle then error({ code = code, msg = msg, named = true }, 0) end
+  local handle = with_adapters(adapters, adapted, opts.replace, function(replace)
+    return core.model.load(g, prog,
+      { map = opts.map ~= false, fuse = fuse, max_bytes = opts.max_bytes, n_ctx = hp.context_length,
+        replace = next(replace) and replace or nil },
+      vocab and vocab.handle)
+  end)
   hp.embeddings = handle:info().result == "embeddings"
   local left = unused(g, used, hp, opts, handle) -- after what binding has to say
+  local scales = {}
+  for i, a in ipairs(adapters) do scales[i] = a.scale end
   return {
+    lora = #scales > 0 and scales or nil,
     handle = handle, gguf = g, prog = prog, hp = hp, opts = kept(opts), vocab = vocab, vocab_error = vocab_error,
     unused = left, replaced = opts.replace ~= nil, users = { n = 1 }, -- models that share file and program
   }
@@ -116,7 +146,8 @@ end
 --- replace = { [tensor name] = buffer or blocks }: data to use instead of the
 --- file's (core.quant buffers and blocks; copied); embeddings = true: a causal
 --- model that gives embeddings instead of logits, without its output matrix;
---- unused = "ignore": load a file with tensors that the model does not use
+--- unused = "ignore": load a file with tensors that the model does not use; lora:
+--- adapters, a path, { path =, scale = 1 } or a list of them (wane.lora)
 ---@return wane.Model|nil model
 ---@return string|nil message
 ---@return string|nil code
@@ -125,7 +156,12 @@ function M.load(path, opts)
   opts = check_load(opts)
   local g, msg, code = core.gguf.open(path)
   if not g then return nil, msg, code end
-  local ok, m = pcall(load, g, opts)
+  local listed, adapters = pcall(adapters_of, opts)
+  local ok, m = listed, adapters
+  if listed then
+    ok, m = pcall(load, g, opts, adapters)
+    close_adapters(adapters)
+  end
   if ok then return setmetatable(m, Model) end
   g:close()
   if type(m) ~= "table" then error(m, 0) end
@@ -216,6 +252,7 @@ function Model:context(opts)
   opts = check_context(opts)
   local handle, msg, code = self.handle:context(core_options(self, opts))
   if not handle then return nil, msg, code end
+  if self.lora then handle:gains(self.lora) end
   local info = handle:info()
   return setmetatable({
     handle = handle, model = self, n_batch = info.n_batch, n_out = info.n_out,

@@ -4,6 +4,7 @@ if not (jit and os.getenv "WANE_PEER") then return end
 local core = require "wane.core"
 local peer = require "spec.support.peer"
 local ffi = require "ffi"
+local unpack = unpack or table.unpack -- luacheck: ignore
 local wane = require "wane"
 
 ffi.cdef [[
@@ -34,11 +35,15 @@ local VOCAB = "../shared/conformance/tokenizers/gpt-2.gguf"
 
 -- The peer's stage for a name of ours.
 local make = {
-  penalties = function(l, o) return l.llama_sampler_init_penalties(o.n_vocab, o.repeat_last_n, o.repeat_penalty, o.frequency_penalty, o.presence_penalty) end,
+  penalties = function(l, o)
+    return l.llama_sampler_init_penalties(o.n_vocab, o.repeat_last_n, o.repeat_penalty, o.frequency_penalty,
+      o.presence_penalty)
+  end,
   dry = function(l, o, vocab)
     local list = ffi.new("const char *[?]", #o.dry_breakers)
     for i, s in ipairs(o.dry_breakers) do list[i - 1] = s end
-    return l.llama_sampler_init_dry(vocab, o.dry_multiplier, o.dry_base, o.dry_allowed_length, o.dry_last_n, list, #o.dry_breakers)
+    return l.llama_sampler_init_dry(vocab, o.dry_multiplier, o.dry_base, o.dry_allowed_length, o.dry_last_n, list,
+      #o.dry_breakers)
   end,
   top_n_sigma = function(l, o) return l.llama_sampler_init_top_n_sigma(o.top_n_sigma) end,
   top_k = function(l, o) return l.llama_sampler_init_top_k(o.top_k) end,

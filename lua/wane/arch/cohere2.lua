@@ -4,11 +4,10 @@
 --- the heads of q and k.
 return function(m)
   local hp, r = m.hp, m.hp.r
-  m:use { norm = "layer", rope = "normal" }
   local window = r:count("attention.sliding_window", 0, 2 ^ 24, 0)
   local all = hp.architecture == "command-r"
+  m:use { norm = "layer", rope = "normal", factors = not all }
   local slides = r:pattern("attention.sliding_window_pattern", hp.block_count, 4)
-  local turn = { base = hp.rope.base_swa or nil }
   local logit = r:number("logit_scale", 0)
   local x = m:embed "token_embd"
   for i = 0, hp.block_count - 1 do
@@ -19,7 +18,7 @@ return function(m)
       q = b:norm(q, "attn_q_norm", { per = "head" })
       k = b:norm(k, "attn_k_norm", { per = "head" })
     end
-    if all or slide then q, k = b:rope(q, turn), b:rope(k, turn) end
+    if all or slide then q, k = b:rope(q), b:rope(k) end
     local a = b:attend(q, k, v, { window = slide and window > 0 and window or nil })
     x = x + b:linear(a, "attn_output") + b:ffn(h, "silu")
   end

@@ -7,14 +7,13 @@ return function(m)
   local large = hp.block_count == 64
   local window = r:count("attention.sliding_window", 0, 2 ^ 24, 4096)
   local slides = large and r:pattern("attention.sliding_window_pattern", hp.block_count, 4)
-  local turn = { base = large and hp.rope.base_swa or nil }
   local x = m:embed "token_embd"
   for i = 0, hp.block_count - 1 do
     local b, slide = m:block(i), large and slides[i + 1]
     local q, k, v = b:qkv(x)
     q = b:norm(q, "attn_q_norm", { per = "head" })
     k = b:norm(k, "attn_k_norm", { per = "head" })
-    if slide or not large then q, k = b:rope(q, turn), b:rope(k, turn) end
+    if slide or not large then q, k = b:rope(q), b:rope(k) end
     local a = b:attend(q, k, v, { window = slide and window > 0 and window or nil })
     x = x + b:norm(b:linear(a, "attn_output"), "post_attention_norm")
     x = x + b:norm(b:ffn(x, "silu"), "post_ffw_norm")

@@ -1,7 +1,7 @@
 --- granite, granitemoe, minicpm: llama with scales on the embeddings, on what
 --- each part adds, on the scores, and (dividing) on the logits; experts with a
---- shared one where the file has them. A file that says its rotation was not
---- trained has none. MiniCPM's older files lack the scales: it has its own.
+--- shared one where the file has them. A granite file that says its rotation was
+--- not trained has none. MiniCPM's older files lack the scales: it has its own.
 return function(m)
   local hp, r = m.hp, m.hp.r
   m:use { norm = "rms", rope = "normal", factors = true }
@@ -10,10 +10,10 @@ return function(m)
     local s = r:number0(name, old and default or 0)
     return s > 0 and s or nil
   end
-  local embedding, score = scale("embedding_scale", 12), scale("attention.scale", 0)
+  local embedding, score = scale("embedding_scale", 12), not old and scale("attention.scale") or nil
   local residual = scale("residual_scale", 1.4 / math.sqrt(hp.block_count))
   local logit = r:number("logit_scale", 0, old and 256 / hp.embedding_length or nil)
-  local turns = old or r:flag("rope.scaling.finetuned", true)
+  local turns = hp.architecture ~= "granite" or r:flag("rope.scaling.finetuned", true)
   local shared = hp.expert_shared_feed_forward_length > 0
   local function part(y) return residual and m:scale(y, residual) or y end
 

@@ -64,9 +64,12 @@ end
 
 -- Appends an operation. Behind the result (see Graph:linear) nothing is
 -- appended any more: the value stays what it is.
-local function op(state, width, ...)
+-- Adapters' own work happens between two operations of the description: what a
+-- layer hands on has another id then (steer).
+local function op(state, width, code, kind, name, input, ...)
   if state.result then return state.result end
-  local id = check(state.prog:op(...))
+  for k, id in ipairs(input) do input[k] = state.alias[id] or id end
+  local id = check(state.prog:op(code, kind, name, input, ...))
   return setmetatable({ state = state, id = id, width = width }, Value)
 end
 
@@ -161,6 +164,56 @@ local function eps_of(graph, kind)
   return use.eps
 end
 
+-- y plus what the adapters have for this matrix: B (A x), times alpha over rank
+-- and the factor of the sequence.
+local function adapt(s, y, x, tensor, part, out)
+  for k, adapter in ipairs(s.adapters) do
+    local p = adapter.pairs and adapter.pairs[tensor]
+    if p then
+      if p.cols ~= x.width or p.rows ~= out then
+        hparams.fail("EFORMAT", "adapter %s is for a %s of %d x %d, the model's is %d x %d", adapter.path, tensor,
+          p.cols, p.rows, x.width, out)
+      end
+      local name = ("lora.%d.%s"):format(k, tensor)
+      local key = name .. "#" .. x.id
+      if not s.halves[key] then -- queries, keys and values of one matrix share it
+        local a = weight(s, name .. ".a", true, x.width, p.rank)
+        s.halves[key] = op(s, p.rank, "linear", nil, name .. ".a", { x.id }, { a, false }, { 0, p.rank }, {})
+      end
+      local b = weight(s, name .. ".b", true, p.rank, p.rows)
+      local low = op(s, part[2], "linear", nil, name .. ".b", { s.halves[key].id }, { b, false }, part, {})
+      low = op(s, part[2], "gain", nil, name, { low.id }, {}, { k - 1 }, { p.factor })
+      y = op(s, part[2], "add", nil, name, { y.id, low.id }, {}, {}, {})
+      s.adapted[name] = true
+    end
+  end
+  return y
+end
+
+-- Adds control vectors to x, what layer `layer` hands on.
+local function steer(s, x, layer, width)
+  local y = x
+  for k, adapter in ipairs(s.adapters) do
+    if adapter.layers and adapter.layers[layer] then
+      local name = ("control.%d.%d"):format(k, layer)
+      local w = weight(s, name, true, width, 1)
+      local v = op(s, width, "embed", "row", name, {}, { w }, { 0 }, {})
+      v = op(s, width, "gain", nil, name, { v.id }, {}, { k - 1 }, { 1 })
+      y = op(s, width, "add", nil, name, { y, v.id }, {}, {}, {}).id
+      s.adapted[name] = true
+    end
+  end
+  if y ~= x then s.alias[x] = y end
+end
+
+-- The first operation behind a layer reads what the layer hands on.
+local function pass_layer(graph, x)
+  local s, layer = graph.state, graph.layer or (graph.state.layer and graph.hp.block_count)
+  if #s.adapters == 0 or not layer or layer == s.layer then return end
+  if s.layer and layer == s.layer + 1 then steer(s, x.id, s.layer, x.width) end
+  s.layer = layer
+end
+
 --- Normalises x, with `name`.weight and, when the file has it, `name`.bias;
 --- name nil: without weights. `per = "head"`: each head of `head` values (by
 --- default the key length) on its own. `eps`: instead of the file's;
@@ -169,6 +222,7 @@ end
 function Graph:norm(x, name, opts)
   local s = state_of(self)
   opts = options(opts, { per = true, head = true, kind = true, eps = true, suffix = true, whole = true })
+  pass_layer(self, x)
   local kind = opts.kind or s.use.norm
   local group, w, b, n1 = 0, false, false, nil
   local n = width_of(x)
@@ -239,8 +293,10 @@ function Graph:linear(x, name, opts)
   local w = weight(s, tensor .. ".weight", true, x.width, out)
   local b = bias(self, name, out, opts.bias)
   local part, each = opts.part or { 0, out }, opts.each or {}
-  return op(s, part[2], "linear", nil, self.prefix .. name, input, { w, b, scale_of(self, name, 1) },
-    { part[1], part[2], each[1] or 0, each[2] or 0 }, {})
+  local rows = { part[1], part[2], each[1] or 0, each[2] or 0 }
+  local y = op(s, part[2], "linear", nil, self.prefix .. name, input, { w, b, scale_of(self, name, 1) }, rows, {})
+  if #s.adapters == 0 then return y end
+  return adapt(s, y, x, tensor .. ".weight", rows, out)
 end
 
 --- Queries, keys and values from x: three matrices, or one (attn_qkv).
@@ -512,19 +568,22 @@ Value.__mul = pair "mul"
 ---@param describe fun(m: wane.arch.Graph): wane.arch.Value, string|nil
 ---@param hp table of hparams.read
 ---@param embeddings boolean|nil the result is what goes into the output matrix
+---@param adapters wane.lora.Adapter[]|nil what is added to it; their tensors become weights lora.K.NAME.a and .b,
+--- control.K.LAYER
 ---@return userdata program finished program of core.prog
 ---@return table used names of tensors that the program needs
-function M.build(g, describe, hp, embeddings)
+function M.build(g, describe, hp, embeddings, adapters)
   local prog = check(core.prog.new())
   local use = { norm = "rms", rope = "normal" }
-  local state = { prog = prog, g = g, use = use, weights = {}, used = {}, slots = 0, embeddings = embeddings }
+  local state = { prog = prog, g = g, use = use, weights = {}, used = {}, slots = 0, embeddings = embeddings,
+    adapters = adapters or {}, alias = {}, halves = {}, adapted = {} }
   local m = setmetatable({ state = state, hp = hp, prefix = "" }, Graph)
   local result, kind = describe(m)
   if state.result then result, kind = state.result, "embeddings" end
   local id = ids(state, result)[1]
   state.prog = nil
   check(prog:finish(id, kind or "logits"))
-  return prog, state.used
+  return prog, state.used, state.adapted
 end
 
 return M

@@ -247,11 +247,19 @@ end
 
 local GATING = { [0] = "default", "softmax", "sigmoid", "chosen", "sqrtsoftplus" }
 
+-- Families whose experts are never scaled, whatever the file says.
+local unscaled = {}
+for _, name in ipairs {
+  "ernie4_5-moe", "gemma4", "gpt-oss", "granitehybrid", "granitemoe", "hunyuan-moe", "jamba", "lfm2moe", "llama",
+  "llama4", "minimax-m2", "mistral3", "nomic-bert-moe", "olmoe", "qwen2moe", "qwen35moe", "qwen3moe", "qwen3next",
+  "qwen3vlmoe",
+} do unscaled[name] = true end
+
 local function read_experts(r, hp)
   hp.expert_count = r:count("expert_count", 0, limits.MAX_EXPERTS, 0)
   local least = hp.expert_count > 0 and 1 or 0
   hp.expert_used_count = r:count("expert_used_count", least, hp.expert_count, least == 0 and 0 or nil)
-  hp.expert_weights_scale = r:number0("expert_weights_scale", 0)
+  hp.expert_weights_scale = unscaled[hp.architecture] and 1 or r:number0("expert_weights_scale", 0)
   if hp.expert_weights_scale == 0 then hp.expert_weights_scale = 1 end
   hp.expert_weights_norm = r:flag("expert_weights_norm", false)
   hp.expert_gating = GATING[r:count("expert_gating_func", 0, 4, 0)]

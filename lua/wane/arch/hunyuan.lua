@@ -1,10 +1,10 @@
 --- hunyuan-dense, hunyuan-moe: norms on the heads of q and k behind the
---- rotation, whose base grows with the file's alpha; experts beside a shared
---- one in the second.
+--- rotation, whose base grows with the file's alpha in the first; experts beside
+--- a shared one in the second.
 return function(m)
   local hp, r = m.hp, m.hp.r
   m:use { norm = "rms", rope = "neox", factors = true }
-  local alpha, d = r:number0("rope.scaling.alpha", 0), hp.key_length
+  local alpha, d = hp.architecture == "hunyuan-dense" and r:number0("rope.scaling.alpha", 0) or 0, hp.key_length
   local shared, turn = hp.expert_shared_feed_forward_length, {}
   if alpha > 0 and d > 2 then turn.base = hp.rope.base * alpha ^ (d / (d - 2)) end
   local x = m:embed "token_embd"

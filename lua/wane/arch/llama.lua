@@ -5,7 +5,6 @@
 return function(m)
   local hp, r = m.hp, m.hp.r
   m:use { norm = "rms", rope = "normal", factors = true }
-  local scale = r:number0("attention.scale", 0)
   local growth = hp.architecture == "mistral3" and r:number0("attention.temperature_scale", 0) or 0
   local x = m:embed "token_embd"
   for i = 0, hp.block_count - 1 do
@@ -13,10 +12,9 @@ return function(m)
     local q, k, v = b:qkv(b:norm(x, "attn_norm"))
     q = b:rope(q)
     if growth > 0 then q = b:grow(q, growth, hp.rope.original) end
-    local a = b:attend(q, b:rope(k), v, { scale = scale > 0 and scale or nil })
-    x = x + b:linear(a, "attn_output")
+    x = x + b:linear(b:attend(q, b:rope(k), v), "attn_output")
     local f = b:norm(x, "ffn_norm")
-    x = x + (hp.expert_count > 0 and b:moe(f, { normalise = true }) or b:ffn(f, "silu"))
+    x = x + (hp.expert_count > 0 and b:moe(f, { gating = "softmax", normalise = true }) or b:ffn(f, "silu"))
   end
   return m:linear(m:norm(x, "output_norm"), "output", { tied = "token_embd" })
 end

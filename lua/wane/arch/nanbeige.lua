@@ -6,14 +6,12 @@ return function(m)
   m:use { norm = "rms", rope = "normal", factors = true }
   local passes = r:count("num_loops", 1, 1024, 1)
   local between = not r:flag("skip_loop_final_norm", false)
-  local scale = r:number0("attention.scale", 0)
   local x = m:embed "token_embd"
   for pass = 1, passes do
     for i = 0, hp.block_count - 1 do
       local b = m:block(i)
       local q, k, v = b:qkv(b:norm(x, "attn_norm"))
-      local a = b:attend(b:rope(q), b:rope(k), v, { scale = scale > 0 and scale or nil })
-      x = x + b:linear(a, "attn_output")
+      x = x + b:linear(b:attend(b:rope(q), b:rope(k), v), "attn_output")
       x = x + b:ffn(b:norm(x, "ffn_norm"), "silu")
     end
     if between and pass < passes then x = m:norm(x, "output_norm") end

@@ -10,7 +10,7 @@ return function(m)
     local q, k, v = b:qkv(b:norm(x, "attn_norm"))
     x = x + b:linear(b:attend(b:rope(q), b:rope(k), v), "attn_output")
     local f = b:norm(x, "ffn_norm")
-    x = x + (b:moe(f, { ff = hp.expert_width }) + b:shared(f, "silu", shared > 0 and shared or hp.feed_forward_length[i + 1]))
+    x = x + (b:moe(f, { gating = "softmax", ff = hp.expert_width }) + b:shared(f, "silu", shared > 0 and shared or hp.feed_forward_length[i + 1]))
   end
   return m:linear(m:norm(x, "output_norm"), "output", { tied = "token_embd" })
 end

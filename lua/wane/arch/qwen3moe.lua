@@ -10,7 +10,7 @@ return function(m)
     q = b:norm(q, "attn_q_norm", { per = "head" })
     k = b:norm(k, "attn_k_norm", { per = "head" })
     x = x + b:linear(b:attend(b:rope(q), b:rope(k), v), "attn_output")
-    x = x + b:moe(b:norm(x, "ffn_norm"), { normalise = true, ff = hp.expert_width })
+    x = x + b:moe(b:norm(x, "ffn_norm"), { gating = "softmax", normalise = true, ff = hp.expert_width })
   end
   return m:linear(m:norm(x, "output_norm"), "output", { tied = "token_embd" })
 end

@@ -56,7 +56,8 @@ return function(m)
   end
   local x, first = m:norm(m:embed "token_embd", "token_embd_norm"), nil
   for i = 0, hp.block_count - 1 do
-    local b, y = m:block(i), nil
+    local b = m:block(i)
+    local y
     y, first = time_mix(b, b:norm(x, "attn_norm"), first, size)
     x = x + y
     x = x + channel_mix(b, b:norm(x, "attn_norm_2"))

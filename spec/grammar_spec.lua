@@ -1,0 +1,181 @@
+local core = require "wane.core"
+local grammar = require "wane.grammar"
+local support = require "spec.support"
+local wane = require "wane"
+
+local DEMO = "examples/models/demo-f16.gguf"
+
+describe("grammar", function()
+  local model, vocab, tokens
+  support.check_leaks(function()
+    model = assert(wane.load(DEMO, { context = 128 }))
+    vocab = model.vocab
+    tokens = assert(core.grammar.tokens(vocab.handle))
+  end, function()
+    tokens:close()
+    model:close()
+    model, vocab, tokens = nil, nil, nil
+  end)
+
+  local function match(text, opts)
+    local g = assert(core.grammar.new(text, "root", vocab.handle))
+    local m = assert(core.grammar.match(g, tokens, opts))
+    g:close()
+    return m
+  end
+
+  --- Does the grammar take the text, token by token, and may it end there?
+  local function takes(text, input)
+    local m = match(text)
+    local ok = true
+    for _, id in ipairs(assert(vocab:encode(input, { special = false }))) do
+      local allowed = m:allows(id)
+      local accepted = m:accept(id) == true
+      assert(allowed == accepted, "the mask and the match differ")
+      ok = ok and accepted
+    end
+    ok = ok and m:may_end()
+    m:close()
+    return ok
+  end
+
+  it("reads llama.cpp's dialect", function()
+    local cases = {
+      { 'root ::= "a" | "bc"', { "a", "bc" }, { "b", "abc", "" } },
+      { "root ::= [a-c]+ [^a-c]", { "abcd", "a." }, { "d", "abc" } },
+      { 'root ::= "x"{2,3}', { "xx", "xxx" }, { "x", "xxxx" } },
+      { 'root ::= "x"{2,}', { "xx", "xxxxxx" }, { "x" } },
+      { 'root ::= "x"{0}', { "" }, { "x" } },
+      { 'root ::= ("ab" | "c"){3}', { "abcab", "ccc" }, { "abc", "cccc" } },
+      { 'root ::= ("ab"?){2,3} "."', { ".", "ab.", "ababab." }, { "abababab." } },
+      { "root ::= (\"a\"*)* 'b'", nil, nil },
+      { 'root ::= ("a"*)* "b"', { "b", "aab" }, { "a" } },
+      { "root ::= a b? # comment\na ::= \"q\"\n\nb ::= [0-9] |\n  \"z\"", { "q", "q1", "qz" }, { "q12" } },
+      { 'root ::= "\\x41\\u00e9\\n\\t\\\\\\""', { "A\195\169\n\t\\\"" }, { "A" } },
+      { "root ::= . .", { "ab", "\195\169z", "\240\159\152\128a" }, { "a" } },
+      { "root ::= [\195\160-\195\170]+", { "\195\169\195\160" }, { "e", "\195\171" } },
+      { 'root ::= "(" root? ")" root?', { "()", "(())()", "((()))" }, { "(", "())" } },
+      { 'root ::= item ("," item)*\nitem ::= [a-z]{1,4}', { "ab", "ab,c,defg" }, { "abcde", "a," } },
+    }
+    for _, c in ipairs(cases) do
+      for _, s in ipairs(c[2] or {}) do assert(takes(c[1], s), ("%s does not take %q"):format(c[1], s)) end
+      for _, s in ipairs(c[3] or {}) do assert(not takes(c[1], s), ("%s takes %q"):format(c[1], s)) end
+    end
+  end)
+
+  it("has one answer from the mask, from one token and from many", function()
+    local x = 17
+    local function random(n)
+      x = x * 16807 % 2147483647
+      return x % n
+    end
+    local json = 'root ::= object\nvalue ::= object | array | string | number | "true"\n'
+      .. 'object ::= "{" (string ":" value ("," string ":" value)*)? "}"\narray ::= "[" (value ("," value)*)? "]"\n'
+      .. 'string ::= "\\"" ([^"\\\\\\x00-\\x1F] | "\\\\" ["\\\\nt]){0,9} "\\""\nnumber ::= [0-9]{1,3}\n'
+    local m, probe = match(json), match(json)
+    for _ = 1, 6 do
+      m:reset()
+      probe:reset()
+      for _ = 1, 25 do
+        local list = m:ids()
+        assert.equals(m:count(), #list)
+        if #list == 0 or m:complete() then break end
+        for _ = 1, 20 do -- any token: allowed as the mask says, or refused and nothing changes
+          local id = random(#vocab.handle)
+          local allowed = m:allows(id)
+          if not allowed then
+            local ok, message, code = probe:accept(id)
+            assert.is_nil(ok)
+            assert.equals("EDATA", code)
+            assert.truthy(message:find "grammar")
+          end
+        end
+        local id = list[random(#list) + 1]
+        assert(m:accept(id))
+        assert(probe:accept(id))
+        if vocab.handle:is_eog(id) then break end
+        assert.equals(m:may_end(), probe:may_end())
+      end
+    end
+    m:close()
+    probe:close()
+  end)
+
+  it("takes tokens by id and by text", function()
+    local id = vocab:encode("king")[1]
+    local m = match(("root ::= <[%d]> !<[%d]> \"a\""):format(id, id))
+    assert.is_true(m:allows(id))
+    assert.equals(1, m:count())
+    assert(m:accept(id))
+    assert.is_false(m:allows(id))
+    assert.is_true(m:count() > 100)
+    m:close()
+    local _, message = core.grammar.new("root ::= <[99999999]>", "root", vocab.handle)
+    assert.truthy(message:find "line 1, column 10: token 99999999")
+  end)
+
+  it("waits for its trigger, or for the end of another part", function()
+    local m = match('root ::= "<go>" [0-9]+', { triggers = { "<go>" } })
+    assert.is_true(m:waits())
+    for _, id in ipairs(vocab:encode("anything at all <g", { special = false })) do assert(m:accept(id)) end
+    assert.is_true(m:waits())
+    for _, id in ipairs(vocab:encode("<go>7", { special = false })) do assert(m:accept(id)) end
+    assert.is_false(m:waits())
+    assert.is_true(m:may_end())
+    assert.is_nil((m:accept(vocab:encode("x", { special = false })[1])))
+    m:close()
+    local after = match("root ::= [0-9]+", { after = "end." })
+    for _, id in ipairs(vocab:encode("thinking, end.4", { special = false })) do assert(after:accept(id)) end
+    assert.is_false(after:waits())
+    assert.is_true(after:may_end())
+    after:close()
+  end)
+
+  it("knows what is forced", function()
+    local m = match 'root ::= "Once upon a time" [.!]'
+    local text, ids = m:forced()
+    assert.equals("Once upon a time", text)
+    assert.is_true(#ids >= 1)
+    local spelled = assert(vocab:decode(ids))
+    assert.equals(spelled, text:sub(1, #spelled))
+    for _, id in ipairs(ids) do assert(m:accept(id)) end
+    m:close()
+  end)
+
+  it("refuses what cannot be run, with line and column", function()
+    local cases = {
+      { "root ::= \"a\n", "EFORMAT", "line" }, { "root ::= [a", "EFORMAT", "line 1, column 12" },
+      { "root ::= x", "EFORMAT", "line 1, column 10: rule 'x' is not defined" },
+      { "x ::= \"a\"", "EFORMAT", "no rule is named 'root'" }, { "", "EFORMAT", "no rule is named 'root'" },
+      { "root ::= root \"a\" | \"b\"", "EFORMAT", "left recursion" },
+      { "root ::= a\na ::= b?  c\nb ::= \"x\"\nc ::= a", "EFORMAT", "left recursion" },
+      { "root ::= \"a\"{5,0}", "EFORMAT", "least is above" }, { "root ::= \"a\"{0,2147483648}", "ELIMIT", "repetitions" },
+      { "root ::= \"a\"{9,9}{9,9}", "EFORMAT", "parentheses" }, { "root ::= [z-a]", "EFORMAT", "backwards" },
+      { "root ::= []", "EFORMAT", "want characters" }, { "root ::= \"\\q\"", "EFORMAT", "after a backslash" },
+      { "root ::= * \"a\"", "EFORMAT", "something to repeat" }, { "root ::= (\"a\"", "EFORMAT", "want '%)'" },
+      { "root ::= \"\255\"", "EFORMAT", "UTF%-8" }, { "root = \"a\"", "EFORMAT", "want ::=" },
+    }
+    for _, c in ipairs(cases) do
+      local g, message, code = core.grammar.new(c[1])
+      assert.is_nil(g, c[1])
+      assert.equals(c[2], code, c[1] .. ": " .. message)
+      assert(message:find(c[3]), ("%s: %s"):format(c[1], message))
+    end
+  end)
+
+  it("constrains generation", function()
+    for seed = 1, 5 do
+      local out, stats = {}, nil
+      for t in model:generate("Once", { grammar = 'root ::= ("yes" | "no" | [0-9]{3,5}) "."', temperature = 2, seed = seed,
+        on_end = function(s) stats = s end }) do
+        out[#out + 1] = t
+      end
+      local text = table.concat(out)
+      assert(text == "yes." or text == "no." or text:match "^%d%d%d%d?%d?%.$", text)
+      assert.equals("eog", stats.state)
+    end
+    local g = assert(grammar.new 'root ::= "a"+')
+    for t in model:generate("Once", { grammar = g, max_tokens = 5 }) do assert(t:match "^a+$", t) end
+    g:close()
+  end)
+end)
