@@ -7,7 +7,7 @@ local M = {}
 local beginnings = {
   { "v.", "vision tower" }, { "mm.", "vision tower" }, { "a.", "audio tower" }, { "vit.", "vision tower" },
   { "blk.0.time_mix_v0.", "layers behind the first" }, { "blk.0.time_mix_v1.", "layers behind the first" },
-  { "blk.0.time_mix_v2.", "layers behind the first" }, { "cls.", "classifier" }, 
+  { "blk.0.time_mix_v2.", "layers behind the first" }, { "cls.", "classifier" },
   { "dense_2.", "head of embeddings" }, { "dense_3.", "head of embeddings" },
 }
 
