@@ -104,6 +104,12 @@ test: deps-test deps-guests
 repl: rock
 	@LUA_PATH="$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;;" LUA_CPATH="$(CURDIR)/$(B)/$(KIND)/?.so;;" $(LUA) -i
 
+# What is made from comments: docs/reference.md, :help wane, the types for
+# editors.
+reference: $(B)/lua5.4/wane/core.so
+	@LUA_PATH="./?.lua;./lua/?.lua;./lua/?/init.lua;;" LUA_CPATH="./$(B)/lua5.4/?.so;;" \
+	  lua5.4 -e 'require("spec.support.reference").write()'
+
 # ---- lanes ---------------------------------------------------------------------
 
 # The same specs on a library with a sanitizer inside. The interpreters are not
@@ -260,6 +266,6 @@ clean:
 	rm -rf $(B)
 
 FORCE:
-.PHONY: all demo repl test check check-asan check-tsan check-oom check-isa check-neon check-amx check-crash \
+.PHONY: all demo repl reference test check check-asan check-tsan check-oom check-isa check-neon check-amx check-crash \
         check-asan-slice check-bare check-mutants check-peer peer fuzz lint bench bench-quant bench-quantfile bench-quality bench-grammar bench-overhead install uninstall rock install-rock clean \
         deps-demo deps-test deps-guests deps-lint deps-peer FORCE
