@@ -8,4 +8,5 @@ files["bench"] = { read_globals = { "jit" } }
 for _, path in ipairs { "lua/wane/nvim", "lua/wane/health.lua", "plugin" } do
   files[path] = { std = "luajit", globals = { "vim" } }
 end
+files["spec/support/love"] = { std = "luajit", globals = { "love" } }
 files["examples/love"] = { std = "luajit", globals = { "love" } }

@@ -262,7 +262,8 @@ describe("Neovim", function()
         for i = 1, 100 do lines[i] = ("%03d"):format(i) end
         local cut = around.before(lines, 200)
         local cut2 = around.before({ unpack(lines, 1, 99) }, 200)
-        return { both, around.ids(v, p), cut:sub(1, 3), cut2:sub(1, 3), around.after({ "é", "b", "c" }, 3), around.before({ "éa" }, 2), around.head("aé", 2) }
+        return { both, around.ids(v, p), cut:sub(1, 3), cut2:sub(1, 3),
+          around.after({ "é", "b", "c" }, 3), around.before({ "éa" }, 2), around.head("aé", 2) }
       ]=]
       eq({ 5, 4, "y\nY\n", 4, "x\nX\n", 4, "me\n", 1, "B", 2, "A", 3 }, got[1])
       eq({ "Y\n\n", "X\n\n", "B" }, got[2])
