@@ -6,6 +6,7 @@
 #   make check          test, lint and all the lanes below that CI runs
 #   make bench          wane beside llama.cpp (bench-quant, bench-quality,
 #                       bench-grammar, bench-overhead)
+#   make nvim           what the Neovim plugin needs (this folder is the plugin)
 #   make install        into PREFIX (/usr/local), for the Lua of LUA=lua5.4;
 #                       make uninstall takes it away again
 #
@@ -98,6 +99,11 @@ demo: deps-demo
 test: deps-test deps-guests
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@sh spec/support/run.sh $(B) "$(LUAS)" $(SPECS)
+
+# What the Neovim plugin needs: the library for the LuaJIT of the editor.
+nvim:
+	@$(NEED) libluajit-5.1-dev
+	@$(MAKE) --no-print-directory -j$(JOBS) LUAS=luajit all
 
 # ---- lanes ---------------------------------------------------------------------
 
@@ -202,7 +208,7 @@ fuzz:
 	  -timeout=5 -print_final_stats=1 $(B)/fuzz/corpus-$(T)
 
 lint: deps-lint
-	@luacheck -q lua spec examples bench
+	@luacheck -q lua plugin spec examples bench
 	@clang-format --dry-run --Werror $(PURE) $(BIND) $(wildcard csrc/*/*.h)
 	@sh .ci/gates
 	@clang $(filter-out -MMD -MP -pthread,$(WN_CFLAGS)) -Werror -Wno-unknown-warning-option -fsyntax-only \
@@ -254,5 +260,5 @@ clean:
 
 FORCE:
 .PHONY: all demo test check check-asan check-tsan check-oom check-isa check-neon check-amx check-crash \
-        check-asan-slice check-bare check-mutants check-peer peer fuzz lint bench bench-quant bench-quantfile bench-quality bench-grammar bench-overhead install uninstall rock install-rock clean \
+        check-asan-slice check-bare check-mutants check-peer peer fuzz lint bench bench-quant bench-quantfile bench-quality bench-grammar bench-overhead install uninstall rock install-rock clean nvim \
         deps-demo deps-test deps-guests deps-lint deps-peer FORCE

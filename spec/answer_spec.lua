@@ -28,7 +28,7 @@ local function parsed(from, text, n, opts)
       if c and c.arguments then calls[c.index].text = calls[c.index].text .. c.arguments end
     end
   end
-  for i = 1, #text, n do note(p:feed(text:sub(i, i + n - 1))) end
+  for i = 1, #text, math.max(n, 1) do note(p:feed(text:sub(i, i + n - 1))) end
   note(p:drain())
   local m = p:finish()
   for i, c in ipairs(m.tool_calls or {}) do

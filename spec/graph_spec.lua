@@ -266,7 +266,7 @@ local REFUSED = {
   { "a missing weight", "weight 1 is missing",
     function(p, _, x) return p:op("linear", nil, "a", { x }, {}, { 0, 8 }, {}) end },
   { "a weight that is not used", "weight 1 is set",
-    function(p, w, x) return p:op("act", "silu", "a", { x }, { w.vec }, {}, {}) end },
+    function(p, w, x) return p:op("add", nil, "a", { x, x }, { w.vec }, {}, {}) end },
   { "widths that differ", "widths 8 and 12",
     function(p, _, x, wide) return p:op("add", nil, "a", { x, wide }, {}, {}, {}) end },
   { "a gate of another width", "widths 8 and 12",
@@ -381,6 +381,114 @@ local REFUSED = {
     function(p, w, x)
       local r = p:op("linear", nil, "r", { x }, { w.router }, { 0, 3 }, {})
       return p:op("moe", "silu", "a", { x, r }, { w.gate, w.gate, w.down }, { 2, 0, 1, 5 }, { 1 })
+    end },
+  { "groups of rows that do not divide", "8 rows in groups of 3",
+    function(p, w, x) return p:op("linear", nil, "a", { x }, { w.sq }, { 0, 8, 3, 3 }, {}) end },
+  { "groups of rows beyond the matrix", "8 rows in groups of 2, 3 apart",
+    function(p, w, x) return p:op("linear", nil, "a", { x }, { w.sq }, { 0, 8, 2, 3 }, {}) end },
+  { "groups of rows that wrap", "in groups of 1, 4294967295 apart",
+    function(p, w, x) return p:op("linear", nil, "a", { x }, { w.sq }, { 0, 8, 1, 4294967295 }, {}) end },
+  { "a stride without groups", "groups of 0 rows",
+    function(p, w, x) return p:op("linear", nil, "a", { x }, { w.sq }, { 0, 8, 0, 3 }, {}) end },
+  { "an act's bias of another length", "four has 4 values",
+    function(p, w, x) return p:op("act", "silu", "a", { x }, { w.four }, {}, {}) end },
+  { "a factor of another length", "four has 4 values",
+    function(p, w, x) return p:op("scale", "constant", "a", { x }, { w.four }, {}, { 1 }) end },
+  { "a product of rows that do not divide", "widths 8 and 12",
+    function(p, _, x, wide) return p:op("mul", nil, "a", { x, wide }, {}, {}, {}) end },
+  { "a clamp upside down", "from 2 to 1",
+    function(p, _, x) return p:op("clamp", nil, "a", { x }, {}, {}, { 2, 1 }) end },
+  { "an infinite clamp", "not finite",
+    function(p, _, x) return p:op("clamp", nil, "a", { x }, {}, {}, { 0, INF }) end },
+  { "xielu with NaN", "not finite",
+    function(p, _, x) return p:op("xielu", nil, "a", { x }, {}, {}, { NAN }) end },
+  { "a part of nothing", "values 0 to 0",
+    function(p, _, x) return p:op("part", nil, "a", { x }, {}, { 0, 0 }, {}) end },
+  { "a part beyond the row", "values 4 to 12 of 8",
+    function(p, _, x) return p:op("part", nil, "a", { x }, {}, { 4, 8 }, {}) end },
+  { "a part that wraps", "of 8",
+    function(p, _, x) return p:op("part", nil, "a", { x }, {}, { 2 ^ 32 - 1, 2 }, {}) end },
+  { "heads of a join that do not fit", "in heads of 4 and 3",
+    function(p, _, x, wide) return p:op("join", nil, "a", { x, wide }, {}, { 4, 3 }, {}) end },
+  { "a join of no values", "in heads of 0 and 8",
+    function(p, _, x) return p:op("join", nil, "a", { x, x }, {}, { 0, 8 }, {}) end },
+  { "a matrix for other heads", "gate is declared 8 x 6 x 3",
+    function(p, w, x) return p:op("heads", nil, "a", { x }, { w.gate }, { 2 }, {}) end },
+  { "no heads of matrices", "in 0 heads",
+    function(p, w, x) return p:op("heads", nil, "a", { x }, { w.gate }, { 0 }, {}) end },
+  { "a chunk of no size", "window 0",
+    function(p, _, x) return p:op("attend", "chunked", "a", { x, x, x }, {}, { 0, 2, 2, 0 }, { 1 }) end },
+  { "attention over a slot that nobody fills", "cache slot 0 of 0",
+    function(p, _, x) return p:op("attend", "causal", "a", { x }, {}, { 0, 2, 2 }, { 1 }) end },
+  { "attention over another's keys of another width", "cache slot 0 has 2 heads of 4",
+    function(p, _, x, wide)
+      p:op("attend", "causal", "a", { x, x, x }, {}, { 0, 2, 2 }, { 1 })
+      return p:op("attend", "causal", "b", { wide }, {}, { 0, 2, 2 }, { 1 })
+    end },
+  { "attention over a state", "cache slot 0 has 0 heads",
+    function(p, _, x)
+      p:op("conv", "shift", "a", { x }, {}, { 0, 2 }, {})
+      return p:op("attend", "causal", "b", { x }, {}, { 0, 2, 2 }, { 1 })
+    end },
+  { "values without keys", "values without keys",
+    function(p, _, x)
+      p:op("attend", "causal", "a", { x, x, x }, {}, { 0, 2, 2 }, { 1 })
+      return p:op("attend", "causal", "b", { x, false, x }, {}, { 0, 2, 2 }, { 1 })
+    end },
+  { "values longer than the keys that hold them", "values are the first 5 of 4",
+    function(p, _, x) return p:op("attend", "causal", "a", { x, x }, {}, { 0, 2, 2, 0, 5 }, { 1 }) end },
+  { "keys without values", "values are the first 0 of 4",
+    function(p, _, x) return p:op("attend", "causal", "a", { x, x }, {}, { 0, 2, 2, 0, 0 }, { 1 }) end },
+  { "a convolution of one tap", "1 taps",
+    function(p, w, x) return p:op("conv", "conv", "a", { x }, { w.vec }, { 0, 1 }, {}) end },
+  { "a convolution of many taps", "17 taps",
+    function(p, w, x) return p:op("conv", "conv", "a", { x }, { w.vec }, { 0, 17 }, {}) end },
+  { "a convolution without weights", "a shift has no weights",
+    function(p, _, x) return p:op("conv", "conv", "a", { x }, {}, { 0, 2 }, {}) end },
+  { "taps of another number", "vec has 8 values, want 16",
+    function(p, w, x) return p:op("conv", "conv", "a", { x }, { w.vec }, { 0, 2 }, {}) end },
+  { "a state out of order", "cache slot 1, want 0",
+    function(p, _, x) return p:op("conv", "shift", "a", { x }, {}, { 1, 2 }, {}) end },
+  { "a delta rule without heads", "0 value heads over 0 key heads",
+    function(p, _, x) return p:op("delta", "tiled", "a", { x, x, x }, {}, { 0, 0, 0, 2 }, { 1e-5 }) end },
+  { "a delta rule of other widths", "widths 8, 8, 8, want 6, 1, 1",
+    function(p, _, x) return p:op("delta", "tiled", "a", { x, x, x }, {}, { 0, 1, 1, 2 }, { 1e-5 }) end },
+  { "a delta rule of endless heads", "heads of 4294967295 values",
+    function(p, _, x) return p:op("delta", "tiled", "a", { x, x, x }, {}, { 0, 1, 1, 4294967295 }, { 1e-5 }) end },
+  { "a delta rule with eps 0", "eps 0",
+    function(p, w, x)
+      local one = p:op("linear", nil, "one", { x }, { w.sq }, { 0, 1 }, {})
+      local six = p:op("linear", nil, "six", { x }, { w.sq }, { 0, 6 }, {})
+      return p:op("delta", "tiled", "a", { six, one, one }, {}, { 0, 1, 1, 2 }, { 0 })
+    end },
+  { "a scan without channels", "0 channels in 0 heads",
+    function(p, w, x) return p:op("scan", "heads", "a", { x, x }, { w.vec, w.vec, w.vec }, { 0, 0, 1, 1, 0 }, {}) end },
+  { "a scan of other widths", "inputs of 8 and 8 values for 4 channels in 2 heads",
+    function(p, w, x) return p:op("scan", "heads", "a", { x, x }, { w.vec, w.vec, w.vec }, { 0, 2, 2, 1, 4 }, {}) end },
+  { "a scan of an endless state", "4294967295 values of state",
+    function(p, w, x)
+      return p:op("scan", "heads", "a", { x, x }, { w.vec, w.vec, w.vec }, { 0, 2, 4294967295, 1, 4 }, {})
+    end },
+  { "a scan of channels without B and C", "input 3 belongs to channels",
+    function(p, w, x) return p:op("scan", "channels", "a", { x, x }, { w.vec, w.vec, w.vec }, { 0, 8, 2, 1, 8 }, {}) end },
+  { "a recurrence of other widths", "width 8, want 48",
+    function(p, _, x) return p:op("wkv", nil, "a", { x }, {}, { 0, 2, 4 }, {}) end },
+  { "a recurrence without heads", "0 heads of 4",
+    function(p, _, x) return p:op("wkv", nil, "a", { x }, {}, { 0, 0, 4 }, {}) end },
+  { "experts with a flag that does not exist", "flags 4",
+    function(p, w, x)
+      local r = p:op("linear", nil, "r", { x }, { w.router }, { 0, 3 }, {})
+      return p:op("moe", "silu", "a", { x, r }, { w.gate, w.gate, w.down }, { 2, 0, 1, 6, 0, 0, 4 }, { 1 })
+    end },
+  { "merged experts with up apart", "gate and up in one matrix",
+    function(p, w, x)
+      local r = p:op("linear", nil, "r", { x }, { w.router }, { 0, 3 }, {})
+      return p:op("moe", "silu", "a", { x, r }, { w.gate, w.gate, w.down }, { 2, 0, 1, 3, 0, 0, 1 }, { 1 })
+    end },
+  { "experts with nothing to multiply", "gate and up apart",
+    function(p, w, x)
+      local r = p:op("linear", nil, "r", { x }, { w.router }, { 0, 3 }, {})
+      return p:op("moe", "silu", "a", { x, r }, { w.gate, false, w.down }, { 2, 0, 1, 6 }, { 1 })
     end },
   { "unknown gating", "gating 9",
     function(p, w, x)

@@ -27,8 +27,12 @@ typedef struct att {
   wn_member *m;
   const wn_op *op;
   uint32_t id;
-  uint32_t group; /* query heads per key/value head */
+  uint32_t group; /* query heads that are worked on together */
+  uint32_t units; /* such groups */
+  uint32_t split; /* of them, for each key/value head */
   uint32_t wk, wv;
+  const wn_cache_type *type_k, *type_v;
+  bool in_keys; /* values are the beginning of the keys */
   size_t state; /* floats of a state */
   /* this member's scratch */
   float *panel, *rows, *queries, *scores, *keep, *states;
@@ -36,6 +40,10 @@ typedef struct att {
 
 /* A running softmax as wn_vec.soften keeps it, then the weighted values. */
 enum { MAXIMUM = 0, SUMS = 16, LANES = 16, WEIGHTED = 32 };
+
+/* Query heads of one key/value head that are worked on together, if they can
+ * be halved. */
+enum { MOST_TOGETHER = 16 };
 
 static size_t whole_lanes(size_t n) {
   return (n + LANES - 1) / LANES * LANES;
@@ -73,8 +81,21 @@ static scratch scratch_of(const wn_slot *s, uint32_t group) {
                    .states = 2 * tile * state_floats(s->width_v)};
 }
 
+/* Many query heads of one key/value head are divided, so that there is work
+ * for everyone. */
+static uint32_t group_of(const wn_op *op) {
+  uint32_t group = op->i[1] / op->i[2];
+  while (group > MOST_TOGETHER && group % 2 == 0)
+    group /= 2;
+  return group;
+}
+
+uint32_t wn_attend_units(const wn_op *op) {
+  return op->i[1] / group_of(op);
+}
+
 size_t wn_attend_floats(const wn_prog *p, const wn_op *op) {
-  scratch n = scratch_of(&p->slots[op->i[0]], op->i[1] / op->i[2]);
+  scratch n = scratch_of(&p->slots[op->i[0]], group_of(op));
   return n.panel + n.rows + n.queries + n.scores + n.keep + n.states;
 }
 
@@ -85,7 +106,12 @@ size_t wn_attend_partial(const wn_prog *p, const wn_op *op) {
 static att att_of(wn_member *m) {
   const wn_op *op = &m->f->p->ops[m->st->op];
   const wn_slot *s = &m->f->p->slots[op->i[0]];
-  att a = {.m = m, .op = op, .id = m->st->op, .group = op->i[1] / op->i[2]};
+  att a = {.m = m, .op = op, .id = m->st->op, .group = group_of(op)};
+  a.units = wn_attend_units(op);
+  a.split = a.units / op->i[2];
+  a.in_keys = s->keep == WN_KEEP_KEYS;
+  a.type_k = &m->f->type_k;
+  a.type_v = a.in_keys ? a.type_k : &m->f->type_v;
   a.wk = s->width_k;
   a.wv = s->width_v;
   a.state = state_floats(a.wv);
@@ -107,6 +133,7 @@ static void range_of(const att *a, uint32_t r, uint32_t *lo, uint32_t *hi) {
   if (a->op->kind != WN_ATTEND_FULL) {
     *hi = pos + 1;
     *lo = window != 0 && *hi > window ? *hi - window : 0;
+    if (a->op->kind == WN_ATTEND_CHUNKED) *lo = pos / window * window;
     return;
   }
   uint32_t end = a->m->f->end[t], half = window / 2;
@@ -208,7 +235,7 @@ static wn_row_kind kind_of(int type) {
 
 static void load_keys(const att *a, const uint8_t *k, size_t row, size_t n) {
   const wn_vec *v = a->m->f->vec;
-  const wn_cache_type *t = &a->m->f->type_k;
+  const wn_cache_type *t = a->type_k;
   wn_row_kind kind = kind_of(t->type);
   if (kind == WN_ROW_KINDS) {
     t->decode(k, a->rows, n * a->wk);
@@ -219,21 +246,30 @@ static void load_keys(const att *a, const uint8_t *k, size_t row, size_t n) {
   v->panel(kind, k, row, n, a->wk, a->panel);
 }
 
+/* n values in a row. */
+static void expand(const att *a, wn_row_kind kind, const uint8_t *v, float *to,
+                   size_t n) {
+  if (kind == WN_ROW_F16)
+    a->m->f->vec->f32_of_f16((const uint16_t *)(const void *)v, to, n);
+  else
+    a->type_v->decode(v, to, n);
+}
+
 /* Values for `users` queries. For no more than are multiplied at once they
  * stay where they are: each number is expanded once, on the way. */
 static void load_values(const att *a, const uint8_t *v, size_t row,
                         uint32_t users, block *b) {
-  const wn_cache_type *t = &a->m->f->type_v;
-  size_t n = (size_t)b->n * a->wv;
+  const wn_cache_type *t = a->type_v;
   b->kind = kind_of(t->type);
   b->v = v;
   b->v_row = row;
   if (b->kind == WN_ROW_F32) return;
   if (b->kind != WN_ROW_KINDS && users <= WN_ATTEND_DIRECT) return;
-  if (b->kind == WN_ROW_F16)
-    a->m->f->vec->f32_of_f16((const uint16_t *)(const void *)v, a->rows, n);
+  if (a->in_keys) /* with more between one row and the next */
+    for (uint32_t i = 0; i < b->n; i++)
+      expand(a, b->kind, v + i * row, a->rows + (size_t)i * a->wv, a->wv);
   else
-    t->decode(v, a->rows, n);
+    expand(a, b->kind, v, a->rows, (size_t)b->n * a->wv);
   b->kind = WN_ROW_F32;
   b->v = (const uint8_t *)a->rows;
   b->v_row = a->wv * sizeof *a->rows;
@@ -241,7 +277,7 @@ static void load_values(const att *a, const uint8_t *v, size_t row,
 
 /* -- tiles ---------------------------------------------------------------- */
 
-/* Rows r0 <= r < r1 of one sequence, and one key/value head. */
+/* Rows r0 <= r < r1 of one sequence, and one group of query heads. */
 typedef struct tile {
   uint32_t r0, r1, seq, head;
   uint32_t lo[WN_ATTEND_TILE], hi[WN_ATTEND_TILE];
@@ -362,12 +398,14 @@ static void attend_part(const att *a, const tile *t, uint32_t from, uint32_t to,
                         float *states) {
   const wn_frame *f = a->m->f;
   const wn_cache_slot *c = &f->slots[a->op->i[0]];
-  const uint8_t *keys = c->k + t->seq * c->k_seq + t->head * c->k_head;
-  const uint8_t *values = c->v + t->seq * c->v_seq + t->head * c->v_head;
+  uint32_t head = t->head / a->split;
+  const uint8_t *keys = c->k + t->seq * c->k_seq + head * c->k_head;
+  const uint8_t *values = c->v + t->seq * c->v_seq + head * c->v_head;
   for (uint32_t p = from / WN_PANEL * WN_PANEL; p < to; p += WN_PANEL) {
     block b = {.p0 = p, .n = to - p < WN_PANEL ? to - p : WN_PANEL};
-    load_keys(a, keys + p * c->k_pos, c->k_pos, b.n);
-    load_values(a, values + p * c->v_pos, c->v_pos, (t->r1 - t->r0) * a->group,
+    size_t at = p % c->ring; /* a panel lies in one piece */
+    load_keys(a, keys + at * c->k_pos, c->k_pos, b.n);
+    load_values(a, values + at * c->v_pos, c->v_pos, (t->r1 - t->r0) * a->group,
                 &b);
     pass s;
     for (s.k1 = 0; next_pass(a, t, &b, &s);)
@@ -414,15 +452,14 @@ static tile tile_before(const att *a, uint32_t r1, uint32_t most) {
 /* Rows of a tile: many, but enough tiles for everyone; whole steps. */
 static uint32_t tile_rows(const att *a) {
   uint32_t most = most_rows(a->group), step = step_rows(a->group);
-  uint64_t rows =
-      (uint64_t)a->m->n_rows * a->op->i[2] / (4u * (uint32_t)a->m->n);
+  uint64_t rows = (uint64_t)a->m->n_rows * a->units / (4u * (uint32_t)a->m->n);
   if (rows >= most) return most;
   return rows > step ? (uint32_t)rows / step * step : step;
 }
 
 /* From the last rows, which see the most, to the first. */
 static void attend_wide(const att *a) {
-  uint32_t n_kv = a->op->i[2], most = tile_rows(a);
+  uint32_t n_kv = a->units, most = tile_rows(a);
   uint64_t unit = (uint64_t)wn_team_next(a->m->team), at = 0;
   for (uint32_t r = a->m->n_rows; r > 0;) {
     tile t = tile_before(a, r, most);
@@ -441,7 +478,7 @@ static void attend_wide(const att *a) {
  * key/value head. */
 static float *partial(const att *a, uint32_t r, uint32_t head, uint32_t part) {
   const wn_plan *plan = a->m->f->plan;
-  size_t i = ((size_t)r * a->op->i[2] + head) * plan->n_parts + part;
+  size_t i = ((size_t)r * a->units + head) * plan->n_parts + part;
   return wn_floats(a->m->f->arena, plan->partial_off) + i * a->group * a->state;
 }
 
@@ -462,7 +499,7 @@ static void merge_parts(const att *a, const tile *t) {
 static void attend_unit(const att *a, tile *t, uint32_t part) {
   const wn_frame *f = a->m->f;
   atomic_int *done = (atomic_int *)(void *)(f->arena + f->plan->counter_off);
-  atomic_int *count = &done[(size_t)t->r0 * a->op->i[2] + t->head];
+  atomic_int *count = &done[(size_t)t->r0 * a->units + t->head];
   open_tile(a, t);
   uint32_t n = (t->end - 1) / WN_ATTEND_PART - t->first / WN_ATTEND_PART + 1;
   uint32_t from = part * WN_ATTEND_PART;
@@ -484,7 +521,7 @@ static void attend_narrow(const att *a) {
     t.seq = a->m->f->seq[wn_token_of(a->m, r)];
     uint32_t first = lo / WN_ATTEND_PART;
     uint32_t n = (hi - 1) / WN_ATTEND_PART - first + 1;
-    uint64_t end = at + (uint64_t)n * a->op->i[2];
+    uint64_t end = at + (uint64_t)n * a->units;
     for (; unit < end; unit = (uint64_t)wn_team_next(a->m->team)) {
       t.head = (uint32_t)((unit - at) / n);
       attend_unit(a, &t, first + (uint32_t)((unit - at) % n));

@@ -5,6 +5,9 @@
 
 #include "graph/op.h"
 
+/* Units of work for one row: groups of query heads that share a key/value
+ * head. */
+uint32_t wn_attend_units(const wn_op *op);
 /* Floats of a member's scratch for one attend operation. */
 size_t wn_attend_floats(const wn_prog *p, const wn_op *op);
 /* Floats of the partial results of one row and one part. */

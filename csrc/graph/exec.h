@@ -31,11 +31,15 @@ typedef struct wn_bound {
   const float *vec;    /* vectors; NULL for matrices */
 } wn_bound;
 
-/* Where one slot of the cache lies: byte distances. A head's keys are
- * contiguous over positions. */
+/* Where one slot of a context's state lies: byte distances. A head's keys are
+ * contiguous over positions; position p is at place p mod ring, and rings are
+ * cut at whole panels. A slot of kind state is at k + seq k_seq: two of them,
+ * `half` bytes apart. */
 typedef struct wn_cache_slot {
   uint8_t *k, *v;
   size_t k_seq, v_seq, k_head, v_head, k_pos, v_pos;
+  uint32_t ring;
+  size_t half;
 } wn_cache_slot;
 
 /* One type of the cache: rows of a head to and from float32. */
@@ -60,6 +64,11 @@ typedef struct wn_frame {
   uint32_t n_tokens, n_out;
   const int32_t *tokens;
   const uint32_t *pos, *seq;
+  /* Tokens of one sequence, one behind the other: the first of each sequence
+   * in the batch, and the one that follows each token (WN_NONE: none). */
+  uint32_t n_runs;
+  const uint32_t *runs, *follow;
+  const uint8_t *turn;      /* of each sequence: which half is valid */
   const uint32_t *end;      /* of each token: one past the last position of
                                its sequence in this batch (kind full) */
   const uint32_t *out_rows; /* the token of each wanted row */
@@ -129,6 +138,22 @@ static inline const float *wn_row_in(const wn_member *m, uint32_t v,
                                      uint32_t r) {
   if (m->st->wanted && !m->f->s->wanted[v]) r = m->f->out_rows[r];
   return wn_row(m, v, r);
+}
+
+/* The floats of a slot of kind state: what a sequence has (NULL when the token
+ * at `first` is its first: zeros), and where what it will have goes. */
+static inline const float *wn_state_old(const wn_frame *f, uint32_t slot,
+                                        uint32_t first) {
+  const wn_cache_slot *c = &f->slots[slot];
+  uint32_t seq = f->seq[first];
+  if (f->pos[first] == 0) return NULL;
+  return wn_floats(c->k, seq * c->k_seq + f->turn[seq] * c->half);
+}
+static inline float *wn_state_new(const wn_frame *f, uint32_t slot,
+                                  uint32_t first) {
+  const wn_cache_slot *c = &f->slots[slot];
+  uint32_t seq = f->seq[first];
+  return wn_floats(c->k, seq * c->k_seq + (f->turn[seq] ^ 1u) * c->half);
 }
 
 /* All members meet; counts the region. */

@@ -238,6 +238,11 @@ wn_bundle *wn_fuse_bundle(wn_stage *st, uint32_t rows) {
   return b;
 }
 
+int wn_fuse_close(wn_fuser *f) {
+  f->open = false;
+  return WN_OK;
+}
+
 int wn_fuse_alone(wn_fuser *f, uint32_t i, bool wanted) {
   int rc = wn_fuse_flush(f);
   if (rc != WN_OK) return rc;
@@ -256,7 +261,9 @@ static void find_wanted(const wn_prog *p, uint8_t *wanted) {
   if (p->result_kind == WN_RESULT_EMBEDDINGS) wanted[p->result] = 0;
   for (uint32_t i = p->n_ops; i-- > 0;) {
     const wn_op *op = &p->ops[i];
-    if (wanted[i] && !wn_desc(p, i)->all_rows) continue;
+    const wn_op_desc *d = wn_desc(p, i);
+    if (d->recurrent) wanted[i] = 0;
+    if (wanted[i] && !d->all_rows) continue;
     for (int k = 0; k < WN_OP_INS; k++)
       if (op->in[k] != WN_NONE) wanted[op->in[k]] = 0;
   }

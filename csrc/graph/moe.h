@@ -7,6 +7,9 @@
 
 #include "graph/op.h"
 
+/* Flags of i[6]. */
+enum { WN_MOE_MERGED = 1, WN_MOE_WEIGHT_FIRST = 2 };
+
 /* Places in memory: chosen ids (int32) and weights of each row, in the arena
  * and in a member's; results per assignment, grouped by expert. */
 enum {

@@ -63,6 +63,8 @@ static logits logits_of(const wn_moe *o, uint32_t r) {
 static float weight_of(const wn_moe *o, const logits *l, uint32_t i) {
   if (o->op->i[1] == WN_GATE_SIGMOID) return 1.0f / (1.0f + wn_expf(-l->x[i]));
   if (o->op->i[1] == WN_GATE_CHOSEN) return l->x[i];
+  if (o->op->i[1] == WN_GATE_SQRT_SOFTPLUS)
+    return sqrtf(l->x[i] > 20 ? l->x[i] : log1pf(wn_expf(l->x[i])));
   return wn_expf(l->x[i] - l->max) / l->sum;
 }
 

@@ -63,6 +63,8 @@ wn_stage *wn_fuse_open(wn_fuser *f, wn_stage_kind kind, bool wanted);
 /* Opens a stage for operation i alone: what waits is done before it, and
  * nothing joins it. */
 int wn_fuse_alone(wn_fuser *f, uint32_t i, bool wanted);
+/* Nothing more joins the last stage. */
+int wn_fuse_close(wn_fuser *f);
 /* Adds an empty bundle of so many output rows. */
 wn_bundle *wn_fuse_bundle(wn_stage *st, uint32_t rows);
 /* The value is made by the last stage. */
@@ -101,12 +103,12 @@ void wn_plan_pack(wn_planner *pl, uint32_t stage, uint32_t weight, uint32_t k,
 
 /* Something of an operation that is done row by row before its stage: it
  * reads one input and makes no value. */
-typedef struct wn_op_part {
+typedef struct wn_op_before {
   int in;
   uint32_t (*granule)(const wn_prog *p, const wn_op *op);
   void (*plan)(wn_planner *pl, uint32_t i, uint32_t stage); /* or NULL */
   void (*run)(wn_member *m, uint32_t i, uint32_t r, uint32_t c0, uint32_t c1);
-} wn_op_part;
+} wn_op_before;
 
 /* What the rows are that a tap sees in a stage. */
 typedef struct wn_tap_shape {
@@ -129,13 +131,14 @@ typedef struct wn_op_desc {
   int n_i, n_f;       /* integers and numbers in use, from the first on */
   bool all_rows;      /* needs all rows of its inputs, whichever of its own
                          are wanted */
+  bool recurrent;     /* ... and makes all rows: each token changes a state */
   int (*verify)(wn_checker *c);
 
   /* Lengths of ranges of a row on which it can be done: multiples of this; 0
    * (and NULL): whole rows only. */
   uint32_t (*granule)(const wn_prog *p, const wn_op *op);
   int n_parts;
-  wn_op_part parts[WN_OP_PARTS];
+  wn_op_before parts[WN_OP_PARTS];
   /* Puts operation i into stages. NULL: it is a row step. */
   int (*place)(wn_fuser *f, uint32_t i, bool wanted);
 

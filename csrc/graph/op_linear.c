@@ -18,8 +18,16 @@ static int verify(wn_checker *c) {
   if (rc == WN_OK) rc = wn_check_vector(c, 1, all);
   if (rc == WN_OK) rc = wn_check_vector(c, 2, 1);
   if (rc != WN_OK) return rc;
-  if (rows == 0 || !wn_inside(row0, rows, all))
+  uint32_t group = c->op->i[2], stride = c->op->i[3];
+  if (rows == 0 || !wn_inside(row0, group == 0 ? rows : 1, all))
     return wn_bad(c, "rows %u to %u of %u", row0, row0 + rows, all);
+  if (group == 0 && stride != 0)
+    return wn_bad(c, "groups of 0 rows, %u apart", stride);
+  if (group != 0 &&
+      (rows % group != 0 || stride < group ||
+       (uint64_t)(rows / group - 1) * stride + group > all - row0))
+    return wn_bad(c, "%u rows in groups of %u, %u apart, from %u on of %u",
+                  rows, group, stride, row0, all);
   return wn_make(c, rows);
 }
 
@@ -149,20 +157,39 @@ static void add_bias(wn_member *m, const float *bias, float *y, size_t ldy,
     m->f->vec->add(y + c0, bias + c0, y + c0, c1 - c0);
 }
 
-/* Output rows c0 <= c < c1 of one linear operation, for all rows. */
-static void multiply(wn_member *m, uint32_t i, uint32_t c0, uint32_t c1) {
+/* Output rows c0 <= c < c1 of one linear operation, for all rows of the stage;
+ * output row 0 is row `first` of the matrix. */
+static void multiply_rows(wn_member *m, uint32_t i, size_t first, uint32_t c0,
+                          uint32_t c1) {
   const wn_frame *f = m->f;
   const wn_op *op = &f->p->ops[i];
   const wn_bound *w = &f->bound[op->w[0]];
   const wn_pack_mem *pm = wn_find_pack(m->sm, wn_mm_pack_kind(w->type));
   size_t ldy = f->p->widths[i];
   float *y = wn_row(m, i, 0);
-  wn_mm(w->type, w->data + (size_t)op->i[0] * w->row_bytes, w->row_bytes,
+  wn_mm(w->type, w->data + first * w->row_bytes, w->row_bytes,
         f->p->widths[m->st->input], c0, c1, wn_pack_place(m, pm), m->n_rows, 0,
         m->n_rows, y, ldy, m->mem + f->plan->scratch_own);
   if (op->w[2] != WN_NONE) scale(m, f->bound[op->w[2]].vec[0], y, ldy, c0, c1);
   if (op->w[1] != WN_NONE)
-    add_bias(m, f->bound[op->w[1]].vec + op->i[0], y, ldy, c0, c1);
+    add_bias(m, f->bound[op->w[1]].vec + first, y, ldy, c0, c1);
+}
+
+/* The same, group by group. Group g begins at output row g * group and at row
+ * i[0] + g * stride of the matrix. */
+static void multiply(wn_member *m, uint32_t i, uint32_t c0, uint32_t c1) {
+  const wn_op *op = &m->f->p->ops[i];
+  uint32_t group = op->i[2];
+  size_t gap = op->i[3] - group;
+  if (group == 0) {
+    multiply_rows(m, i, op->i[0], c0, c1);
+    return;
+  }
+  for (uint32_t c = c0, end; c < c1; c = end) {
+    uint32_t g = c / group;
+    end = (g + 1) * group < c1 ? (g + 1) * group : c1;
+    multiply_rows(m, i, op->i[0] + g * gap, c, end);
+  }
 }
 
 /* One range of a bundle: its products, then its epilogues. */
@@ -243,7 +270,7 @@ const wn_op_desc wn_op_linear = {.name = "linear",
                                  .n_in = 1,
                                  .must = 1,
                                  .may = 6,
-                                 .n_i = 2,
+                                 .n_i = 4,
                                  .verify = verify,
                                  .place = place,
                                  .plan = plan,

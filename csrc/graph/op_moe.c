@@ -28,13 +28,30 @@ static int check_groups(wn_checker *c, uint32_t n) {
   return WN_OK;
 }
 
+/* Gate and up, up alone, or both in one. */
+static int check_matrices(wn_checker *c) {
+  const uint32_t *w = c->op->w;
+  bool gate = w[WN_MOE_GATE] != WN_NONE, up = w[WN_MOE_UP] != WN_NONE;
+  bool merged = (c->op->i[6] & WN_MOE_MERGED) != 0;
+  if (c->op->i[6] > (WN_MOE_MERGED | WN_MOE_WEIGHT_FIRST))
+    return wn_bad(c, "flags %u", c->op->i[6]);
+  if (merged ? !gate || up : !up)
+    return wn_bad(c, "gate and up %s: gate %d, up %d",
+                  merged ? "in one matrix" : "apart", gate, up);
+  if (!up && (w[WN_MOE_UP_B] != WN_NONE || w[WN_MOE_UP_S] != WN_NONE))
+    return wn_bad(c, "a bias or scale of rows that gate has");
+  return WN_OK;
+}
+
 static int check_shapes(wn_checker *c, uint32_t width, uint32_t ff,
                         uint32_t n) {
   uint64_t all_ff = (uint64_t)ff * n, all = (uint64_t)width * n;
-  int rc = wn_check_matrix(c, WN_MOE_GATE, width, ff, n);
+  bool merged = (c->op->i[6] & WN_MOE_MERGED) != 0;
+  uint32_t gate = merged ? 2 * ff : ff;
+  int rc = wn_check_matrix(c, WN_MOE_GATE, width, gate, n);
   if (rc == WN_OK) rc = wn_check_matrix(c, WN_MOE_UP, width, ff, n);
   if (rc == WN_OK) rc = wn_check_matrix(c, WN_MOE_DOWN, ff, width, n);
-  if (rc == WN_OK) rc = wn_check_vector(c, WN_MOE_GATE_B, all_ff);
+  if (rc == WN_OK) rc = wn_check_vector(c, WN_MOE_GATE_B, (uint64_t)gate * n);
   if (rc == WN_OK) rc = wn_check_vector(c, WN_MOE_UP_B, all_ff);
   if (rc == WN_OK) rc = wn_check_vector(c, WN_MOE_DOWN_B, all);
   if (rc == WN_OK) rc = wn_check_vector(c, WN_MOE_CHOICE_B, n);
@@ -58,7 +75,8 @@ static int verify(wn_checker *c) {
       (c->op->kind >= WN_ACT_N_UNARY || c->op->w[WN_MOE_GATE_B] != WN_NONE ||
        c->op->w[WN_MOE_GATE_S] != WN_NONE))
     return wn_bad(c, "no gate, but what belongs to one");
-  rc = check_groups(c, n);
+  rc = check_matrices(c);
+  if (rc == WN_OK) rc = check_groups(c, n);
   if (rc == WN_OK) rc = check_shapes(c, width, ff, n);
   return rc == WN_OK ? wn_make(c, width) : rc;
 }
@@ -123,7 +141,8 @@ static void plan_stage(wn_planner *pl, const wn_stage *st, uint32_t stage) {
     wn_plan_buffer(pl, bytes, stage, stage, &at[WN_MOE_AT_UP]);
     if (op->w[WN_MOE_GATE] != WN_NONE)
       wn_plan_pack(pl, stage, op->w[WN_MOE_GATE], width, n, narrow);
-    wn_plan_pack(pl, stage, op->w[WN_MOE_UP], width, n, narrow);
+    if (op->w[WN_MOE_UP] != WN_NONE)
+      wn_plan_pack(pl, stage, op->w[WN_MOE_UP], width, n, narrow);
   } else {
     wn_plan_buffer(pl, wn_plan_floats(pl, n, width), stage, stage,
                    &at[WN_MOE_AT_DOWN]);
@@ -184,53 +203,78 @@ static float *buffer(const wn_moe *o, size_t off) {
   return wn_floats(o->m->f->arena, off);
 }
 
-/* Output rows c0 <= c < c1 of every expert that has assignments: y has one
- * row of `width` values per column. Scales are one value an expert, biases
- * rows of `width` values. */
-static void multiply(const wn_moe *o, int which, uint32_t k, float *y,
-                     uint32_t width, uint32_t c0, uint32_t c1) {
+/* What is multiplied: rows of weight `which` from row `first` on, `width` of
+ * each expert's. */
+typedef struct product {
+  int which;
+  uint32_t first, width, k;
+} product;
+
+/* Factor and bias of an expert on its columns a <= c < b. */
+static void adjust(const wn_moe *o, const product *p, uint32_t expert, float *y,
+                   uint32_t a, uint32_t b, uint32_t c0, uint32_t c1) {
   const wn_frame *f = o->m->f;
-  const wn_bound *w = &f->bound[o->op->w[which]];
-  uint32_t bias = o->op->w[which + WN_MOE_GATE_B - WN_MOE_GATE];
-  uint32_t scale = o->op->w[which + WN_MOE_GATE_S - WN_MOE_GATE];
+  uint32_t bias = o->op->w[p->which + WN_MOE_GATE_B - WN_MOE_GATE];
+  uint32_t factor = o->op->w[p->which + WN_MOE_GATE_S - WN_MOE_GATE];
+  for (uint32_t c = a; c < b; c++) {
+    float *row = y + (size_t)c * p->width + c0;
+    if (factor != WN_NONE)
+      f->vec->scale(f->bound[factor].vec[expert], row, row, c1 - c0);
+    if (bias == WN_NONE) continue;
+    size_t all = f->p->weights[o->op->w[p->which]].ne[1];
+    f->vec->add(row, f->bound[bias].vec + expert * all + p->first + c0, row,
+                c1 - c0);
+  }
+}
+
+/* Output rows c0 <= c < c1 of every expert that has assignments: y has one
+ * row of p->width values per column. */
+static void multiply(const wn_moe *o, product p, float *y, uint32_t c0,
+                     uint32_t c1) {
+  const wn_frame *f = o->m->f;
+  const wn_bound *w = &f->bound[o->op->w[p.which]];
   const wn_pack_mem *pm = wn_find_pack(o->m->sm, wn_mm_pack_kind(w->type));
+  const uint8_t *rows = w->data + p.first * w->row_bytes;
   for (uint32_t i = 0; i < o->n_experts; i++) {
     uint32_t a = o->start[i], b = o->start[i + 1];
     if (a == b) continue;
-    wn_mm(w->type, w->data + i * w->matrix_bytes, w->row_bytes, k, c0, c1,
-          wn_pack_place(o->m, pm), n_assigned(o), a, b, y, width,
+    wn_mm(w->type, rows + i * w->matrix_bytes, w->row_bytes, p.k, c0, c1,
+          wn_pack_place(o->m, pm), n_assigned(o), a, b, y, p.width,
           o->m->mem + f->plan->scratch_own);
-    for (uint32_t c = a; c < b && scale != WN_NONE; c++) {
-      float *row = y + (size_t)c * width + c0;
-      f->vec->scale(f->bound[scale].vec[i], row, row, c1 - c0);
-    }
-    for (uint32_t c = a; c < b && bias != WN_NONE; c++) {
-      float *row = y + (size_t)c * width + c0;
-      f->vec->add(row, f->bound[bias].vec + (size_t)i * width + c0, row,
-                  c1 - c0);
-    }
+    adjust(o, &p, i, y, a, b, c0, c1);
   }
+}
+
+/* Weights that come before the activation: a product is linear. */
+static void weigh_first(const wn_moe *o, float *y, uint32_t c0, uint32_t c1) {
+  for (uint32_t r = 0; r < o->m->n_rows; r++)
+    for (uint32_t k = 0; k < o->used; k++) {
+      float *row = y + (size_t)o->column[r * o->used + k] * o->ff + c0;
+      o->m->f->vec->scale(wn_moe_weights(o, r)[k], row, row, c1 - c0);
+    }
 }
 
 static void up_unit(const wn_moe *o, uint32_t c0, uint32_t c1) {
   const wn_vec *v = o->m->f->vec;
+  bool merged = (o->op->i[6] & WN_MOE_MERGED) != 0;
+  bool first = (o->op->i[6] & WN_MOE_WEIGHT_FIRST) != 0;
+  bool has_gate = o->op->w[WN_MOE_GATE] != WN_NONE;
   uint32_t k = o->m->f->p->widths[o->op->in[0]];
   float *g = buffer(o, o->mm->at[WN_MOE_AT_GATE]),
         *u = buffer(o, o->mm->at[WN_MOE_AT_UP]);
-  if (o->op->w[WN_MOE_GATE] == WN_NONE) {
-    multiply(o, WN_MOE_UP, k, g, o->ff, c0, c1);
-    for (uint32_t a = 0; a < n_assigned(o); a++) {
-      float *y = g + (size_t)a * o->ff + c0;
-      v->act((wn_act)o->op->kind, y, y, c1 - c0);
-    }
-    return;
-  }
-  multiply(o, WN_MOE_GATE, k, g, o->ff, c0, c1);
-  multiply(o, WN_MOE_UP, k, u, o->ff, c0, c1);
+  product gate = {WN_MOE_GATE, 0, o->ff, k}, up = {WN_MOE_UP, 0, o->ff, k};
+  if (merged) up.which = WN_MOE_GATE, up.first = o->ff;
+  if (has_gate) multiply(o, gate, g, c0, c1);
+  multiply(o, up, u, c0, c1);
+  if (first && has_gate) weigh_first(o, g, c0, c1);
+  if (first) weigh_first(o, u, c0, c1);
   for (uint32_t a = 0; a < n_assigned(o); a++) {
     size_t at = (size_t)a * o->ff + c0;
-    v->glu((wn_act)o->op->kind, g + at, u + at, g + at, c1 - c0, o->op->f[1],
-           o->op->f[2]);
+    if (has_gate)
+      v->glu((wn_act)o->op->kind, g + at, u + at, g + at, c1 - c0, o->op->f[1],
+             o->op->f[2]);
+    else
+      v->act((wn_act)o->op->kind, u + at, g + at, c1 - c0);
   }
 }
 
@@ -238,16 +282,18 @@ static void down_unit(const wn_moe *o, uint32_t c0, uint32_t c1) {
   const wn_vec *v = o->m->f->vec;
   uint32_t width = o->m->f->p->widths[o->id];
   float *d = buffer(o, o->mm->at[WN_MOE_AT_DOWN]);
-  multiply(o, WN_MOE_DOWN, o->ff, d, width, c0, c1);
+  product down = {WN_MOE_DOWN, 0, width, o->ff};
+  bool weighed = (o->op->i[6] & WN_MOE_WEIGHT_FIRST) != 0;
+  multiply(o, down, d, c0, c1);
   for (uint32_t r = 0; r < o->m->n_rows; r++) {
     float *y = wn_row(o->m, o->id, r) + c0;
     const float *w = wn_moe_weights(o, r);
     for (uint32_t k = 0; k < o->used; k++) {
       const float *x = d + (size_t)o->column[r * o->used + k] * width + c0;
       if (k == 0)
-        v->scale(w[k], x, y, c1 - c0);
+        v->scale(weighed ? 1 : w[k], x, y, c1 - c0);
       else
-        v->madd(w[k], x, y, c1 - c0);
+        v->madd(weighed ? 1 : w[k], x, y, c1 - c0);
     }
   }
   wn_do_epilogues(o->m, &o->m->st->bundles[0], c0, c1);
@@ -348,9 +394,9 @@ const wn_op_desc wn_op_moe = {
     .n_kinds = WN_ACT_N,
     .n_in = 2,
     .n_main = 1,
-    .must = 1 << WN_MOE_UP | 1 << WN_MOE_DOWN,
+    .must = 1 << WN_MOE_DOWN,
     .may = 0x3ff,
-    .n_i = 6,
+    .n_i = 7,
     .n_f = 3,
     .verify = verify,
     .n_parts = 1,

@@ -1,4 +1,4 @@
-/* op_scale.c - factors, also by position, and soft caps. */
+/* op_scale.c - factors, fixed, stored or by position; soft caps, clamps. */
 #include <math.h>
 
 #include "graph/op.h"
@@ -9,7 +9,11 @@ static int verify_scale(wn_checker *c) {
     return wn_bad(c, "steps of %u positions from %u", c->op->i[0], c->op->i[1]);
   if (by_position && c->op->f[0] < 0)
     return wn_bad(c, "growth %g", (double)c->op->f[0]);
-  return wn_make(c, wn_in_width(c, 0));
+  uint32_t width = wn_in_width(c, 0);
+  bool one =
+      c->op->w[0] != WN_NONE && wn_weight_values(wn_weight_of(c, 0)) == 1;
+  int rc = wn_check_vector(c, 0, one ? 1 : width);
+  return rc == WN_OK ? wn_make(c, width) : rc;
 }
 
 /* What a row is multiplied by. */
@@ -23,7 +27,11 @@ static void scale(wn_member *m, uint32_t i, uint32_t r, uint32_t c0,
                   uint32_t c1) {
   const wn_op *op = &m->f->p->ops[i];
   const float *x = wn_row_in(m, op->in[0], r) + c0;
-  m->f->vec->scale(factor_of(m, op, r), x, wn_row(m, i, r) + c0, c1 - c0);
+  float *y = wn_row(m, i, r) + c0, factor = factor_of(m, op, r);
+  const float *w = op->w[0] != WN_NONE ? m->f->bound[op->w[0]].vec : NULL;
+  bool one = w != NULL && wn_weight_values(&m->f->p->weights[op->w[0]]) == 1;
+  m->f->vec->scale(one ? factor * w[0] : factor, x, y, c1 - c0);
+  if (w != NULL && !one) m->f->vec->mul(y, w + c0, y, c1 - c0);
 }
 
 static int verify_cap(wn_checker *c) {
@@ -44,6 +52,7 @@ const wn_op_desc wn_op_scale = {.name = "scale",
                                 .kinds = scale_kinds,
                                 .n_kinds = WN_N_SCALE,
                                 .n_in = 1,
+                                .may = 1,
                                 .n_i = 2,
                                 .n_f = 1,
                                 .verify = verify_scale,
@@ -56,3 +65,23 @@ const wn_op_desc wn_op_softcap = {.name = "softcap",
                                   .verify = verify_cap,
                                   .granule = wn_granule_any,
                                   .row = softcap};
+
+static int verify_clamp(wn_checker *c) {
+  if (!(c->op->f[0] <= c->op->f[1]))
+    return wn_bad(c, "from %g to %g", (double)c->op->f[0], (double)c->op->f[1]);
+  return wn_make(c, wn_in_width(c, 0));
+}
+
+static void clamp(wn_member *m, uint32_t i, uint32_t r, uint32_t c0,
+                  uint32_t c1) {
+  const wn_op *op = &m->f->p->ops[i];
+  const float *x = wn_row_in(m, op->in[0], r) + c0;
+  m->f->vec->clamp(op->f[0], op->f[1], x, wn_row(m, i, r) + c0, c1 - c0);
+}
+
+const wn_op_desc wn_op_clamp = {.name = "clamp",
+                                .n_in = 1,
+                                .n_f = 2,
+                                .verify = verify_clamp,
+                                .granule = wn_granule_any,
+                                .row = clamp};

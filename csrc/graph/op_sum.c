@@ -19,12 +19,30 @@ static void add(wn_member *m, uint32_t i, uint32_t r, uint32_t c0,
   m->f->vec->add(x, y, wn_row(m, i, r) + c0, c1 - c0);
 }
 
+/* Values of x for each of y. */
+static uint32_t group_of(const wn_prog *p, const wn_op *op) {
+  return p->widths[op->in[0]] / p->widths[op->in[1]];
+}
+
+static int verify_mul(wn_checker *c) {
+  uint32_t x = wn_in_width(c, 0), y = wn_in_width(c, 1);
+  if (x % y != 0)
+    return wn_bad(c, "widths %u and %u, want the same, or a multiple", x, y);
+  return wn_make(c, x);
+}
+
 static void mul(wn_member *m, uint32_t i, uint32_t r, uint32_t c0,
                 uint32_t c1) {
   const wn_op *op = &m->f->p->ops[i];
-  const float *x = wn_row_in(m, op->in[0], r) + c0;
-  const float *y = wn_row_in(m, op->in[1], r) + c0;
-  m->f->vec->mul(x, y, wn_row(m, i, r) + c0, c1 - c0);
+  const float *x = wn_row_in(m, op->in[0], r);
+  const float *y = wn_row_in(m, op->in[1], r);
+  float *to = wn_row(m, i, r);
+  uint32_t group = group_of(m->f->p, op);
+  if (group == 1)
+    m->f->vec->mul(x + c0, y + c0, to + c0, c1 - c0);
+  else
+    for (uint32_t c = c0; c < c1; c += group)
+      m->f->vec->scale(y[c / group], x + c, to + c, group);
 }
 
 const wn_op_desc wn_op_add = {.name = "add",
@@ -35,6 +53,6 @@ const wn_op_desc wn_op_add = {.name = "add",
 
 const wn_op_desc wn_op_mul = {.name = "mul",
                               .n_in = 2,
-                              .verify = verify,
-                              .granule = wn_granule_any,
+                              .verify = verify_mul,
+                              .granule = group_of,
                               .row = mul};

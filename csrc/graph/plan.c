@@ -26,12 +26,10 @@ typedef struct lasting {
   uint64_t bytes;
 } lasting;
 
-enum { MAX_LASTING = 128 };
-
 /* The lasting places of the arena, or of a member. */
 typedef struct region {
-  uint32_t n;
-  lasting list[MAX_LASTING];
+  uint32_t n, cap;
+  lasting *list;
 } region;
 
 struct wn_planner {
@@ -145,7 +143,7 @@ static void plan_prologue(wn_planner *pl, const wn_stage *st, uint32_t stage) {
     if (s.part == WN_WHOLE) {
       wn_plan_value(pl, s.op, stage, true);
     } else {
-      const wn_op_part *part = &wn_desc(pl->p, s.op)->parts[s.part - 1];
+      const wn_op_before *part = &wn_desc(pl->p, s.op)->parts[s.part - 1];
       if (part->plan != NULL) part->plan(pl, s.op, stage);
     }
   }
@@ -247,9 +245,15 @@ static void wish(wn_planner *pl, region *g, uint64_t bytes, size_t *off) {
       if (bytes > g->list[i].bytes) g->list[i].bytes = bytes;
       return;
     }
-  if (g->n == MAX_LASTING) {
-    pl->overflow = true;
-    return;
+  if (g->n == g->cap) {
+    uint32_t cap = g->cap == 0 ? 16 : 2 * g->cap;
+    lasting *q = wn_realloc(WN_MEM_GRAPH, g->list, cap * sizeof *q);
+    if (q == NULL) {
+      pl->no_memory = true;
+      return;
+    }
+    g->list = q;
+    g->cap = cap;
   }
   g->list[g->n++] = (lasting){off, bytes};
 }
@@ -327,6 +331,8 @@ int wn_plan_new(const wn_prog *p, const wn_sched *s, const wn_plan_opts *o,
   wn_free(pl.last);
   wn_free(pl.heads);
   wn_free(pl.bufs);
+  wn_free(pl.arena.list);
+  wn_free(pl.member.list);
   if (!pl.no_memory && !pl.overflow) {
     *out = pl.plan;
     return WN_OK;

@@ -59,7 +59,7 @@ typedef struct wn_plan {
   uint32_t n_parts;
   size_t arena_bytes;
   /* a member's memory */
-  size_t scratch_own, attend_own, order_own;
+  size_t scratch_own, attend_own, order_own, conv_own, scan_own;
   size_t member_bytes;
 } wn_plan;
 

@@ -64,7 +64,10 @@ size_t wn_prog_line(const wn_prog *p, uint32_t i, char *buf, size_t cap) {
     if (op->w[k] < p->n_weights)
       put(&o, " %s", wn_prog_str(p, p->weights[op->w[k]].name));
   put(&o, " (");
-  for (int k = 0; k < WN_OP_INTS; k++)
+  int n = WN_OP_INTS;
+  while (n > 0 && op->i[n - 1] == 0)
+    n--;
+  for (int k = 0; k < n; k++)
     put(&o, "%s%u", k != 0 ? " " : "", op->i[k]);
   for (int k = 0; k < WN_OP_FLOATS; k++)
     if (op->f[k] != 0) put(&o, " f%d=%g", k, (double)op->f[k]);

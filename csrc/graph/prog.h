@@ -32,7 +32,8 @@
  *          layer, in groups of i[0] values (0: the whole row), eps f[0].
  *          w[0] has one group's values, or one row's
  * linear   x times rows i[0] .. i[0]+i[1] of the matrix w[0], times the one
- *          value of w[2], plus the same rows of w[1] (both optional)
+ *          value of w[2], plus the same rows of w[1] (both optional). With
+ *          i[2] != 0 groups of so many rows, i[3] rows from one to the next
  * rope     x rotated by position, in heads of i[0] values of which the first
  *          i[1] rotate; pairs (2j, 2j+1) for kind normal, (j, j + i[1]/2) for
  *          kind neox. Kinds mrope and imrope: neox, but for pairs of the
@@ -46,11 +47,22 @@
  *          query heads, i[2] key/value heads, window i[3] (0: none; of kind
  *          full i[3] / 2 to either side), scale f[0], soft cap f[1] (0: none),
  *          f[2]: largest bias by distance (ALiBi; 0: none), w[0] one sink per
- *          query head
- * act      kind(x), element by element
+ *          query head. Kind chunked: from the last multiple of i[3] on.
+ *          Without k and v: those of slot i[0], which an earlier one fills.
+ *          Without v: the first i[4] values of each head's key
+ * act      kind(x + w[0]), element by element; w[0] is optional
  * glu      kind(x) * y, in = x, y; swiglu_oai has alpha f[0] and limit f[1]
- * add, mul x + y, x * y
- * scale    f[0] * x (kind constant), or (kind position)
+ * clamp    x, at least f[0] and at most f[1]
+ * xielu    with P, Q, beta, eps = f[0..3]: P x^2 + beta x for x > 0, else
+ *          Q (e^min(x, eps) - 1 - x) + beta x
+ * add, mul x + y, x * y. mul: y may have fewer values; each belongs to a group
+ *          of x
+ * sums     of each group of i[0] values of x their sum
+ * part     i[1] values of x from value i[0] on
+ * join     of each head of i[0] values of x and of i[1] values of y, one behind
+ *          the other; y may have a single head, for all
+ * scale    f[0] * x (kind constant), times w[0] (optional; one value, or as
+ *          many as x has), or (kind position)
  *          x * (1 + f[0] ln(1 + floor((position + i[1]) / i[0])))
  * softcap  f[0] * tanh(x / f[0])
  * gain     f[0] * x times factor i[0] of the token's sequence (adapters)
@@ -61,8 +73,23 @@
  *          (softmax, sigmoid, softmax of the chosen), i[2]: weights divided by
  *          their sum, times f[0]; expert width i[3]; i[4] groups of experts
  *          (0: none), of which the i[5] best by their two best experts are
- *          chosen from; kind as glu's with f[1], f[2]
- */
+ *          chosen from; kind as glu's with f[1], f[2]. i[6] & 1: the matrix of
+ *          gate has up's rows behind its own; i[6] & 2: weight(e) multiplies
+ *          gate and up instead of down
+ * heads    each of i[0] heads of x times a matrix of its own, w[0], times w[1]
+ *          (one value, optional)
+ * conv     causal convolution over tokens: state i[0], i[1] taps, w[0] a row
+ *          of taps for each channel, w[1] bias (optional). Kind shift: the row
+ *          of the token before
+ * delta    the gated delta rule: state i[0], i[1] key heads, i[2] value heads
+ *          of i[3] values, eps f[0]; in = q|k|v, decay, beta (op_delta.c)
+ * scan     selective state spaces: state i[0], i[1] heads, i[2] values of
+ *          state, i[3] groups, i[4] channels; w = decay, bias of dt, skip
+ *          (op_scan.c)
+ * wkv      RWKV's recurrence: state i[0], i[1] heads of i[2] values; in =
+ *          r|w|k|v|a|b (op_wkv.c)
+ *
+ * Each line: id, descriptor (op.h). */
 #define WN_OPS(X)           \
   X(EMBED, wn_op_embed)     \
   X(NORM, wn_op_norm)       \
@@ -76,7 +103,17 @@
   X(SCALE, wn_op_scale)     \
   X(SOFTCAP, wn_op_softcap) \
   X(GAIN, wn_op_gain)       \
-  X(MOE, wn_op_moe)
+  X(CLAMP, wn_op_clamp)     \
+  X(XIELU, wn_op_xielu)     \
+  X(SUMS, wn_op_sums)       \
+  X(PART, wn_op_part)       \
+  X(JOIN, wn_op_join)       \
+  X(MOE, wn_op_moe)         \
+  X(HEADS, wn_op_heads)     \
+  X(CONV, wn_op_conv)       \
+  X(DELTA, wn_op_delta)     \
+  X(SCAN, wn_op_scan)       \
+  X(WKV, wn_op_wkv)
 
 typedef enum wn_opcode {
 #define X(id, desc) WN_OP_##id,
@@ -90,8 +127,14 @@ enum { WN_EMBED_TOKEN, WN_EMBED_POSITION, WN_EMBED_ROW, WN_N_EMBED };
 enum { WN_NORM_RMS, WN_NORM_LAYER, WN_N_NORM };
 enum { WN_ROPE_NORMAL, WN_ROPE_NEOX, WN_ROPE_MROPE, WN_ROPE_IMROPE, WN_N_ROPE };
 enum { WN_SCALE_CONSTANT, WN_SCALE_POSITION, WN_N_SCALE };
-enum { WN_ATTEND_CAUSAL, WN_ATTEND_FULL, WN_N_ATTEND };
-enum { WN_GATE_SOFTMAX, WN_GATE_SIGMOID, WN_GATE_CHOSEN, WN_N_GATE };
+enum { WN_ATTEND_CAUSAL, WN_ATTEND_FULL, WN_ATTEND_CHUNKED, WN_N_ATTEND };
+enum {
+  WN_GATE_SOFTMAX,
+  WN_GATE_SIGMOID,
+  WN_GATE_CHOSEN,
+  WN_GATE_SQRT_SOFTPLUS,
+  WN_N_GATE
+};
 
 /* Weights of moe, by place. */
 enum {
@@ -107,7 +150,7 @@ enum {
   WN_MOE_DOWN_S
 };
 
-enum { WN_OP_INS = 3, WN_OP_WEIGHTS = 10, WN_OP_INTS = 6, WN_OP_FLOATS = 6 };
+enum { WN_OP_INS = 3, WN_OP_WEIGHTS = 10, WN_OP_INTS = 7, WN_OP_FLOATS = 6 };
 
 typedef struct wn_op {
   uint16_t code; /* wn_opcode */
@@ -128,10 +171,19 @@ typedef struct wn_weight {
   bool matrix;
 } wn_weight;
 
-/* What attention keeps of each token in one cache slot. */
+/* What a context keeps of a sequence for one operation (run/state.h). */
+typedef enum wn_keep {
+  WN_KEEP_ALL,    /* keys and values of every position */
+  WN_KEEP_WINDOW, /* ... of the last `window` positions */
+  WN_KEEP_KEYS,   /* keys only: values are the first width_v of each */
+  WN_KEEP_STATE   /* n_state floats, whatever the length */
+} wn_keep;
+
 typedef struct wn_slot {
+  wn_keep keep;
   uint32_t n_head_kv, width_k, width_v; /* widths of one head */
   uint32_t window;                      /* 0: everything */
+  uint32_t n_state;
 } wn_slot;
 
 /* What the result value is. */

@@ -26,6 +26,8 @@ enum { WN_PEAK_GROUP = 256, WN_PEAK_LANES = 16 };
   X(RELU2, "relu2")           \
   X(SIGMOID, "sigmoid")       \
   X(TANH, "tanh")             \
+  X(SOFTPLUS, "softplus")     \
+  X(EXP, "exp")               \
   X(SWIGLU_OAI, "swiglu_oai")
 
 typedef enum wn_act {
@@ -67,7 +69,23 @@ typedef struct wn_vec {
   void (*mul)(const float *a, const float *b, float *y, size_t n);
   void (*scale)(float s, const float *x, float *y, size_t n);
   void (*madd)(float s, const float *x, float *y, size_t n); /* y += s x */
+  void (*mul_add)(const float *a, const float *b, float *y, size_t n);
+  float (*dot)(const float *a, const float *b, size_t n);
+  float (*sum)(const float *x, size_t n);
+  void (*exp_of)(float s, const float *x, float *y, size_t n); /* e^(s x) */
+  /* A state of n_rows rows of n columns, ld values apart. fade: s *= factor,
+   * y[c] = sum over r of a[r] s[r][c]. outer: s[r][c] += k[r] u[c], then y as
+   * before. Sums run over r in order, element by element. */
+  void (*fade)(float factor, const float *a, float *s, size_t ld, size_t n_rows,
+               size_t n, float *y);
+  void (*outer)(const float *k, const float *u, const float *a, float *s,
+                size_t ld, size_t n_rows, size_t n, float *y);
   void (*softcap)(float cap, const float *x, float *y, size_t n);
+  /* x, at least lo and at most hi; NaN stays NaN */
+  void (*clamp)(float lo, float hi, const float *x, float *y, size_t n);
+  /* with P, Q, beta, eps = p[0..3]: P x^2 + beta x for x > 0, else
+   * Q (e^min(x, eps) - 1 - x) + beta x */
+  void (*xielu)(const float *p, const float *x, float *y, size_t n);
   void (*act)(wn_act kind, const float *x, float *y, size_t n);
   /* y = act(g) * u. swiglu_oai: with g cut at limit from above and u from
    * both sides, g * sigmoid(alpha g) * (u + 1) */

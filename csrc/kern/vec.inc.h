@@ -249,6 +249,14 @@ INLINE vf gelu_erf_reg(vf x) {
   return x;
 }
 
+/* ln(1 + e^x) */
+INLINE vf softplus_reg(vf x) {
+  vf e = exp_reg(at_most(x, all(20.0f)));
+  for (int k = 0; k < PER_REG; k++)
+    e[k] = log1pf(e[k]);
+  return pick(x > all(20.0f), x, e);
+}
+
 INLINE vf act_reg(wn_act kind, vf x) {
   switch (kind) {
     case WN_ACT_SILU:
@@ -268,6 +276,10 @@ INLINE vf act_reg(wn_act kind, vf x) {
       return sigmoid_reg(x);
     case WN_ACT_TANH:
       return tanh_reg(x);
+    case WN_ACT_EXP:
+      return exp_reg(x);
+    case WN_ACT_SOFTPLUS:
+      return softplus_reg(x);
     default:
       return x;
   }
@@ -334,9 +346,26 @@ static void madd(float s, const float *in, float *y, size_t n) {
   MAP2(n, in, y, y, z + all(s) * x);
 }
 
+#include "kern/vec_state.inc.h"
+
 static void softcap(float cap, const float *in, float *y, size_t n) {
   const float inverse = 1.0f / cap;
   MAP1(n, in, y, all(cap) * tanh_reg(x * all(inverse)));
+}
+
+static void clamp(float lo, float hi, const float *in, float *y, size_t n) {
+  MAP1(n, in, y, at_least(at_most(x, all(hi)), all(lo)));
+}
+
+INLINE vf xielu_reg(const float *p, vf x) {
+  vf linear = all(p[2]) * x;
+  vf above = all(p[0]) * x * x + linear;
+  vf e = exp_reg(at_most(x, all(p[3]))) - all(1.0f);
+  return pick(x > all(0.0f), above, all(p[1]) * (e - x) + linear);
+}
+
+static void xielu(const float *p, const float *in, float *y, size_t n) {
+  MAP1(n, in, y, xielu_reg(p, x));
 }
 
 static void act(wn_act kind, const float *in, float *y, size_t n) {
@@ -400,6 +429,10 @@ INLINE void weigh_row(const float *w, const float *b, float *y, size_t n) {
   if (b != NULL) add(y, b, y, n);
 }
 
+static float sum(const float *x, size_t n) {
+  return sum_of(x, n, false);
+}
+
 static void norm_rms(const float *x, const float *w, const float *b, float *y,
                      size_t n, float eps) {
   float mean = sum_of(x, n, true) / (float)n;
@@ -451,6 +484,14 @@ const wn_vec VEC_TABLE = {
     .scale = scale,
     .madd = madd,
     .softcap = softcap,
+    .mul_add = mul_add,
+    .dot = dot,
+    .sum = sum,
+    .exp_of = exp_of,
+    .fade = fade,
+    .outer = outer,
+    .clamp = clamp,
+    .xielu = xielu,
     .act = act,
     .glu = glu,
     .rope_normal = rope_normal,

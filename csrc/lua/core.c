@@ -143,6 +143,7 @@ int luaopen_wane_core(lua_State *L) {
   open_part(L, "file", wn_open_file);
   open_part(L, "fence", wn_open_fence);
   open_part(L, "calib", wn_open_calib);
+  open_part(L, "foreign", wn_open_foreign);
   open_part(L, "tap", wn_open_tap);
   open_part(L, "sample", wn_open_sample);
   open_part(L, "grammar", wn_open_grammar);

@@ -5,9 +5,10 @@
  *   ctx:logits([i]) -> buffer of row i, or of all rows of the last step
  *   ctx:logits_into(buffer, at) -> rows copied there
  *   ctx:pool("mean" | "first" | "last") -> one row from all of the last step
- *   ctx:n_past([seq])   ctx:truncate(n [, seq])   ctx:copy(from, to, n)
+ *   ctx:n_past([seq])   ctx:copy(from, to, n)
+ *   ctx:truncate(n [, seq]) -> tokens left
  *   ctx:gains(list [, seq])  factors of adapters; without seq: of all, from now
- * on ctx:held([seq]) -> ids of the tokens that the sequence holds
+ *   ctx:held([seq]) -> ids of the tokens that the sequence holds
  *   ctx:save([path [, { seq =, overwrite = }]]) -> true, or the bytes
  *   ctx:load(path or bytes [, { seq = }]) -> true | nil, message, code
  *   ctx:info() -> { n_ctx, n_seq, n_batch, n_out, bytes, cache_bytes, regions }
@@ -27,9 +28,12 @@ static void unref_ctx(void *obj) {
 
 /* -- making --------------------------------------------------------------- */
 
-static const char *const ctx_options[] = {"n_ctx",  "n_seq",     "n_batch",
-                                          "n_out",  "threads",   "type_k",
-                                          "type_v", "max_bytes", NULL};
+static const char *const ctx_options[] = {
+    "n_ctx",  "n_seq",  "n_batch",   "n_out", "threads",
+    "type_k", "type_v", "max_bytes", "marks", NULL};
+
+/* Positions of a sequence to return to, where that takes copies. */
+#define DEFAULT_MARKS 2
 
 static int option_type(lua_State *L, int t, const char *key) {
   int type = WN_TYPE_F16;
@@ -52,6 +56,7 @@ static uint32_t option_count(lua_State *L, int t, const char *key) {
 void wn_ctx_options(lua_State *L, int t, wn_ctx_opts *o) {
   memset(o, 0, sizeof *o);
   o->type_k = o->type_v = WN_TYPE_F16;
+  o->n_marks = DEFAULT_MARKS;
   if (lua_isnoneornil(L, t)) return;
   luaL_checktype(L, t, LUA_TTABLE);
   wn_check_options(L, t, ctx_options);
@@ -60,6 +65,7 @@ void wn_ctx_options(lua_State *L, int t, wn_ctx_opts *o) {
   o->n_batch = option_count(L, t, "n_batch");
   o->n_out = option_count(L, t, "n_out");
   o->n_threads = (int)wn_opt_int(L, t, "threads", 0, 0, WN_MAX_THREADS);
+  o->n_marks = (uint32_t)wn_opt_int(L, t, "marks", DEFAULT_MARKS, 0, 64);
   o->max_bytes = (uint64_t)wn_opt_int(L, t, "max_bytes", 0, 0, INT64_MAX);
   o->type_k = option_type(L, t, "type_k");
   o->type_v = option_type(L, t, "type_v");
@@ -320,9 +326,10 @@ static int ctx_truncate(lua_State *L) {
   uint32_t seq = check_seq(L, 3);
   wn_ctx *c = enter(L);
   int rc = wn_ctx_truncate(c, seq, n, &e);
+  n = wn_ctx_n_past(c, seq);
   wn_ctx_end(c);
   if (rc != WN_OK) return wn_push_error(L, &e);
-  lua_pushboolean(L, 1);
+  lua_pushinteger(L, (lua_Integer)n);
   return 1;
 }
 

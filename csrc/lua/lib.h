@@ -108,6 +108,7 @@ int wn_open_vector(lua_State *L);
 int wn_open_score(lua_State *L);
 int wn_open_probe(lua_State *L);
 int wn_open_calib(lua_State *L);
+int wn_open_foreign(lua_State *L);
 int wn_open_tap(lua_State *L);
 
 #endif

@@ -161,9 +161,15 @@ static uint64_t windowed_cache(const wn_prog *p, const wn_ctx_opts *o,
     uint64_t n = s->window != 0 && s->window < n_ctx ? s->window : n_ctx;
     uint64_t k = 0, v = 0;
     wn_err e;
+    if (s->keep == WN_KEEP_STATE) {
+      sum += 2 * sizeof(float) * (uint64_t)s->n_state *
+             (o->n_seq != 0 ? o->n_seq : 1);
+      continue;
+    }
     if (wn_row_bytes(o->type_k, s->width_k, &k, &e) != WN_OK ||
         wn_row_bytes(o->type_v, s->width_v, &v, &e) != WN_OK)
       return 0;
+    if (s->keep == WN_KEEP_KEYS) v = 0;
     sum += (k + v) * s->n_head_kv * n * (o->n_seq != 0 ? o->n_seq : 1);
   }
   return sum; /* below the planned cache, which was checked */

@@ -11,10 +11,12 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "run/batch.h"
-#include "run/kv.h"
 #include "run/low.h"
+#include "run/state.h"
 
 #define DEFAULT_BATCH 512
+/* Ends of pieces of a prompt of so many tokens are worth returning to. */
+#define MARK_TOKENS 16
 #define DEFAULT_OUT_BYTES (64u << 20)
 
 struct wn_ctx {
@@ -25,13 +27,17 @@ struct wn_ctx {
   wn_ctx_opts o; /* with defaults filled in */
   wn_isa isa;    /* packings were planned for this tier */
   wn_plan *plan;
-  wn_cache cache;
+  wn_state state;
   uint8_t *arena, *members;
   /* the batch, n_batch of each */
   int32_t *tokens;
-  uint32_t *pos, *seq, *end, *out_rows;
-  uint32_t *past; /* tokens held, by sequence */
-  uint32_t *next; /* scratch of the same length */
+  uint32_t *pos, *seq, *end, *out_rows, *follow;
+  /* n_seq of each */
+  uint32_t *past; /* tokens held */
+  uint32_t *next; /* ... when the step is done */
+  uint32_t *runs; /* first tokens of the sequences in the batch: n_runs */
+  uint32_t *last; /* last tokens of the sequences in the batch */
+  uint32_t n_runs;
   uint32_t n_regions;
   size_t n_rows;     /* of the last step's result */
   const wn_tap *tap; /* not ours */
@@ -94,13 +100,14 @@ static int check_opts(const basis *b, wn_ctx_opts *o, wn_err *e) {
 
 /* Plan and cache sizes for checked options. */
 static int plan_all(const basis *b, const wn_ctx_opts *o, wn_plan **plan,
-                    wn_cache *cache, uint64_t *buffers, wn_err *e) {
+                    wn_state *state, uint64_t *buffers, wn_err *e) {
   wn_plan_opts po = {o->n_batch, o->n_out, o->n_ctx, o->n_threads, b->types};
-  int rc =
-      wn_cache_plan(b->p, o->n_seq, o->n_ctx, o->type_k, o->type_v, cache, e);
+  wn_state_opts so = {o->n_seq,   o->n_ctx,  o->n_batch,
+                      o->n_marks, o->type_k, o->type_v};
+  int rc = wn_state_plan(b->p, &so, state, e);
   if (rc == WN_OK) rc = wn_plan_new(b->p, b->s, &po, plan, e);
   if (rc != WN_OK) return rc;
-  uint64_t batch = 4 * (5 * (uint64_t)o->n_batch + 2 * (uint64_t)o->n_seq +
+  uint64_t batch = 4 * (6 * (uint64_t)o->n_batch + 4 * (uint64_t)o->n_seq +
                         (uint64_t)o->n_seq * o->n_ctx);
   *buffers = (*plan)->arena_bytes + batch +
              (*plan)->member_bytes * (uint64_t)o->n_threads;
@@ -111,10 +118,10 @@ static int estimate(const basis *b, const wn_ctx_opts *opts,
                     uint64_t *cache_bytes, uint64_t *buffer_bytes, wn_err *e) {
   wn_ctx_opts o = *opts;
   wn_plan *plan = NULL;
-  wn_cache cache;
+  wn_state state;
   int rc = check_opts(b, &o, e);
-  if (rc == WN_OK) rc = plan_all(b, &o, &plan, &cache, buffer_bytes, e);
-  if (rc == WN_OK) *cache_bytes = cache.bytes;
+  if (rc == WN_OK) rc = plan_all(b, &o, &plan, &state, buffer_bytes, e);
+  if (rc == WN_OK) *cache_bytes = state.bytes;
   wn_plan_free(plan);
   return rc;
 }
@@ -162,21 +169,25 @@ static int alloc_all(wn_ctx *c, wn_err *e) {
   c->held = wn_calloc(WN_MEM_RUN, n_seq, c->o.n_ctx * sizeof *c->held);
   if (wn_pace_init(&c->pace, wn_model_sched(c->model), e) != WN_OK)
     return e->code;
+  c->follow = wn_calloc(WN_MEM_RUN, n, sizeof *c->follow);
+  c->runs = wn_calloc(WN_MEM_RUN, n_seq, sizeof *c->runs);
+  c->last = wn_calloc(WN_MEM_RUN, n_seq, sizeof *c->last);
   if (c->arena && c->members && c->tokens && c->pos && c->seq && c->end &&
-      c->out_rows && c->past && c->next && c->held && c->gains)
-    return wn_cache_alloc(&c->cache, e);
+      c->out_rows && c->past && c->next && c->held && c->gains && c->follow &&
+      c->runs && c->last)
+    return wn_state_alloc(&c->state, e);
   return wn_fail(e, WN_ENOMEM, "context: no memory for buffers of %zu bytes",
                  c->plan->arena_bytes);
 }
 
 static int check_max(const wn_ctx *c, uint64_t buffers, wn_err *e) {
   if (c->o.max_bytes == 0 ||
-      (buffers <= c->o.max_bytes && c->cache.bytes <= c->o.max_bytes - buffers))
+      (buffers <= c->o.max_bytes && c->state.bytes <= c->o.max_bytes - buffers))
     return WN_OK;
   return wn_fail(e, WN_ENOMEM,
                  "context: cache of %" PRIu64 " bytes and buffers of %" PRIu64
                  ", max_bytes is %" PRIu64,
-                 c->cache.bytes, buffers, c->o.max_bytes);
+                 c->state.bytes, buffers, c->o.max_bytes);
 }
 
 int wn_ctx_new(wn_model *m, const wn_ctx_opts *o, wn_ctx **out, wn_err *e) {
@@ -191,7 +202,7 @@ int wn_ctx_new(wn_model *m, const wn_ctx_opts *o, wn_ctx **out, wn_err *e) {
   wn_pool_enter();
   basis b = basis_of(m);
   int rc = check_opts(&b, &c->o, e);
-  if (rc == WN_OK) rc = plan_all(&b, &c->o, &c->plan, &c->cache, &buffers, e);
+  if (rc == WN_OK) rc = plan_all(&b, &c->o, &c->plan, &c->state, &buffers, e);
   if (rc == WN_OK) rc = check_max(c, buffers, e);
   if (rc == WN_OK) rc = alloc_all(c, e);
   if (rc != WN_OK) {
@@ -214,7 +225,7 @@ void wn_ctx_unref(wn_ctx *c) {
   wn_pace_free(&c->pace);
   wn_free(c->held);
   wn_free(c->gains);
-  wn_cache_free(&c->cache);
+  wn_state_free(&c->state);
   wn_plan_free(c->plan);
   wn_free(c->arena);
   wn_free(c->members);
@@ -225,6 +236,9 @@ void wn_ctx_unref(wn_ctx *c) {
   wn_free(c->out_rows);
   wn_free(c->past);
   wn_free(c->next);
+  wn_free(c->follow);
+  wn_free(c->runs);
+  wn_free(c->last);
   wn_model_unref(c->model);
   wn_free(c);
   wn_pool_leave();
@@ -249,11 +263,11 @@ uint32_t wn_ctx_regions(const wn_ctx *c) {
   return c->n_regions;
 }
 uint64_t wn_ctx_cache_bytes(const wn_ctx *c) {
-  return c->cache.bytes;
+  return c->state.bytes;
 }
 
 uint64_t wn_ctx_bytes(const wn_ctx *c) {
-  return c->cache.bytes + c->plan->arena_bytes +
+  return c->state.bytes + c->plan->arena_bytes +
          c->plan->member_bytes * (uint64_t)c->o.n_threads;
 }
 
@@ -295,6 +309,21 @@ static int take_token(wn_ctx *c, size_t i, int32_t token, uint32_t seq,
   return WN_OK;
 }
 
+/* Each sequence's tokens in the batch, one behind the other. */
+static void chain(wn_ctx *c, uint32_t n) {
+  c->n_runs = 0;
+  for (uint32_t i = 0; i < n; i++) {
+    uint32_t seq = c->seq[i];
+    c->end[i] = c->next[seq];
+    c->follow[i] = WN_NONE;
+    if (c->pos[i] == c->past[seq])
+      c->runs[c->n_runs++] = i;
+    else
+      c->follow[c->last[seq]] = i;
+    c->last[seq] = i;
+  }
+}
+
 /* Fills the batch arrays; *n_out is the number of wanted rows. */
 static int take_batch(wn_ctx *c, const int32_t *tokens, const uint32_t *seq,
                       const uint8_t *want, size_t n, uint32_t *n_out,
@@ -311,8 +340,7 @@ static int take_batch(wn_ctx *c, const int32_t *tokens, const uint32_t *seq,
     if (logits && (want != NULL ? want[i] != 0 : i == n - 1))
       c->out_rows[(*n_out)++] = (uint32_t)i;
   }
-  for (size_t i = 0; i < n; i++)
-    c->end[i] = c->next[c->seq[i]];
+  chain(c, (uint32_t)n);
   if (*n_out > c->o.n_out)
     return wn_fail(e, WN_EARG, "%u rows wanted, the context was made for %u",
                    *n_out, c->o.n_out);
@@ -339,9 +367,13 @@ static wn_frame frame_of(wn_ctx *c, uint32_t n, uint32_t n_out) {
                 .vec = wn_vec_get(),
                 .arena = c->arena,
                 .members = c->members,
-                .slots = c->cache.slots,
-                .type_k = c->cache.type_k,
-                .type_v = c->cache.type_v,
+                .slots = c->state.slots,
+                .type_k = c->state.type_k,
+                .type_v = c->state.type_v,
+                .turn = c->state.turn,
+                .n_runs = c->n_runs,
+                .runs = c->runs,
+                .follow = c->follow,
                 .long_rope = wn_ctx_is_long(c),
                 .n_tokens = n,
                 .n_out = n_out,
@@ -380,6 +412,10 @@ int wn_ctx_start(wn_ctx *c, const int32_t *tokens, const uint32_t *seq,
   c->n_step_out = n_out;
   c->n_rows = 0;
   c->pending = true;
+  for (uint32_t k = 0; k < c->n_runs; k++) {
+    uint32_t s = c->seq[c->runs[k]];
+    wn_state_begin(&c->state, s, c->next[s]);
+  }
   return WN_OK;
 }
 
@@ -389,6 +425,12 @@ static void commit(wn_ctx *c) {
   c->n_rows =
       c->frame.p->result_kind == WN_RESULT_LOGITS ? c->n_step_out : c->n_step;
   if (c->tap != NULL && c->tap->stop) c->n_rows = 0;
+  for (uint32_t k = 0; k < c->n_runs; k++) {
+    uint32_t first = c->runs[k], s = c->seq[first];
+    wn_state_commit(&c->state, s);
+    /* ends of pieces of prompts are worth returning to */
+    if (c->follow[first] != WN_NONE) wn_state_mark(&c->state, s, c->next[s]);
+  }
   memcpy(c->past, c->next, c->o.n_seq * sizeof *c->past);
   for (uint32_t i = 0; i < c->n_step; i++)
     c->held[(size_t)c->seq[i] * c->o.n_ctx + c->pos[i]] = c->tokens[i];
@@ -490,8 +532,8 @@ void wn_ctx_set_gains(wn_ctx *c, uint32_t seq, const void *gains) {
   if (n > 0) memmove(to, gains, n * sizeof *to);
 }
 
-const wn_cache *wn_ctx_cache(const wn_ctx *c) {
-  return &c->cache;
+const wn_state *wn_ctx_state(const wn_ctx *c) {
+  return &c->state;
 }
 
 void wn_ctx_hold(wn_ctx *c, uint32_t seq, uint32_t pos, int32_t id) {
@@ -501,6 +543,7 @@ void wn_ctx_hold(wn_ctx *c, uint32_t seq, uint32_t pos, int32_t id) {
 void wn_ctx_held_n(wn_ctx *c, uint32_t seq, uint32_t n) {
   c->pending = false;
   wn_batch_forget(c->batch, seq);
+  wn_state_set(&c->state, seq, n);
   c->past[seq] = n;
 }
 
@@ -509,8 +552,20 @@ int wn_ctx_truncate(wn_ctx *c, uint32_t seq, uint32_t n, wn_err *e) {
   if (rc != WN_OK) return rc;
   c->pending = false;
   wn_batch_forget(c->batch, seq);
-  if (n < c->past[seq]) c->past[seq] = n;
+  if (n < c->past[seq])
+    c->past[seq] = wn_state_rewind(&c->state, seq, c->past[seq], n);
   return WN_OK;
+}
+
+uint32_t wn_ctx_reach(const wn_ctx *c, uint32_t seq, uint32_t n) {
+  if (seq >= c->o.n_seq) return 0;
+  return wn_state_reach(&c->state, seq, c->past[seq], n);
+}
+
+int wn_ctx_mark(wn_ctx *c, uint32_t seq, wn_err *e) {
+  int rc = check_seq(c, seq, e);
+  if (rc == WN_OK) wn_state_mark(&c->state, seq, c->past[seq]);
+  return rc;
 }
 
 int wn_ctx_copy(wn_ctx *c, uint32_t from, uint32_t to, uint32_t n, wn_err *e) {
@@ -522,7 +577,7 @@ int wn_ctx_copy(wn_ctx *c, uint32_t from, uint32_t to, uint32_t n, wn_err *e) {
                    c->past[from]);
   c->pending = false;
   wn_batch_forget(c->batch, to);
-  wn_cache_copy(&c->cache, from, to, n);
+  n = wn_state_copy(&c->state, from, to, c->past[from], n);
   if (from != to)
     memcpy(c->held + (size_t)to * c->o.n_ctx, wn_ctx_held(c, from),
            n * sizeof *c->held);

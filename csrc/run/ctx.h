@@ -23,7 +23,9 @@ typedef struct wn_ctx_opts {
   uint32_t n_out;     /* most wanted rows of one step (0: a default that keeps
                          the logits below 64 MiB, at least n_seq) */
   int n_threads;      /* 0: wn_pool_default_threads() */
-  int type_k, type_v; /* any type that kv.c accepts (F16, Q8_0, ...) */
+  int type_k, type_v; /* any type that state.c accepts (F16, Q8_0, ...) */
+  uint32_t n_marks;   /* of each sequence: positions to return to, where the
+                         model keeps rings or states (run/state.h) */
   uint64_t max_bytes; /* refuse to allocate more; 0: no limit */
 } wn_ctx_opts;
 
@@ -90,10 +92,10 @@ const int32_t *wn_ctx_held(const wn_ctx *c, uint32_t seq);
 const float *wn_ctx_gains(const wn_ctx *c, uint32_t seq);
 void wn_ctx_set_gains(wn_ctx *c, uint32_t seq, const void *gains);
 
-/* For saved states: what is kept, and putting tokens back behind the cache's
+/* For saved states: what is kept, and putting tokens back behind the state's
  * back. held_n: how many the sequence holds from now on. */
-struct wn_cache;
-const struct wn_cache *wn_ctx_cache(const wn_ctx *c);
+struct wn_state;
+const struct wn_state *wn_ctx_state(const wn_ctx *c);
 void wn_ctx_hold(wn_ctx *c, uint32_t seq, uint32_t pos, int32_t id);
 void wn_ctx_held_n(wn_ctx *c, uint32_t seq, uint32_t n);
 /* Is this context one of those that rotate positions for long ones? */
@@ -109,10 +111,20 @@ void wn_ctx_set_batch(wn_ctx *c, struct wn_batch *b);
 const float *wn_ctx_logits(const wn_ctx *c, size_t i, size_t *n_rows);
 
 /* Tokens held by a sequence; forgetting all from position n on; copying the
- * first n tokens of a sequence to another. */
+ * first n tokens of a sequence to another.
+ *
+ * A model that keeps windows or recurrent states cannot return to every
+ * position. Truncating and copying then give fewer tokens than n: as many as
+ * the nearest mark before it has. wn_ctx_n_past tells how many; the caller
+ * evaluates the rest again. wn_ctx_reach: how many that would be. Marks are
+ * made at the ends of pieces of prompts (steps with 16 tokens of the sequence
+ * or more) and by wn_ctx_mark, at the end of what the sequence holds; each
+ * sequence has n_marks, the one furthest back gives way. */
 uint32_t wn_ctx_n_past(const wn_ctx *c, uint32_t seq);
 int wn_ctx_truncate(wn_ctx *c, uint32_t seq, uint32_t n, wn_err *e);
 int wn_ctx_copy(wn_ctx *c, uint32_t from, uint32_t to, uint32_t n, wn_err *e);
+uint32_t wn_ctx_reach(const wn_ctx *c, uint32_t seq, uint32_t n);
+int wn_ctx_mark(wn_ctx *c, uint32_t seq, wn_err *e);
 
 /* Shows the inputs of matrices to a tap from now on; NULL: to nobody. Not
  * counted: it must stay until another one, or the context's end. */

@@ -11,7 +11,7 @@
 #include "base/os.h"
 #include "base/save.h"
 #include "run/batch.h"
-#include "run/kv.h"
+#include "run/state.h"
 
 enum {
   MAGIC_BYTES = 8,
@@ -108,7 +108,7 @@ static bool add_region(void *arg, uint8_t *p, size_t n) {
 
 static uint64_t data_bytes(wn_ctx *c, uint32_t seq, uint32_t n) {
   uint64_t sum = 0;
-  wn_cache_visit(wn_ctx_cache(c), seq, n, add_region, &sum);
+  wn_state_visit(wn_ctx_state(c), seq, n, add_region, &sum);
   return sum;
 }
 
@@ -141,11 +141,11 @@ static void put_seq(out *o, wn_ctx *c, uint32_t s) {
   for (uint32_t i = 0; i < n; i++)
     put_u32(o, (uint32_t)ids[i]);
   put(o, wn_ctx_gains(c, s), (size_t)gain_bytes(c));
-  wn_cache_visit(wn_ctx_cache(c), s, n, put_region, o);
+  wn_state_visit(wn_ctx_state(c), s, n, put_region, o);
 }
 
 static void put_head(out *o, wn_ctx *c, uint32_t n_seqs) {
-  const wn_cache *k = wn_ctx_cache(c);
+  const wn_state *k = wn_ctx_state(c);
   wn_digest_value m = model_digest(wn_ctx_model(c));
   put(o, WN_SAVED_MAGIC, MAGIC_BYTES);
   put_u64(o, m.lo);
@@ -222,7 +222,7 @@ static int check_whole(const uint8_t *p, size_t n, wn_err *e) {
 
 /* The head behind the magic. *n_seqs: sequences that follow. */
 static int check_head(wn_ctx *c, in *i, uint32_t *n_seqs, wn_err *e) {
-  const wn_cache *k = wn_ctx_cache(c);
+  const wn_state *k = wn_ctx_state(c);
   const uint8_t *p = get(i, HEAD_BYTES);
   wn_digest_value m = model_digest(wn_ctx_model(c));
   p += MAGIC_BYTES;
@@ -305,7 +305,7 @@ static bool get_region(void *arg, uint8_t *p, size_t n) {
 
 static void take_seq(wn_ctx *c, const saved_seq *s) {
   const uint8_t *data = s->data;
-  wn_cache_visit(wn_ctx_cache(c), s->seq, s->n, get_region, &data);
+  wn_state_visit(wn_ctx_state(c), s->seq, s->n, get_region, &data);
   for (uint32_t i = 0; i < s->n; i++)
     wn_ctx_hold(c, s->seq, i, (int32_t)u32(s->ids + 4 * (size_t)i));
   wn_ctx_held_n(c, s->seq, s->n);

@@ -8,7 +8,7 @@
  *  16  digest of all that comes before
  *
  * Numbers are little-endian. The data are those of the cache, slot by slot
- * (wn_cache_visit). The model's digest is of its program, its weights' names
+ * (wn_state_visit). The model's digest is of its program, its weights' names
  * and types and a sample of their bytes, so a state is refused by another
  * model, also by a relative of the same shape.
  *

@@ -31,6 +31,7 @@ local parts = {
   vocab = { "wane.vocab" },
   report = { "wane.report" },
   quantize = { "wane.quantize" },
+  convert = { "wane.convert" },
   lora = { "wane.lora" },
   verify = { "wane.provenance", "verify" },
   load = { "wane.model", "load" },

@@ -42,6 +42,7 @@ local check_load = options.checker("load", {
 local CONTEXT = {
   context = options.context, threads = options.threads, batch = options.batch, kv = kv_type,
   sequences = options.integer(1, 65536), outputs = options.integer(1, 16777216), max_bytes = options.bytes,
+  marks = options.integer(0, 64),
 }
 local check_context = options.checker("model:context", CONTEXT)
 local check_estimate = options.checker("model:estimate", CONTEXT)
@@ -237,13 +238,15 @@ local function core_options(model, opts)
   return {
     n_ctx = opts.context or d.context, n_batch = opts.batch or d.batch, n_seq = opts.sequences,
     n_out = opts.outputs, threads = opts.threads or d.threads, type_k = kv.k, type_v = kv.v,
-    max_bytes = opts.max_bytes,
+    max_bytes = opts.max_bytes, marks = opts.marks,
   }
 end
 
 --- A context: the state of one or more sequences.
 ---@param opts table|nil context (tokens), sequences, batch (tokens a step),
---- outputs (wanted rows a step), threads, kv ("f16", "f32", ... or { k =, v = }), max_bytes
+--- outputs (wanted rows a step), threads, kv ("f16", "f32", ... or { k =, v = }), max_bytes,
+--- marks (2: positions of a sequence that truncating can return to, where
+--- layers keep windows or recurrent states)
 ---@return wane.Context|nil, string|nil, string|nil
 function Model:context(opts)
   opts = check_context(opts)

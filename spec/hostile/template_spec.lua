@@ -11,7 +11,7 @@ end
 -- J1, J2: nothing but values ---------------------------------------------------
 row("J2", "attributes of metatables",
   "[{{ ''.__class__ }}{{ ''.__index }}{{ ''.__metatable }}{{ [].__gc }}{{ {}.__index }}]", "OK", "^%[%]$")
-row("J2", "an attribute of nothing", "{{ x.__class__ }}", "EDATA", "'x' is undefined")
+row("J2", "an attribute of nothing", "{{ x.y }}", "EDATA", "'x' is undefined")
 row("J2", "what lies behind a forbidden attribute", "{{ ''.__class__.__mro__ }}", "EDATA", "unsafe")
 row("J2", "what lies behind a format", "{{ '{0.__class__.__mro__}'.format(1) }}", "EDATA", "unsafe")
 row("J2", "a change of a list", "{% set l = [1] %}{{ l.append(2) }}", "EDATA", "'append' is unsafe")

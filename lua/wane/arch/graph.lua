@@ -132,7 +132,10 @@ end
 -- The optional scale of the products of `name` (NVFP4 files, gemma4): n
 -- values, or false.
 local function scale_of(graph, name, n)
-  if not graph:has(name, ".scale") then return false end
+  local t = graph.state.g:find_tensor(graph.prefix .. name .. ".scale")
+  local shape = t and graph.state.g:tensor(t).shape
+  -- one with more values is something of the family's own
+  if not t or (n == 1 and (#shape > 1 or shape[1] ~= 1)) then return false end
   return weight(graph.state, graph.prefix .. name .. ".scale", false, n)
 end
 
@@ -140,11 +143,12 @@ end
 --- (`by = "position"`), or always row `row`.
 function Graph:embed(name, opts)
   local s = state_of(self)
-  opts = options(opts, { by = true, row = true, rows = true })
+  opts = options(opts, { by = true, row = true, rows = true, width = true })
   local kind = opts.row and "row" or opts.by or "token"
   local rows = opts.rows or (kind == "position" and self.hp.context_length) or self.hp.vocab_size
-  local w = weight(s, self.prefix .. name .. ".weight", true, self.hp.embedding_length, rows)
-  return op(s, self.hp.embedding_length, "embed", kind, self.prefix .. name, {}, { w }, { opts.row or 0 }, {})
+  local width = opts.width or self.hp.embedding_length
+  local w = weight(s, self.prefix .. name .. ".weight", true, width, rows)
+  return op(s, width, "embed", kind, self.prefix .. name, {}, { w }, { opts.row or 0 }, {})
 end
 
 -- eps of the norm in use, read from the file once.
@@ -212,10 +216,12 @@ end
 
 --- Normalises x, with `name`.weight and, when the file has it, `name`.bias;
 --- name nil: without weights. `per = "head"`: each head of `head` values (by
---- default the key length) on its own. `eps`: instead of the file's.
+--- default the key length) on its own. `eps`: instead of the file's;
+--- `suffix`: of the tensor's name, instead of ".weight"; `whole`: the weight has
+--- a value for each of the row.
 function Graph:norm(x, name, opts)
   local s = state_of(self)
-  opts = options(opts, { per = true, head = true, kind = true, eps = true })
+  opts = options(opts, { per = true, head = true, kind = true, eps = true, suffix = true, whole = true })
   pass_layer(self, x)
   local kind = opts.kind or s.use.norm
   local group, w, b, n1 = 0, false, false, nil
@@ -226,9 +232,10 @@ function Graph:norm(x, name, opts)
     -- one weight for all heads, or a row for each
     local t = name and s.g:find_tensor(self.prefix .. name .. ".weight")
     if t and s.g:tensor(t).shape[2] then n1 = x.width / group end
+    if opts.whole then n = x.width end
   end
   if name then
-    w = weight(s, self.prefix .. name .. ".weight", false, n, n1)
+    w = weight(s, self.prefix .. name .. (opts.suffix or ".weight"), false, n, n1)
     b = bias(self, name, n, nil, n1)
   end
   return op(s, width_of(x), "norm", kind, self.prefix .. (name or "norm"), ids(s, x), { w, b }, { group },
@@ -266,8 +273,9 @@ end
 --- x times the matrix `name`.weight, plus `name`.bias when the file has it
 --- (bias = true: it must; false: never). A `name`.scale of the file multiplies
 --- the product. `out`: rows of the matrix where the
---- name does not tell; `part = { first, n }`: only those rows, from 0; `tied`:
---- the name to use when the file lacks `name`. When a program for embeddings is
+--- name does not tell; `part = { first, n }`: only those rows, from 0; `each =
+--- { n, stride }`: they lie in groups of n rows, stride from one to the next;
+--- `tied`: the name to use when the file lacks `name`. When a program for embeddings is
 --- built, the input of "output" is its result.
 function Graph:linear(x, name, opts)
   local s = state_of(self)
@@ -275,7 +283,7 @@ function Graph:linear(x, name, opts)
     s.result = s.result or x
     return s.result
   end
-  opts = options(opts, { out = true, part = true, tied = true, bias = true })
+  opts = options(opts, { out = true, part = true, tied = true, bias = true, each = true })
   local out = opts.out or rows_of(self, name)
   if not out then error(("wane: linear '%s': say how many rows it has (out = n)"):format(name), 2) end
   if out == 0 then no_rows(self, name) end
@@ -284,10 +292,11 @@ function Graph:linear(x, name, opts)
   local input = ids(s, x)
   local w = weight(s, tensor .. ".weight", true, x.width, out)
   local b = bias(self, name, out, opts.bias)
-  local part = opts.part or { 0, out }
-  local y = op(s, part[2], "linear", nil, self.prefix .. name, input, { w, b, scale_of(self, name, 1) }, part, {})
+  local part, each = opts.part or { 0, out }, opts.each or {}
+  local rows = { part[1], part[2], each[1] or 0, each[2] or 0 }
+  local y = op(s, part[2], "linear", nil, self.prefix .. name, input, { w, b, scale_of(self, name, 1) }, rows, {})
   if #s.adapters == 0 then return y end
-  return adapt(s, y, x, tensor .. ".weight", part, out)
+  return adapt(s, y, x, tensor .. ".weight", rows, out)
 end
 
 --- Queries, keys and values from x: three matrices, or one (attn_qkv).
@@ -353,28 +362,55 @@ function Graph:rope(x, opts)
     { opts.head or self.hp.key_length, dims, r.original, axes }, f)
 end
 
+-- The next slot of a sequence's state.
+local function new_slot(s)
+  s.slots = s.slots + 1
+  return s.slots - 1
+end
+
 --- Attention of queries over the keys and values of the sequence so far.
 --- Options: window (tokens; of a model that is not causal half of it to either
---- side), scale (default 1/sqrt(key length)), cap (soft cap of scores), sinks
---- (name of a tensor with a value per head), bias (the largest that is taken
---- off a score for each position between: ALiBi).
+--- side), chunked = true: from the start of its chunk of `window` tokens; scale
+--- (default 1/sqrt(head's length)), cap (soft cap of scores), sinks (name of a
+--- tensor with a value per head), bias (the largest that is taken off a score
+--- for each position between: ALiBi), heads, heads_kv (default: the layer's). Without v, `values`: the first so
+--- many of each key are its value. Without k and v, `from`: the result of an
+--- earlier attend, whose keys and values these queries look at.
 function Graph:attend(q, k, v, opts)
   local s, hp, l = state_of(self), self.hp, (self.layer or 0) + 1
-  opts = options(opts, { window = true, scale = true, cap = true, sinks = true, bias = true })
-  local sinks = opts.sinks and weight(s, self.prefix .. opts.sinks .. ".weight", false, hp.head_count[l])
-  local slot = s.slots
-  s.slots = slot + 1
-  return op(s, hp.head_count[l] * hp.value_length, "attend", s.use.causal == false and "full" or "causal",
-    self.prefix .. "attn", ids(s, q, k, v), { sinks or false },
-    { slot, hp.head_count[l], hp.head_count_kv[l], opts.window or 0 },
-    { opts.scale or 1 / math.sqrt(hp.key_length), opts.cap or 0, opts.bias or 0 })
+  opts = options(opts, {
+    window = true, chunked = true, scale = true, cap = true, sinks = true, bias = true, heads = true,
+    heads_kv = true, values = true, from = true,
+  })
+  local n, kv = opts.heads or hp.head_count[l], opts.heads_kv or hp.head_count_kv[l]
+  local window = opts.window or 0
+  local kind = s.use.causal == false and "full" or opts.chunked and "chunked" or "causal"
+  local sinks = opts.sinks and weight(s, self.prefix .. opts.sinks .. ".weight", false, n)
+  local input, slot, value
+  if opts.from then
+    if getmetatable(opts.from) ~= Value or not opts.from.slot then
+      error("wane: attend: option 'from': want the result of an attend", 2)
+    end
+    input, slot, kv = ids(s, q), opts.from.slot, opts.from.heads_kv
+    value = opts.from.head_value
+  else
+    input = v and ids(s, q, k, v) or ids(s, q, k)
+    slot, value = new_slot(s), v and v.width / kv or opts.values
+  end
+  local out = op(s, n * value, "attend", kind, self.prefix .. "attn", input, { sinks or false },
+    { slot, n, kv, window, v == nil and not opts.from and opts.values or 0 },
+    { opts.scale or 1 / math.sqrt(width_of(q) / n), opts.cap or 0, opts.bias or 0 })
+  if out ~= s.result then out.slot, out.heads_kv, out.head_value = slot, kv, value end
+  return out
 end
 
 --- An activation: "silu", "gelu", "gelu_erf", "gelu_quick", "relu", "relu2",
---- "sigmoid", "tanh".
-function Graph:act(kind, x)
+--- "sigmoid", "tanh", "softplus". `bias`: name of a vector that is added to x
+--- before.
+function Graph:act(kind, x, bias_name)
   local s = state_of(self)
-  return op(s, width_of(x), "act", kind, self.prefix .. kind, ids(s, x), {}, {}, {})
+  local w = bias_name and weight(s, self.prefix .. bias_name, false, width_of(x))
+  return op(s, width_of(x), "act", kind, self.prefix .. kind, ids(s, x), { w or false }, {}, {})
 end
 
 local OAI = { 1.702, 7 } -- alpha and limit of swiglu_oai
@@ -427,10 +463,25 @@ function Graph:shared(x, kind, width)
   return op(s, width_of(x), "moe", kind, self.prefix .. "ffn_shexp", ids(s, x, logit), weights, { 1, 1, 0, width }, { 1 })
 end
 
---- A factor, or a soft cap: c tanh(x / c).
-function Graph:scale(x, factor)
+-- A vector of the file, in the shape it has there.
+local function vector(graph, name, n)
+  local t = graph.state.g:find_tensor(graph.prefix .. name)
+  local shape = t and graph.state.g:tensor(t).shape or { n }
+  return weight(graph.state, graph.prefix .. name, false, shape[1], shape[2], (shape[3] or 1) * (shape[4] or 1))
+end
+
+--- x times a factor, times the vector `name` (a whole name, with its ending;
+--- one value, or as many as x has).
+function Graph:scale(x, by, name)
   local s = state_of(self)
-  return op(s, width_of(x), "scale", nil, self.prefix .. "scale", ids(s, x), {}, {}, { factor })
+  local w = name and vector(self, name, width_of(x))
+  return op(s, width_of(x), "scale", "constant", self.prefix .. "scale", ids(s, x), { w or false }, {}, { by })
+end
+
+--- x, at least lo and at most hi.
+function Graph:clamp(x, lo, hi)
+  local s = state_of(self)
+  return op(s, width_of(x), "clamp", nil, self.prefix .. "clamp", ids(s, x), {}, {}, { lo, hi })
 end
 
 --- x times 1 + growth ln(1 + floor((position + offset) / step)).
@@ -439,51 +490,68 @@ function Graph:grow(x, growth, step, offset)
   return op(s, width_of(x), "scale", "position", self.prefix .. "grow", ids(s, x), {}, { step, offset or 0 }, { growth })
 end
 
+--- A soft cap: c tanh(x / c).
 function Graph:softcap(x, cap)
   local s = state_of(self)
   return op(s, width_of(x), "softcap", nil, self.prefix .. "softcap", ids(s, x), {}, {}, { cap })
 end
 
--- The weights of a moe operation in the order C wants.
+-- The weights of a moe operation in the order C wants: gate and up apart, both
+-- in one matrix, or up alone.
 local function moe_weights(graph, width, ff, gated)
   local s, n = graph.state, graph.hp.expert_count
-  local function full(name) return graph.prefix .. name .. ".weight" end
+  local merged = gated and graph:has "ffn_gate_up_exps"
+  local function matrix(name, ne0, ne1)
+    return weight(s, graph.prefix .. name .. ".weight", true, ne0, ne1, n)
+  end
+  local function factors(name) return scale_of(graph, name, n) end
+  local gate = merged and "ffn_gate_up_exps" or gated and "ffn_gate_exps"
+  local gate_rows = merged and 2 * ff or ff
   return {
-    gated and weight(s, full "ffn_gate_exps", true, width, ff, n),
-    weight(s, full "ffn_up_exps", true, width, ff, n),
-    weight(s, full "ffn_down_exps", true, ff, width, n),
-    gated and bias(graph, "ffn_gate_exps", ff, nil, n),
-    bias(graph, "ffn_up_exps", ff, nil, n),
+    gate and matrix(gate, width, gate_rows),
+    not merged and matrix("ffn_up_exps", width, ff),
+    matrix("ffn_down_exps", ff, width),
+    gate and bias(graph, gate, gate_rows, nil, n),
+    not merged and bias(graph, "ffn_up_exps", ff, nil, n),
     bias(graph, "ffn_down_exps", width, nil, n),
     graph:has("exp_probs_b", ".bias") and weight(s, graph.prefix .. "exp_probs_b.bias", false, n),
-    gated and scale_of(graph, "ffn_gate_exps", n), scale_of(graph, "ffn_up_exps", n), scale_of(graph, "ffn_down_exps", n),
-  }
+    gate and factors(gate), not merged and factors "ffn_up_exps", factors "ffn_down_exps",
+  }, merged
 end
 
-local GATING = { softmax = 0, sigmoid = 1, chosen = 2 }
+local GATING = { softmax = 0, sigmoid = 1, chosen = 2, sqrtsoftplus = 3 }
 
 --- A mixture of experts on x, routed by `ffn_gate_inp`. Options: kind
---- ("silu"), gating ("softmax", "sigmoid", "chosen": softmax over the chosen;
---- default: what the file says, else softmax), normalise (divide weights by
---- their sum), ff (width of an expert; default: feed_forward_length), gate =
---- false (experts without one: down(kind(up x))). Groups are the file's.
+--- ("silu"), gating ("softmax", "sigmoid", "chosen": softmax over the chosen,
+--- "sqrtsoftplus"; default: what the file says, else softmax), normalise
+--- (divide weights by their sum), ff (width of an expert; default:
+--- feed_forward_length), logits (what the router says, when it does not see
+--- x), weight_first (weights multiply what goes into an expert), gate = false
+--- (experts without one: down(kind(up x))). Groups, biases of the choice, scales
+--- and merged matrices: what the file has.
 function Graph:moe(x, opts)
   local s, hp = state_of(self), self.hp
-  opts = options(opts, { kind = true, gating = true, normalise = true, ff = true, gate = true })
+  opts = options(opts, { kind = true, gating = true, normalise = true, ff = true, logits = true, weight_first = true,
+    gate = true })
   local ff = opts.ff or hp.feed_forward_length[self.layer + 1]
   local named = opts.gating or (hp.expert_gating == "default" and "softmax" or hp.expert_gating)
   local gating = GATING[named]
-  if not gating and opts.gating then error("wane: moe: unknown gating '" .. tostring(named) .. "'", 2) end
-  if not gating then hparams.fail("EUNSUP", "experts weighted by %s are not supported", named) end
-  local groups, gated = hp.expert_groups > 1 and hp.expert_groups or 0, opts.gate ~= false
-  local logits = self:linear(x, "ffn_gate_inp")
+  if not gating then error("wane: moe: unknown gating '" .. tostring(named) .. "'", 2) end
+  local logits = opts.logits or self:linear(x, "ffn_gate_inp")
   local kind = opts.kind or "silu"
   local f = kind == "swiglu_oai" and OAI or {}
-  return op(s, width_of(x), "moe", kind, self.prefix .. "ffn_moe", ids(s, x, logits),
-    moe_weights(self, x.width, ff, gated),
-    { hp.expert_used_count, gating, opts.normalise and 1 or 0, ff, groups, groups > 0 and hp.expert_groups_used or 0 },
+  local weights, merged = moe_weights(self, x.width, ff, opts.gate ~= false)
+  local groups = hp.expert_groups > 1 and { hp.expert_groups, hp.expert_groups_used } or { 0, 0 }
+  return op(s, width_of(x), "moe", kind, self.prefix .. "ffn_moe", ids(s, x, logits), weights,
+    { hp.expert_used_count, gating, opts.normalise and 1 or 0, ff, groups[1], groups[2],
+      (merged and 1 or 0) + (opts.weight_first and 2 or 0) },
     { hp.expert_weights_scale, f[1] or 0, f[2] or 0 })
 end
+
+require("wane.arch.mixers")(Graph, {
+  op = op, weight = weight, vector = vector, ids = ids, width_of = width_of, state_of = state_of, options = options,
+  new_slot = new_slot, factor = function(graph, name) return scale_of(graph, name, 1) end,
+})
 
 local function pair(name)
   return function(a, b)

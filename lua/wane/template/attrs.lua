@@ -199,7 +199,11 @@ end
 
 --- v.name
 function M.attr(st, v, name)
-  if kind(v) == "undef" then V.not_defined(v) end
+  if kind(v) == "undef" then
+    local hidden = attribute(st, v, name)
+    if hidden == nil then V.not_defined(v) end
+    return hidden
+  end
   local found = attribute(st, v, name)
   if found == nil then found = subscript(st, v, name) end
   if found == nil then return missing(v, name) end

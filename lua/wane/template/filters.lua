@@ -286,7 +286,7 @@ function F.format(st, args)
   return format.percent(str(st, args[1]), values, st)
 end
 
-def("pprint", {}, function(st, v) return repr.repr(v, st) end)
+def("pprint", {}, function(st, v) return require "wane.template.pprint".format(st, v) end)
 
 -- ---- numbers -----------------------------------------------------------------------
 

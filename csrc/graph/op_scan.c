@@ -1,0 +1,152 @@
+/* op_scan.c - selective state spaces, token by token.
+ *
+ * Kind heads (Mamba2): in = x|B|C (I, G * N and G * N values) and dt, one for
+ * each of H heads, before its bias. For each head, of P = I / H values, S is P
+ * x N, zero at the start; its group is h / (H / G):
+ *   dt = softplus(dt + w[1]);  S = S exp(dt w[0]) + dt x B^T;
+ *   y = S C + w[2] x
+ * Kind channels (Mamba1): in = x (I), B|C (2 N) and dt, one for each of the I
+ * channels, before its bias; A = w[0] has N values for each channel:
+ *   S_n = S_n exp(dt A_n) + dt x B_n;  y = sum of S_n C_n + w[2] x
+ *
+ * Members divide the channels. Tokens follow each other one by one whatever
+ * the batch. */
+#include <math.h>
+#include <string.h>
+
+#include "base/limits.h"
+#include "graph/op.h"
+
+enum { HEADS, CHANNELS, N_KINDS };
+enum { SLOT, N_HEADS, N_STATE, N_GROUPS, N_INNER }; /* integers */
+enum { DECAY, DT_BIAS, SKIP };                      /* weights */
+
+static int check_widths(wn_checker *c, uint32_t inner, uint32_t bc) {
+  const uint32_t *i = c->op->i;
+  bool heads = c->op->kind == HEADS;
+  uint32_t dt = heads ? 1 : 2;
+  if (heads != (c->op->in[2] == WN_NONE))
+    return wn_bad(c, "input 3 belongs to channels alone, and must be there");
+  uint64_t want = heads ? inner + (uint64_t)bc : inner;
+  if (wn_in_width(c, 0) != want || wn_in_width(c, (int)dt) != i[N_HEADS] ||
+      (!heads && wn_in_width(c, 1) != bc))
+    return wn_bad(c, "inputs of %u and %u values for %u channels in %u heads",
+                  wn_in_width(c, 0), wn_in_width(c, 1), inner, i[N_HEADS]);
+  return WN_OK;
+}
+
+static int verify(wn_checker *c) {
+  const uint32_t *i = c->op->i;
+  uint32_t h = i[N_HEADS], n = i[N_STATE], g = i[N_GROUPS], inner = i[N_INNER];
+  uint64_t state = (uint64_t)inner * n;
+  bool heads = c->op->kind == HEADS;
+  if (h == 0 || g == 0 || inner == 0 || inner % h != 0 || h % g != 0 ||
+      (!heads && (h != inner || g != 1)))
+    return wn_bad(c, "%u channels in %u heads and %u groups", inner, h, g);
+  if (n == 0 || n > 1024 || inner > (uint32_t)WN_MAX_WIDTH ||
+      state > UINT32_MAX / 8 || (uint64_t)g * n * 2 > (uint64_t)WN_MAX_WIDTH)
+    return wn_bad(c, "%u values of state", n);
+  int rc = check_widths(c, inner, 2 * g * n);
+  if (rc == WN_OK)
+    rc = wn_check_vector(c, DECAY, heads ? h : (uint64_t)inner * n);
+  if (rc == WN_OK) rc = wn_check_vector(c, DT_BIAS, h);
+  if (rc == WN_OK) rc = wn_check_vector(c, SKIP, h);
+  wn_slot slot = {.keep = WN_KEEP_STATE, .n_state = (uint32_t)state};
+  if (rc == WN_OK) rc = wn_check_slot(c, slot);
+  return rc == WN_OK ? wn_make(c, inner) : rc;
+}
+
+static int place(wn_fuser *f, uint32_t i, bool wanted) {
+  return wn_fuse_alone(f, i, wanted);
+}
+
+/* A member's scratch: decays of one channel. */
+static void plan(wn_planner *pl, uint32_t i) {
+  const wn_op *op = &wn_planner_prog(pl)->ops[i];
+  wn_plan_member(pl, wn_plan_floats(pl, 1, op->i[N_STATE]),
+                 &wn_planner_plan(pl)->scan_own);
+}
+
+static void plan_stage(wn_planner *pl, const wn_stage *st, uint32_t stage) {
+  wn_plan_value(pl, st->op, stage, false);
+}
+
+typedef struct scan {
+  wn_member *m;
+  const wn_op *op;
+  uint32_t id, per_head, n, groups, heads, inner;
+  const float *decay, *bias, *skip;
+  float *scratch;
+} scan;
+
+static float softplus(float x) {
+  return x > 20 ? x : log1pf(wn_expf(x));
+}
+
+/* One token of channel c, whose state is s. */
+static void one_token(const scan *v, uint32_t t, uint32_t c, float *s) {
+  const wn_vec *vec = v->m->f->vec;
+  bool by_head = v->op->kind == HEADS;
+  const float *x = wn_row_in(v->m, v->op->in[0], t), *b, *to;
+  const float *raw = wn_row_in(v->m, v->op->in[by_head ? 1 : 2], t);
+  uint32_t head = c / v->per_head, n = v->n;
+  uint32_t group = head / (v->heads / v->groups);
+  b = by_head ? x + v->inner : wn_row_in(v->m, v->op->in[1], t);
+  to = b + (size_t)v->groups * n + (size_t)group * n;
+  b += (size_t)group * n;
+  float dt = softplus(raw[head] + v->bias[head]);
+  if (by_head) {
+    vec->scale(wn_expf(dt * v->decay[head]), s, s, n);
+  } else {
+    vec->exp_of(dt, v->decay + (size_t)c * n, v->scratch, n);
+    vec->mul(s, v->scratch, s, n);
+  }
+  vec->madd(dt * x[c], b, s, n);
+  wn_row(v->m, v->id, t)[c] = vec->dot(s, to, n) + v->skip[head] * x[c];
+}
+
+/* All tokens of a sequence, channel c. */
+static void one_run(const scan *v, uint32_t first, uint32_t c) {
+  const wn_frame *f = v->m->f;
+  const float *old = wn_state_old(f, v->op->i[SLOT], first);
+  float *s = wn_state_new(f, v->op->i[SLOT], first) + (size_t)c * v->n;
+  if (old != NULL)
+    memcpy(s, old + (size_t)c * v->n, v->n * sizeof *s);
+  else
+    memset(s, 0, v->n * sizeof *s);
+  for (uint32_t t = first; t != WN_NONE; t = f->follow[t])
+    one_token(v, t, c, s);
+}
+
+static void run(wn_member *m) {
+  const wn_frame *f = m->f;
+  scan v = {.m = m, .op = &f->p->ops[m->st->op], .id = m->st->op};
+  v.n = v.op->i[N_STATE], v.groups = v.op->i[N_GROUPS];
+  v.heads = v.op->i[N_HEADS], v.inner = v.op->i[N_INNER];
+  v.per_head = v.inner / v.heads;
+  v.decay = f->bound[v.op->w[DECAY]].vec;
+  v.bias = f->bound[v.op->w[DT_BIAS]].vec;
+  v.skip = f->bound[v.op->w[SKIP]].vec;
+  v.scratch = wn_floats(m->mem, f->plan->scan_own);
+  uint32_t c1 = wn_share(m, v.inner, m->id + 1);
+  for (uint32_t k = 0; k < f->n_runs; k++)
+    for (uint32_t c = wn_share(m, v.inner, m->id); c < c1; c++)
+      one_run(&v, f->runs[k], c);
+}
+
+static const char *const kinds[] = {"heads", "channels"};
+
+const wn_op_desc wn_op_scan = {.name = "scan",
+                               .kinds = kinds,
+                               .n_kinds = N_KINDS,
+                               .n_in = 3,
+                               .least_in = 2,
+                               .must = 7,
+                               .n_i = 5,
+                               .all_rows = true,
+                               .recurrent = true,
+                               .verify = verify,
+                               .place = place,
+                               .plan = plan,
+                               .plan_stage = plan_stage,
+                               .run = run};

@@ -1,0 +1,2 @@
+--- mamba and mamba2: wane.arch.mamba.
+return require("wane.arch.mamba").describe
