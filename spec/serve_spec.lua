@@ -245,6 +245,22 @@ describe("serve", function()
     assert.equals("length", none.choices[1].finish_reason)
   end)
 
+  it_serves("scores more texts than it has sequences", function()
+    start { parallel = 2, queue = 30 }
+    local body = { prompt = { "Once upon a time", "The King" }, n = 4, max_tokens = 9, seed = 1, temperature = 1, logprobs = 1 }
+    local many = { ask(server, post("/v1/completions", body), post("/v1/completions", body), post("/v1/chat/completions",
+      chat("Hi", { n = 3, logprobs = true, stream = true }))) }
+    assert.same(many[1].json.choices, many[2].json.choices)
+    body.prompt, body.n = "The King", 1
+    local one = ask(server, post("/v1/completions", body)).json.choices[1]
+    assert.equals(9, #one.logprobs.tokens)
+    for i = 1, 9 do
+      assert.equals(one.logprobs.tokens[i], many[1].json.choices[5].logprobs.tokens[i])
+      assert.is_true(math.abs(one.logprobs.token_logprobs[i] - many[1].json.choices[5].logprobs.token_logprobs[i]) < 1e-5)
+    end
+    assert.equals(2, #server.scores.free)
+  end)
+
   it_serves("stops at texts, bans tokens, keeps seeds", function()
     start()
     local free = ask(server, post("/v1/completions", { prompt = "Once upon a time", max_tokens = 12, temperature = 0 })).json.choices[1].text

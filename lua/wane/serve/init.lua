@@ -67,7 +67,7 @@ end
 --- An id of an answer.
 function Server:new_id(prefix)
   self.n_ids = self.n_ids + 1
-  return ("%s%x%04x%06x"):format(prefix, self.started, math.random(0, 65535), self.n_ids)
+  return ("%s%x%04x%06x"):format(prefix, self.started, require("wane.serve.params").draw(65536) - 1, self.n_ids)
 end
 
 --- The model's name in answers: what the request said, or ours.
