@@ -21,6 +21,7 @@ local options = require "wane.options"
 
 --- GET and POST paths, without /v1 in front; both ways are served.
 local ROUTES = {
+  ["/"] = { "GET", "page", "show" },
   ["/models"] = { "GET", "status", "models" },
   ["/health"] = { "GET", "status", "health" },
   ["/metrics"] = { "GET", "status", "metrics" },
@@ -111,7 +112,7 @@ local function listen(self, http)
   for name, v in pairs(require("wane.serve.http").LIMITS) do limits[name] = o[name] or v end
   local listener = require("wane.serve.http").listener {
     routes = function(method, path) return route(self, method, path) end,
-    limits = limits, key = o.api_key, public = { ["/health"] = true, ["/v1/health"] = true }, loopback = is_loopback(o.host),
+    limits = limits, key = o.api_key, public = { ["/"] = true, ["/health"] = true, ["/v1/health"] = true }, loopback = is_loopback(o.host),
     note = o.note,
     done = function(x) self.statuses[x.status] = (self.statuses[x.status] or 0) + 1 end,
   }
