@@ -245,6 +245,50 @@ describe("serve", function()
     assert.equals("length", none.choices[1].finish_reason)
   end)
 
+  it_serves("gives evaluation programs the perplexity that wane measures", function()
+    start()
+    local text = support.slurp "examples/text/heldout.txt":sub(1, 3000)
+    local own = assert(require("wane.eval").perplexity(model, text, { context = 128, chunks = 2 }))
+    local ids, sum, n = model.vocab:encode(text, { special = true }), 0, 0
+    for c = 0, 1 do
+      local chunk = {}
+      for i = 1, 128 do chunk[i] = i == 1 and model.vocab.bos or ids[c * 128 + i] end
+      local r = ask(server, post("/v1/completions", { prompt = chunk, max_tokens = 0, echo = true, logprobs = 0 })).json
+      for i = 128 / 2 + 2, 128 do
+        sum, n = sum - r.choices[1].logprobs.token_logprobs[i], n + 1
+      end
+    end
+    assert.equals(own.tokens, n)
+    assert.is_true(math.abs(math.exp(sum / n) / own.perplexity - 1) < 1e-5)
+  end)
+
+  it_serves("shows a page that asks nobody else", function()
+    start { api_key = "k" }
+    local r = ask(server, get "/")
+    assert.equals(200, r.status)
+    assert.truthy(r.head:find("content-type: text/html; charset=utf-8", 1, true))
+    assert.truthy(r.head:find("default-src 'none'", 1, true))
+    assert.is_nil(r.body:find "https?:")
+    assert.is_nil(r.body:find("innerHTML", 1, true))
+    assert.truthy(r.body:find("/v1/chat/completions", 1, true))
+  end)
+
+  it_serves("scores more texts than it has sequences", function()
+    start { parallel = 2, queue = 30 }
+    local body = { prompt = { "Once upon a time", "The King" }, n = 4, max_tokens = 9, seed = 1, temperature = 1, logprobs = 1 }
+    local many = { ask(server, post("/v1/completions", body), post("/v1/completions", body), post("/v1/chat/completions",
+      chat("Hi", { n = 3, logprobs = true, stream = true }))) }
+    assert.same(many[1].json.choices, many[2].json.choices)
+    body.prompt, body.n = "The King", 1
+    local one = ask(server, post("/v1/completions", body)).json.choices[1]
+    assert.equals(9, #one.logprobs.tokens)
+    for i = 1, 9 do
+      assert.equals(one.logprobs.tokens[i], many[1].json.choices[5].logprobs.tokens[i])
+      assert.is_true(math.abs(one.logprobs.token_logprobs[i] - many[1].json.choices[5].logprobs.token_logprobs[i]) < 1e-5)
+    end
+    assert.equals(2, #server.scores.free)
+  end)
+
   it_serves("stops at texts, bans tokens, keeps seeds", function()
     start()
     local free = ask(server, post("/v1/completions", { prompt = "Once upon a time", max_tokens = 12, temperature = 0 })).json.choices[1].text

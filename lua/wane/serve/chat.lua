@@ -14,7 +14,7 @@ local ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789
 local function call_id()
   local out = {}
   for i = 1, 9 do
-    local k = math.random(#ALPHABET)
+    local k = params.draw(#ALPHABET)
     out[i] = ALPHABET:sub(k, k)
   end
   return table.concat(out)

@@ -60,7 +60,7 @@ end
 function Exchange:text(status, kind, text, extra)
   local h = common(self, status, kind)
   h:append("content-length", ("%d"):format(#text))
-  for _, name in ipairs { "retry-after", "www-authenticate", "allow" } do
+  for _, name in ipairs { "retry-after", "content-security-policy" } do
     if extra and extra[name] then h:append(name, extra[name]) end
   end
   self.status = status

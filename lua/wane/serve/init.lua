@@ -21,6 +21,7 @@ local options = require "wane.options"
 
 --- GET and POST paths, without /v1 in front; both ways are served.
 local ROUTES = {
+  ["/"] = { "GET", "page", "show" },
   ["/models"] = { "GET", "status", "models" },
   ["/health"] = { "GET", "status", "health" },
   ["/metrics"] = { "GET", "status", "metrics" },
@@ -67,7 +68,7 @@ end
 --- An id of an answer.
 function Server:new_id(prefix)
   self.n_ids = self.n_ids + 1
-  return ("%s%x%04x%06x"):format(prefix, self.started, math.random(0, 65535), self.n_ids)
+  return ("%s%x%04x%06x"):format(prefix, self.started, require("wane.serve.params").draw(65536) - 1, self.n_ids)
 end
 
 --- The model's name in answers: what the request said, or ours.
@@ -111,7 +112,7 @@ local function listen(self, http)
   for name, v in pairs(require("wane.serve.http").LIMITS) do limits[name] = o[name] or v end
   local listener = require("wane.serve.http").listener {
     routes = function(method, path) return route(self, method, path) end,
-    limits = limits, key = o.api_key, public = { ["/health"] = true, ["/v1/health"] = true }, loopback = is_loopback(o.host),
+    limits = limits, key = o.api_key, public = { ["/"] = true, ["/health"] = true, ["/v1/health"] = true }, loopback = is_loopback(o.host),
     note = o.note,
     done = function(x) self.statuses[x.status] = (self.statuses[x.status] or 0) + 1 end,
   }

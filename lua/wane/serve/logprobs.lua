@@ -15,28 +15,23 @@ function M.wanted(r)
   return wants and (top or 0) or nil
 end
 
--- A scorer that waits for a sequence, and reads the prompt, only when the first
--- token is there: what waits in the queue holds none.
+-- A scorer that reads the prompt only when the first token is there.
 local Late = {}
 Late.__index = Late
 
 --- A scorer of what comes behind a prompt.
 ---@param app table
 ---@param prompt integer[]
-function M.scorer(app, prompt) return setmetatable({ app = app, prompt = prompt }, Late) end
+function M.scorer(app, prompt) return setmetatable({ text = app.scores:text(), prompt = prompt }, Late) end
 
 function Late:score(ids, top)
   if #ids == 0 then return {} end
-  if not self.text then
-    self.text = self.app.scores:text()
-    self.text:feed(self.prompt)
-  end
+  if self.prompt then self.text:feed(self.prompt) end
+  self.prompt = nil
   return self.text:score(ids, top)
 end
 
-function Late:close()
-  if self.text then self.text:close() end
-end
+function Late:close() self.text:close() end
 
 local function bytes_of(piece)
   local out = json.list {}

@@ -49,12 +49,16 @@ local function biases(r, n_vocab)
   return n > 0 and out or nil
 end
 
-local drawn = 0
+-- Numbers of our own for ids and seeds: the host's math.random is its own, and
+-- the same after each start in some Luas. Lehmer's generator.
+local state = (os.time() * 7919 + math.floor(os.clock() * 1e6) + (tonumber(tostring({}):match "0x(%x+)" or "1", 16) or 1)) % 2147483646 + 1
 
--- A seed that differs from call to call.
-local function fresh_seed()
-  drawn = drawn + 1
-  return (os.time() * 1009 + math.floor(os.clock() * 1e6) * 31 + drawn * 7919) % 2147483647
+--- A number from 1 to n.
+---@param n integer
+---@return integer
+function M.draw(n)
+  state = state * 16807 % 2147483647
+  return math.floor(state / 2147483647 * n) + 1
 end
 
 --- The schema of 'response_format' or 'json_schema' as JSON text, or nil.
@@ -92,7 +96,7 @@ function M.options(r, n_vocab)
   for _, f in ipairs(INTEGERS) do o[f[2] or f[1]] = r:integer(f[1], f[3], f[4]) end
   o.ignore_eos = r:boolean "ignore_eos"
   local seed = r:integer("seed")
-  o.seed = seed and seed >= 0 and seed % 4294967296 or fresh_seed()
+  o.seed = seed and seed >= 0 and seed % 4294967296 or M.draw(2147483647) - 1
   o.max_tokens = r:integer("max_completion_tokens", 0, 2 ^ 31 - 1) or r:integer("max_tokens", 0, 2 ^ 31 - 1)
     or r:integer("n_predict", -1, 2 ^ 31 - 1)
   if o.max_tokens == -1 then o.max_tokens = nil end

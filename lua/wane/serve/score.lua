@@ -7,6 +7,9 @@
 --- How it works: a second context, made when it is first asked for, reads the
 --- same tokens again, a sequence for each text; long texts in slices, between
 --- which the loop goes on. A text's last token is read only when another follows.
+--- When all sequences are taken, a text that is not being read loses its own, and
+--- reads itself anew when it goes on: nobody waits for another to end, so none
+--- can wait for itself.
 local M = {}
 
 local condition = require "cqueues.condition"
@@ -25,17 +28,40 @@ function M.new(model, parallel, context)
   return setmetatable({ model = model, parallel = parallel, context = context, freed = condition.new() }, Scores)
 end
 
---- A text to score; waits until a sequence is free.
+--- A text to score.
 ---@return wane.serve.Scorer
-function Scores:text()
+function Scores:text() return setmetatable({ scores = self, ids = {} }, M.Scorer) end
+
+-- The text that has not been read for the longest time, and is not now.
+local function idle_of(self)
+  local oldest
+  for seq = 1, self.parallel do
+    local t = self.owners[seq]
+    if not t.busy and (not oldest or t.used < oldest.used) then oldest = t end
+  end
+  return oldest
+end
+
+-- A sequence for a text: a free one, or an idle text's.
+local function acquire(self, text)
   if not self.ctx then
     local ctx, message = self.model:context { sequences = self.parallel, context = self.context, batch = SLICE, outputs = SLICE }
     if not ctx then request.refuse(500, message) end
-    self.ctx, self.free = ctx, {}
+    self.ctx, self.free, self.owners, self.clock = ctx, {}, {}, 0
     for i = 1, self.parallel do self.free[i] = i end
   end
-  while #self.free == 0 do cqueues.poll(self.freed) end
-  return setmetatable({ scores = self, seq = table.remove(self.free) }, M.Scorer)
+  local seq = table.remove(self.free)
+  while not seq do
+    local idle = idle_of(self)
+    if idle then
+      seq, idle.seq = idle.seq, nil
+    else
+      cqueues.poll(self.freed)
+      seq = table.remove(self.free)
+    end
+  end
+  self.owners[seq], text.seq = text, seq
+  self.ctx:truncate(0, seq)
 end
 
 function Scores:close()
@@ -43,13 +69,15 @@ function Scores:close()
 end
 
 ---@class wane.serve.Scorer
----@field last? integer   the token that was not read yet
+---@field ids integer[]   what was read
+---@field last? integer    the token that was not read yet
+---@field seq? integer     where it stands, as long as it has a sequence
 local Scorer = {}
 Scorer.__index = Scorer
 M.Scorer = Scorer
 
--- Reads ids; with targets, use(i, value, ids, values) for each.
-local function read(self, ids, targets, top, use)
+-- Reads ids in slices; with targets, use(value, ids, values) for each.
+local function slices(self, ids, targets, top, use)
   local ctx = self.scores.ctx
   for first = 1, #ids, SLICE do
     local part = {}
@@ -67,6 +95,23 @@ local function read(self, ids, targets, top, use)
     rows:close()
     cqueues.sleep(0)
   end
+end
+
+-- The same with a sequence that holds what was read before.
+local function read(self, ids, targets, top, use)
+  self.busy = true
+  local ok, why = pcall(function()
+    if not self.seq then
+      acquire(self.scores, self)
+      slices(self, self.ids)
+    end
+    slices(self, ids, targets, top, use)
+  end)
+  self.busy, self.scores.clock = false, self.scores.clock + 1
+  self.used = self.scores.clock
+  self.scores.freed:signal(1)
+  if not ok then error(why, 0) end
+  for _, id in ipairs(ids) do self.ids[#self.ids + 1] = id end
 end
 
 -- What is to be read before ids can be scored, and which of them can.
@@ -108,10 +153,11 @@ end
 --- Gives the sequence back.
 function Scorer:close()
   if self.seq == nil then return end
-  self.scores.ctx:truncate(0, self.seq)
-  table.insert(self.scores.free, self.seq)
+  local scores = self.scores
+  scores.owners[self.seq] = nil
+  table.insert(scores.free, self.seq)
   self.seq = nil
-  self.scores.freed:signal(1)
+  scores.freed:signal(1)
 end
 
 return M
