@@ -4,3 +4,9 @@ cache = "build/.luacheckcache"
 read_globals = { "jit" }
 files["spec"] = { std = "min+busted", globals = { "_TEST" } }
 files["bench"] = { read_globals = { "jit" } }
+-- The editor's and the game engine's own globals.
+for _, path in ipairs { "lua/wane/nvim", "lua/wane/health.lua", "plugin" } do
+  files[path] = { std = "luajit", globals = { "vim" } }
+end
+files["spec/support/love"] = { std = "luajit", globals = { "love" } }
+files["examples/love"] = { std = "luajit", globals = { "love" } }

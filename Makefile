@@ -7,6 +7,7 @@
 #   make check          test, lint and all the lanes below that CI runs
 #   make bench          wane beside llama.cpp (bench-quant, bench-quality,
 #                       bench-grammar, bench-overhead)
+#   make nvim           what the Neovim plugin needs (this folder is the plugin)
 #   make install        into PREFIX (/usr/local), for the Lua of LUA=lua5.4;
 #                       make uninstall takes it away again
 #
@@ -76,7 +77,7 @@ NEED = sh .ci/need
 deps-demo:
 	@$(NEED) lua5.4 liblua5.4-dev
 deps-test: deps-demo
-	@$(NEED) lua-busted lua-argparse luajit libluajit-5.1-dev lua-cjson parallel
+	@$(NEED) lua-busted lua-argparse luajit libluajit-5.1-dev lua-cjson lua-http parallel
 # What some specs drive, where apt has it: the editor, the game engine, a
 # browser, LuaRocks. Without them (GUESTS= for none) these specs are skipped.
 GUESTS ?= neovim love chromium luarocks
@@ -109,6 +110,11 @@ repl: rock
 reference: $(B)/lua5.4/wane/core.so
 	@LUA_PATH="./?.lua;./lua/?.lua;./lua/?/init.lua;;" LUA_CPATH="./$(B)/lua5.4/?.so;;" \
 	  lua5.4 -e 'require("spec.support.reference").write()'
+
+# What the Neovim plugin needs: the library for the LuaJIT of the editor.
+nvim:
+	@$(NEED) libluajit-5.1-dev
+	@$(MAKE) --no-print-directory -j$(JOBS) LUAS=luajit all
 
 # ---- lanes ---------------------------------------------------------------------
 
@@ -213,7 +219,7 @@ fuzz:
 	  -timeout=5 -print_final_stats=1 $(B)/fuzz/corpus-$(T)
 
 lint: deps-lint
-	@luacheck -q lua spec examples bench
+	@luacheck -q lua plugin spec examples bench
 	@clang-format --dry-run --Werror $(PURE) $(BIND) $(wildcard csrc/*/*.h)
 	@sh .ci/gates
 	@clang $(filter-out -MMD -MP -pthread,$(WN_CFLAGS)) -Werror -Wno-unknown-warning-option -fsyntax-only \
@@ -267,5 +273,5 @@ clean:
 
 FORCE:
 .PHONY: all demo repl reference test check check-asan check-tsan check-oom check-isa check-neon check-amx check-crash \
-        check-asan-slice check-bare check-mutants check-peer peer fuzz lint bench bench-quant bench-quantfile bench-quality bench-grammar bench-overhead install uninstall rock install-rock clean \
+        check-asan-slice check-bare check-mutants check-peer peer fuzz lint bench bench-quant bench-quantfile bench-quality bench-grammar bench-overhead install uninstall rock install-rock clean nvim \
         deps-demo deps-test deps-guests deps-lint deps-peer FORCE
