@@ -216,7 +216,7 @@ local function markdown(pages)
     end
   end
   local text = table.concat(out, "\n"):gsub("[ \t]+\n", "\n"):gsub("\n\n\n+", "\n\n")
-  return (text:gsub("\n*$", "\n"))
+  return (text:gsub("%s+$", "")) .. "\n"
 end
 
 -- ---- vimdoc -----------------------------------------------------------------
