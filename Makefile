@@ -76,7 +76,7 @@ NEED = sh .ci/need
 deps-demo:
 	@$(NEED) lua5.4 liblua5.4-dev
 deps-test: deps-demo
-	@$(NEED) lua-busted lua-argparse luajit libluajit-5.1-dev lua-cjson parallel
+	@$(NEED) lua-busted lua-argparse luajit libluajit-5.1-dev lua-cjson lua-http parallel
 # What some specs drive, where apt has it: the editor, the game engine, a
 # browser, LuaRocks. Without them (GUESTS= for none) these specs are skipped.
 GUESTS ?= neovim love chromium luarocks
