@@ -10,3 +10,5 @@ for _, path in ipairs { "lua/wane/nvim", "lua/wane/health.lua", "plugin" } do
 end
 files["spec/support/love"] = { std = "luajit", globals = { "love" } }
 files["examples/love"] = { std = "luajit", globals = { "love" } }
+-- Declarations for editors, made from comments: nothing in it runs.
+files["lua/wane/types.lua"] = { ignore = { "241" } }

@@ -27,7 +27,9 @@ end
 
 -- A first line for the interactive Lua: what is printed is noted in "said".
 local PRELUDE = [[
-do local f = io.open("said", "w"); function print(...) local t = {} for i = 1, select("#", ...) do t[i] = tostring((select(i, ...))) end f:write(table.concat(t, "\t"), "\n"); f:flush() end end]]
+do local f = io.open("said", "w")
+function print(...) local t = {} for i = 1, select("#", ...) do t[i] = tostring((select(i, ...))) end
+f:write(table.concat(t, "\t"), "\n") f:flush() end end]]
 
 local function squeezed(s) return (s:gsub("%s+", " ")) end
 
@@ -53,7 +55,7 @@ if mode == "--paste" then
   end
   io.write 'print("\\1#end")\n'
 else
-  local said, current = {}, nil
+  local said, current = {}, nil -- luacheck: ignore current
   for line in io.lines(log) do
     local mark = line:match "^\1#(%w+)$"
     if mark then
