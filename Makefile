@@ -2,10 +2,12 @@
 #
 #   make                build for Lua 5.4 and LuaJIT into build/
 #   make demo           quantize, judge and talk to the demo model
+#   make repl           an interactive Lua with wane in it
 #   make test           every spec under both Luas
 #   make check          test, lint and all the lanes below that CI runs
 #   make bench          wane beside llama.cpp (bench-quant, bench-quality,
 #                       bench-grammar, bench-overhead)
+#   make nvim           what the Neovim plugin needs (this folder is the plugin)
 #   make install        into PREFIX (/usr/local), for the Lua of LUA=lua5.4;
 #                       make uninstall takes it away again
 #
@@ -75,7 +77,7 @@ NEED = sh .ci/need
 deps-demo:
 	@$(NEED) lua5.4 liblua5.4-dev
 deps-test: deps-demo
-	@$(NEED) lua-busted lua-argparse luajit libluajit-5.1-dev lua-cjson parallel
+	@$(NEED) lua-busted lua-argparse luajit libluajit-5.1-dev lua-cjson lua-http parallel
 # What some specs drive, where apt has it: the editor, the game engine, a
 # browser, LuaRocks. Without them (GUESTS= for none) these specs are skipped.
 GUESTS ?= neovim love chromium luarocks
@@ -98,6 +100,21 @@ demo: deps-demo
 test: deps-test deps-guests
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@sh spec/support/run.sh $(B) "$(LUAS)" $(SPECS)
+
+# An interactive Lua that finds the checkout: LUA=luajit for the other one.
+repl: rock
+	@LUA_PATH="$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;;" LUA_CPATH="$(CURDIR)/$(B)/$(KIND)/?.so;;" $(LUA) -i
+
+# What is made from comments: docs/reference.md, :help wane, the types for
+# editors.
+reference: $(B)/lua5.4/wane/core.so
+	@LUA_PATH="./?.lua;./lua/?.lua;./lua/?/init.lua;;" LUA_CPATH="./$(B)/lua5.4/?.so;;" \
+	  lua5.4 -e 'require("spec.support.reference").write()'
+
+# What the Neovim plugin needs: the library for the LuaJIT of the editor.
+nvim:
+	@$(NEED) libluajit-5.1-dev
+	@$(MAKE) --no-print-directory -j$(JOBS) LUAS=luajit all
 
 # ---- lanes ---------------------------------------------------------------------
 
@@ -202,7 +219,7 @@ fuzz:
 	  -timeout=5 -print_final_stats=1 $(B)/fuzz/corpus-$(T)
 
 lint: deps-lint
-	@luacheck -q lua spec examples bench
+	@luacheck -q lua plugin spec examples bench
 	@clang-format --dry-run --Werror $(PURE) $(BIND) $(wildcard csrc/*/*.h)
 	@sh .ci/gates
 	@clang $(filter-out -MMD -MP -pthread,$(WN_CFLAGS)) -Werror -Wno-unknown-warning-option -fsyntax-only \
@@ -247,12 +264,14 @@ install-rock:
 	install -d '$(INST_LIBDIR)/wane' '$(INST_LUADIR)' '$(INST_BINDIR)'
 	install -m 755 $(B)/$(KIND)/wane/core.so '$(INST_LIBDIR)/wane/core.so'
 	cp -R lua/wane '$(INST_LUADIR)/'
+	install -d '$(INST_LUADIR)/wane/demo'
+	install -m 644 examples/models/demo-f16.gguf examples/text/heldout.txt '$(INST_LUADIR)/wane/demo'
 	install -m 755 lua/wane/cli/wane.lua '$(INST_BINDIR)/wane'
 
 clean:
 	rm -rf $(B)
 
 FORCE:
-.PHONY: all demo test check check-asan check-tsan check-oom check-isa check-neon check-amx check-crash \
-        check-asan-slice check-bare check-mutants check-peer peer fuzz lint bench bench-quant bench-quantfile bench-quality bench-grammar bench-overhead install uninstall rock install-rock clean \
+.PHONY: all demo repl reference test check check-asan check-tsan check-oom check-isa check-neon check-amx check-crash \
+        check-asan-slice check-bare check-mutants check-peer peer fuzz lint bench bench-quant bench-quantfile bench-quality bench-grammar bench-overhead install uninstall rock install-rock clean nvim \
         deps-demo deps-test deps-guests deps-lint deps-peer FORCE

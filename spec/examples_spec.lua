@@ -56,6 +56,20 @@ describe("examples", function()
     assert.equals(5, select(2, text:gsub("\n  %S+%.weight +q3_K", "")))
   end)
 
+  it("gameloop: words a few milliseconds at a time", function()
+    local text = run "examples/gameloop.lua"
+    local tokens, frames = text:match "(%d+) tokens in (%d+) frames"
+    assert.equals("48", tokens, text)
+    assert.is_true(tonumber(frames) > 3, text) -- it came back in between
+  end)
+
+  it("architecture: a made-up family with a state of its own", function()
+    local text = run "examples/architecture.lua"
+    assert.matches("the same bits", text)
+    local small, large = text:match "512 tokens keeps (%d+) bytes.-4096 tokens keeps (%d+) bytes"
+    assert.equals(small, large)
+  end)
+
   it("task: a custom task on three levels", function()
     local text = run "examples/task.lua"
     assert.equals(3, select(2, text:gsub("\nsense +[01]%.%d+", "")))

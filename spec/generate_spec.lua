@@ -74,7 +74,7 @@ describe("generate", function()
     -- byte tokens: force a two-byte character, then an ending
     local first, second = model.vocab:find "Ã", model.vocab:find "©"
     assert.truthy(first and second)
-    local sampler = require("wane.generate").sampler(model, { temperature = 0 })
+    local sampler = require("wane.sample").core(model, { temperature = 0 }, "spec", 1)
     sampler:bias(first, 1e6)
     local ctx = assert(model:context())
     local gen = assert(core.job.gen(ctx.handle, sampler, model.vocab:encode "x", { max_tokens = 2 }))

@@ -1,4 +1,4 @@
-/* op_part.c - a part of a row; two rows joined head by head. */
+/* op_part.c - a part of a row; two rows joined head by head; sums of groups. */
 #include <string.h>
 
 #include "base/arith.h"
@@ -49,3 +49,22 @@ const wn_op_desc wn_op_part = {
 
 const wn_op_desc wn_op_join = {
     .name = "join", .n_in = 2, .n_i = 2, .verify = verify_join, .row = join};
+
+static int verify_sums(wn_checker *c) {
+  uint32_t width = wn_in_width(c, 0), group = c->op->i[0];
+  if (group == 0 || width % group != 0)
+    return wn_bad(c, "width %u in groups of %u", width, group);
+  return wn_make(c, width / group);
+}
+
+static void sums(wn_member *m, uint32_t i, uint32_t r, uint32_t c0,
+                 uint32_t c1) {
+  const wn_op *op = &m->f->p->ops[i];
+  const float *x = wn_row_in(m, op->in[0], r);
+  float *to = wn_row(m, i, r);
+  for (uint32_t c = c0; c < c1; c++)
+    to[c] = m->f->vec->sum(x + (size_t)c * op->i[0], op->i[0]);
+}
+
+const wn_op_desc wn_op_sums = {
+    .name = "sums", .n_in = 1, .n_i = 1, .verify = verify_sums, .row = sums};

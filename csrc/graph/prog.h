@@ -57,6 +57,7 @@
  *          Q (e^min(x, eps) - 1 - x) + beta x
  * add, mul x + y, x * y. mul: y may have fewer values; each belongs to a group
  *          of x
+ * sums     of each group of i[0] values of x their sum
  * part     i[1] values of x from value i[0] on
  * join     of each head of i[0] values of x and of i[1] values of y, one behind
  *          the other; y may have a single head, for all
@@ -104,6 +105,7 @@
   X(GAIN, wn_op_gain)       \
   X(CLAMP, wn_op_clamp)     \
   X(XIELU, wn_op_xielu)     \
+  X(SUMS, wn_op_sums)       \
   X(PART, wn_op_part)       \
   X(JOIN, wn_op_join)       \
   X(MOE, wn_op_moe)         \

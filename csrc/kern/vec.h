@@ -27,6 +27,7 @@ enum { WN_PEAK_GROUP = 256, WN_PEAK_LANES = 16 };
   X(SIGMOID, "sigmoid")       \
   X(TANH, "tanh")             \
   X(SOFTPLUS, "softplus")     \
+  X(EXP, "exp")               \
   X(SWIGLU_OAI, "swiglu_oai")
 
 typedef enum wn_act {
@@ -70,6 +71,7 @@ typedef struct wn_vec {
   void (*madd)(float s, const float *x, float *y, size_t n); /* y += s x */
   void (*mul_add)(const float *a, const float *b, float *y, size_t n);
   float (*dot)(const float *a, const float *b, size_t n);
+  float (*sum)(const float *x, size_t n);
   void (*exp_of)(float s, const float *x, float *y, size_t n); /* e^(s x) */
   /* A state of n_rows rows of n columns, ld values apart. fade: s *= factor,
    * y[c] = sum over r of a[r] s[r][c]. outer: s[r][c] += k[r] u[c], then y as

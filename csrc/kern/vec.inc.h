@@ -276,6 +276,8 @@ INLINE vf act_reg(wn_act kind, vf x) {
       return sigmoid_reg(x);
     case WN_ACT_TANH:
       return tanh_reg(x);
+    case WN_ACT_EXP:
+      return exp_reg(x);
     case WN_ACT_SOFTPLUS:
       return softplus_reg(x);
     default:
@@ -427,6 +429,10 @@ INLINE void weigh_row(const float *w, const float *b, float *y, size_t n) {
   if (b != NULL) add(y, b, y, n);
 }
 
+static float sum(const float *x, size_t n) {
+  return sum_of(x, n, false);
+}
+
 static void norm_rms(const float *x, const float *w, const float *b, float *y,
                      size_t n, float eps) {
   float mean = sum_of(x, n, true) / (float)n;
@@ -480,6 +486,7 @@ const wn_vec VEC_TABLE = {
     .softcap = softcap,
     .mul_add = mul_add,
     .dot = dot,
+    .sum = sum,
     .exp_of = exp_of,
     .fade = fade,
     .outer = outer,

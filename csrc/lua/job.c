@@ -3,19 +3,24 @@
  * core.job.gen(ctx, sampler, ids, opts) -> gen
  *   opts: seq (from 1; 0: any, the prompt is the whole text), max_tokens,
  *   special, bytes, stop (list), max_prompt_ms, max_token_ms, shift, keep,
- *   n_draft, draft (a context), gains (factors of adapters)
+ *   n_draft, draft (a context), gains (factors of adapters), logprobs (0 to
+ *   1024; -1: none), echo
  *   gen:step([budget]) -> true while running, the text that became ready
  *   gen:add()            into the batch: batch_step works for it
  *   gen:take() -> text   gen:ids([from]) -> ids   gen:stats()   gen:cancel()
  *   gen:error() -> nil | nil, message, code
+ *   gen:logprobs([from], [prompt]) -> list of { id, text, logprob, top }
+ *   gen:stage() -> the place of a stage of the sampler that is the host's turn
+ *   now; the next call goes on behind it. nil: none is
  * core.job.start(ctx, sampler, ids, opts) -> job
  *   job:poll() -> text ("" when nothing is new), running; once nil, message,
  *   code when it failed
- *   job:fd(), job:cancel(), job:stats(), job:ids([from])
+ *   job:fd(), job:cancel(), job:stats(), job:ids([from]), job:logprobs()
  * core.job.batch_step(ctx, budget) -> how many have not ended
  *   budget: { ms = , tokens = }
  * core.job.idle(ctx, seconds) -> true when no job runs on it (any more)
  * core.job.settle(seconds) -> true when no background thread is left */
+#include <math.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -28,9 +33,9 @@
 /* ---- options */
 
 static const char *const gen_names[] = {
-    "seq",           "max_tokens",   "special", "bytes", "stop",
-    "max_prompt_ms", "max_token_ms", "shift",   "keep",  "draft",
-    "n_draft",       "gains",        NULL};
+    "seq",           "max_tokens",   "special",  "bytes", "stop",
+    "max_prompt_ms", "max_token_ms", "shift",    "keep",  "draft",
+    "n_draft",       "gains",        "logprobs", "echo",  NULL};
 
 /* Copies the list of ids at `arg` into a userdata it pushes. */
 static int32_t *check_ids(lua_State *L, int arg, size_t *n) {
@@ -80,7 +85,9 @@ static wn_gen_opts check_opts(lua_State *L, int t) {
       .max_token_seconds = wn_opt_num(L, t, "max_token_ms", 0, 0, 1e12) / 1e3,
       .shift = wn_opt_bool(L, t, "shift", false),
       .keep = (uint32_t)wn_opt_int(L, t, "keep", 0, 0, INT32_MAX),
-      .n_draft = (uint32_t)wn_opt_int(L, t, "n_draft", 0, 0, 64)};
+      .n_draft = (uint32_t)wn_opt_int(L, t, "n_draft", 0, 0, 64),
+      .n_logprobs = (int32_t)wn_opt_int(L, t, "logprobs", -1, -1, 1024),
+      .echo = wn_opt_bool(L, t, "echo", false)};
   o.stop = check_stops(L, t, &o.n_stop);
   lua_getfield(L, t, "draft"); /* stays on the stack: it is in use */
   if (!lua_isnil(L, -1))
@@ -164,6 +171,46 @@ static int push_ids(lua_State *L, wn_gen *g) {
   return 1;
 }
 
+/* id, text (the token's bytes) and logprob of one into the table on top. */
+static void set_log(lua_State *L, wn_gen *g, const wn_logprob *p) {
+  const wn_vocab *v = wn_gen_vocab(g);
+  wn_set_int(L, "id", p->id);
+  if (!isnan(p->value)) wn_set_num(L, "logprob", (double)p->value);
+  if (v == NULL) return;
+  size_t n = wn_vocab_piece(v, p->id, true, NULL, 0);
+  char *text = lua_newuserdata(L, n + 1);
+  wn_vocab_piece(v, p->id, true, text, n);
+  lua_pushlstring(L, text, n);
+  lua_setfield(L, -3, "text");
+  lua_pop(L, 1);
+}
+
+/* ([from], [prompt]) -> list */
+static int push_logs(lua_State *L, wn_gen *g) {
+  size_t from =
+      lua_isnoneornil(L, 2) ? 0 : (size_t)wn_check_int(L, 2, 1, INT32_MAX) - 1;
+  bool prompt = lua_toboolean(L, 3);
+  size_t n = wn_gen_logs(g, prompt, 0, NULL, 0);
+  size_t each = (size_t)wn_gen_n_top(g) + 1;
+  n = n > from ? n - from : 0;
+  wn_logprob *p = lua_newuserdata(L, (n + 1) * each * sizeof *p);
+  wn_gen_logs(g, prompt, from, p, n);
+  lua_createtable(L, (int)n, 0);
+  for (size_t i = 0; i < n; i++, p += each) {
+    lua_createtable(L, 0, 4);
+    set_log(L, g, p);
+    lua_createtable(L, (int)each - 1, 0);
+    for (size_t k = 1; k < each && p[k].id >= 0; k++) {
+      lua_createtable(L, 0, 3);
+      set_log(L, g, p + k);
+      lua_rawseti(L, -2, (int)k);
+    }
+    lua_setfield(L, -2, "top");
+    lua_rawseti(L, -2, (int)i + 1);
+  }
+  return 1;
+}
+
 /* ---- generations */
 
 static void gen_unref(void *g) {
@@ -227,11 +274,25 @@ static int gen_ids(lua_State *L) {
   return push_ids(L, to_gen(L));
 }
 
+static int gen_logprobs(lua_State *L) {
+  return push_logs(L, to_gen(L));
+}
+
+static int gen_stage(lua_State *L) {
+  wn_err e = {0};
+  int host = -1;
+  if (wn_gen_resume(to_gen(L), &host, &e) != WN_OK)
+    return luaL_error(L, "wane: %s", e.msg);
+  if (host < 0) return 0;
+  lua_pushinteger(L, host + 1);
+  return 1;
+}
+
 static const luaL_Reg gen_methods[] = {
-    {"step", gen_step},     {"take", gen_take},
-    {"add", gen_add},       {"error", gen_error},
-    {"cancel", gen_cancel}, {"stats", gen_stats},
-    {"ids", gen_ids},       {NULL, NULL}};
+    {"step", gen_step},   {"take", gen_take},         {"add", gen_add},
+    {"error", gen_error}, {"cancel", gen_cancel},     {"stats", gen_stats},
+    {"ids", gen_ids},     {"logprobs", gen_logprobs}, {"stage", gen_stage},
+    {NULL, NULL}};
 
 static const wn_class_def gen_class = {"wane.generator", gen_methods, NULL,
                                        gen_unref};
@@ -318,9 +379,14 @@ static int job_ids(lua_State *L) {
   return push_ids(L, wn_job_gen(wn_handle_check(L, 1, &job_class)));
 }
 
+static int job_logprobs(lua_State *L) {
+  return push_logs(L, wn_job_gen(wn_handle_check(L, 1, &job_class)));
+}
+
 static const luaL_Reg job_methods[] = {
     {"poll", job_poll},   {"fd", job_fd},   {"cancel", job_cancel},
-    {"stats", job_stats}, {"ids", job_ids}, {NULL, NULL}};
+    {"stats", job_stats}, {"ids", job_ids}, {"logprobs", job_logprobs},
+    {NULL, NULL}};
 
 static const wn_class_def job_class = {"wane.job", job_methods, NULL,
                                        job_unref};

@@ -151,6 +151,7 @@ static void tidy(wn_batch *b) {
   for (wn_gen **at = &b->gens; *at != NULL;) {
     wn_gen *g = *at;
     look_at(g, now);
+    wn_gen_absorb(g);
     pthread_mutex_lock(&b->lock);
     bool gone = g->closed;
     pthread_mutex_unlock(&b->lock);
@@ -179,7 +180,7 @@ static void fail(wn_gen *g, const wn_err *e) {
 
 /* Does g want to be in this step? Under the lock. */
 static bool joins(const wn_batch *b, const wn_gen *g) {
-  if (g->phase == WN_PHASE_ENDED) return false;
+  if (g->phase == WN_PHASE_ENDED || g->ask != WN_ASK_NOTHING) return false;
   if (b->everybody || g->background || g->phase == WN_PHASE_CLOSING)
     return true;
   return g->wanted && g->lead == 0;
@@ -233,16 +234,39 @@ static void put(wn_batch *b, const wn_portion *s, int32_t token, bool want) {
   b->want[b->n_step++] = want;
 }
 
+/* Is the log probability of token `at` wanted, which the prompt has there? */
+static bool echoes(const wn_gen *g, size_t at) {
+  return g->o.echo && at >= g->n_before && at < g->n_given;
+}
+
+/* The most of the next n tokens of g that `rows` rows are enough for: one for
+ * each that is echoed, and one for the choice behind the last one. */
+static uint32_t n_fitting(wn_batch *b, const wn_gen *g, uint32_t n,
+                          uint32_t rows) {
+  uint32_t past = wn_ctx_n_past(b->ctx, g->seq), used = 0;
+  for (uint32_t i = 0; i < n; i++) {
+    bool last = past + i + 1 == g->n_all && g->phase == WN_PHASE_RUNNING;
+    used += echoes(g, past + i + 1) || last;
+    if (used > rows) return i;
+  }
+  return n;
+}
+
 /* Puts n tokens of g into the step, and guesses behind the last one. */
 static void add_share(wn_batch *b, wn_gen *g, uint32_t n, uint32_t room,
                       uint32_t *rows) {
   uint32_t past = wn_ctx_n_past(b->ctx, g->seq);
   bool last = past + n == g->n_all && g->phase == WN_PHASE_RUNNING;
   wn_portion *s = &b->shares[b->n_shares++];
-  *s = (wn_portion){g, g->seq, past, n, last, past < g->n_given, 0, 0};
-  for (uint32_t i = 0; i < n; i++)
-    put(b, s, g->all[past + i], last && i + 1 == n);
-  if (last) --*rows;
+  *s = (wn_portion){.g = g, .seq = g->seq, .pos = past, .n = n};
+  s->is_prompt = past < g->n_given;
+  for (uint32_t i = 0; i < n; i++) {
+    bool echo = echoes(g, past + i + 1);
+    if (echo && s->n_echo++ == 0) s->echo_at = past + i + 1;
+    put(b, s, g->all[past + i], echo || (last && i + 1 == n));
+  }
+  s->n_rows = s->n_echo + last;
+  *rows -= s->n_rows;
   if (!last || g->o.n_draft == 0 || s->is_prompt) return;
   uint32_t most = wn_ctx_n_ctx(b->ctx) - past - n;
   if (most > room - n) most = room - n;
@@ -269,8 +293,7 @@ static void add_round(wn_batch *b, bool single, uint32_t most, uint32_t *rows) {
     uint32_t left = now ? n_left(b, g) : 0;
     if (left == 0 || (left == 1) != single) continue;
     uint32_t n = left < most - b->n_step ? left : most - b->n_step;
-    /* a row for the last token must be left; all but it can go ahead */
-    if (n == left && *rows == 0 && g->phase == WN_PHASE_RUNNING) n--;
+    n = n_fitting(b, g, n, *rows);
     if (n > 0) add_share(b, g, n, most - b->n_step, rows);
   }
 }
@@ -310,7 +333,14 @@ static uint32_t n_right(const wn_batch *b, const wn_portion *s) {
 static int hand_out(wn_batch *b, const wn_portion *s, size_t row, wn_err *e) {
   wn_gen *g = s->g;
   int rc = WN_OK;
-  for (uint32_t k = 0; k < s->n_rows && rc == WN_OK; k++) {
+  for (uint32_t k = 0; k < s->n_echo && rc == WN_OK; k++)
+    rc =
+        wn_gen_echo(g, wn_ctx_logits(b->ctx, row + k, NULL), s->echo_at + k, e);
+  row += s->n_echo;
+  uint32_t n_rows = s->n_rows - s->n_echo;
+  if (g->o.echo && n_rows > 0 && rc == WN_OK)
+    rc = wn_gen_echo(g, NULL, g->n_given, e); /* a prompt of one token */
+  for (uint32_t k = 0; k < n_rows && rc == WN_OK; k++) {
     int32_t id = -1;
     size_t before = g->n_all;
     rc = wn_gen_choose(g, wn_ctx_logits(b->ctx, row + k, NULL), &id, e);
@@ -332,7 +362,7 @@ static int hand_out(wn_batch *b, const wn_portion *s, size_t row, wn_err *e) {
 
 static void note(wn_batch *b, const wn_portion *s, double now) {
   wn_gen *g = s->g;
-  bool first = s->n_rows > 0 && s->is_prompt;
+  bool first = s->n_rows > s->n_echo && s->is_prompt;
   wn_batch_lock(g);
   if (s->is_prompt) {
     g->stats.n_prompt_done += s->n;

@@ -126,6 +126,10 @@ static int start(wn_gen *g, wn_err *e) {
 }
 
 int wn_gen_start(wn_gen *g, void (*news)(void *arg), void *arg, wn_err *e) {
+  if (wn_sampler_has_host(g->sampler))
+    return wn_fail(e, WN_EARG,
+                   "job: a stage of the sampler is a Lua function, which only "
+                   "a pulled generation can run");
   if (!wn_sampler_begin(g->sampler))
     return wn_fail(e, WN_EBUSY, "job: the sampler is busy");
   g->has_sampler = true;

@@ -46,6 +46,8 @@ static int check(wn_ctx *ctx, const wn_gen_opts *o, const int32_t *ids,
     return wn_fail(e, WN_EARG, "generate: draft has another vocabulary");
   if (o->draft == ctx)
     return wn_fail(e, WN_EARG, "generate: draft is the context itself");
+  if (o->echo && o->shift)
+    return wn_fail(e, WN_EARG, "generate: echo and shift together");
   return check_ids(ctx, ids, n, e);
 }
 
@@ -54,6 +56,9 @@ static void options(wn_gen *g, const wn_gen_opts *o) {
   g->n_guess = o->n_draft;
   g->o.stop = NULL;  /* copied into pieces */
   g->o.gains = NULL; /* copied below */
+  int32_t n_vocab = (int32_t)wn_model_n_vocab(wn_ctx_model(g->ctx));
+  if (o->echo && o->n_logprobs < 0) g->o.n_logprobs = 0;
+  if (g->o.n_logprobs > n_vocab) g->o.n_logprobs = n_vocab;
   if (o->draft != NULL) wn_ctx_ref(o->draft);
 }
 
@@ -102,6 +107,9 @@ void wn_gen_destroy(wn_gen *g) {
   wn_free(g->all);
   wn_free(g->gains);
   wn_free(g->ids);
+  wn_free(g->logs.p);
+  wn_free(g->echoed.p);
+  wn_free(g->asked_logits);
   if (g->has_sampler) wn_sampler_end(g->sampler);
   wn_sampler_unref(g->sampler);
   wn_ctx_unref(g->o.draft);
@@ -287,12 +295,13 @@ static int choose(wn_gen *g, const float *logits, int32_t *id, bool *complete,
 }
 
 /* One more token of the text: into `all`, and shown. */
-static int add_token(wn_gen *g, int32_t id, wn_err *e) {
+static int add_token(wn_gen *g, const float *logits, int32_t id, wn_err *e) {
   bool stopped = false;
   int rc = wn_gen_append(g, id, e);
   if (rc != WN_OK) return rc;
   wn_batch_lock(g);
-  rc = show(g, id, &stopped, e);
+  if (wn_gen_logs_wanted(g)) rc = wn_gen_log(g, logits, id, e);
+  if (rc == WN_OK) rc = show(g, id, &stopped, e);
   if (rc == WN_OK) tell(g);
   wn_batch_unlock(g);
   g->will_end = ends(g, stopped);
@@ -304,14 +313,15 @@ static int add_token(wn_gen *g, int32_t id, wn_err *e) {
 static int add_forced(wn_gen *g, wn_err *e) {
   int32_t ids[MAX_FORCED];
   uint32_t n = 0;
-  if (g->o.n_draft > 0) return WN_OK; /* guesses cover them too */
+  if (g->o.n_draft > 0) return WN_OK;      /* guesses cover them too */
+  if (wn_gen_logs_wanted(g)) return WN_OK; /* they come of logits */
   if (!g->has_sampler && !wn_sampler_begin(g->sampler))
     return wn_fail(e, WN_EBUSY, "generate: the sampler is busy");
   int rc = wn_sampler_forced(g->sampler, ids, MAX_FORCED, &n, e);
   for (uint32_t i = 0; i < n && rc == WN_OK; i++) {
     if (g->will_end != WN_GEN_RUNNING) break;
     rc = wn_sampler_take(g->sampler, ids[i], e);
-    if (rc == WN_OK) rc = add_token(g, ids[i], e);
+    if (rc == WN_OK) rc = add_token(g, NULL, ids[i], e);
   }
   if (rc == WN_OK && g->will_end == WN_GEN_RUNNING &&
       wn_sampler_complete(g->sampler))
@@ -320,16 +330,21 @@ static int add_forced(wn_gen *g, wn_err *e) {
   return rc;
 }
 
-int wn_gen_choose(wn_gen *g, const float *logits, int32_t *id, wn_err *e) {
-  bool complete = false;
-  int rc = choose(g, logits, id, &complete, e);
-  if (rc != WN_OK) return rc;
-  if (g->vocab != NULL && wn_vocab_is_eog(g->vocab, *id)) {
+int wn_gen_took(wn_gen *g, const float *logits, int32_t id, bool complete,
+                wn_err *e) {
+  if (g->vocab != NULL && wn_vocab_is_eog(g->vocab, id)) {
     g->will_end = WN_GEN_EOG;
     return WN_OK;
   }
-  rc = add_token(g, *id, e);
+  int rc = add_token(g, logits, id, e);
   if (rc != WN_OK || g->will_end != WN_GEN_RUNNING) return rc;
   if (complete) g->will_end = WN_GEN_EOG;
   return complete ? WN_OK : add_forced(g, e);
+}
+
+int wn_gen_choose(wn_gen *g, const float *logits, int32_t *id, wn_err *e) {
+  bool complete = false;
+  if (wn_sampler_has_host(g->sampler)) return wn_gen_ask(g, logits, e);
+  int rc = choose(g, logits, id, &complete, e);
+  return rc == WN_OK ? wn_gen_took(g, logits, *id, complete, e) : rc;
 }

@@ -17,6 +17,7 @@
 
 #include "base/err.h"
 #include "run/ctx.h"
+#include "run/logprob.h"
 #include "run/sample.h"
 
 typedef struct wn_gen wn_gen;
@@ -54,6 +55,11 @@ typedef struct wn_gen_opts {
    * NULL). The text is the same. */
   uint32_t n_draft;
   wn_ctx *draft;
+  /* Log probabilities of what is made, with so many of the most probable ones
+   * (at most the vocabulary); < 0: none. With echo, of the prompt too: then
+   * nothing of it is taken over, and its rows count as outputs. */
+  int32_t n_logprobs;
+  bool echo;
   const float *gains; /* factors of the sequence; NULL: the context's; copied */
 } wn_gen_opts;
 
@@ -93,5 +99,20 @@ void wn_gen_get_stats(wn_gen *g, wn_gen_stats *s);
 /* The ids generated from number `from` on (an end token is not among them):
  * at most cap of them to out; returns how many there are in all. */
 size_t wn_gen_ids(wn_gen *g, size_t from, int32_t *out, size_t cap);
+
+/* Log probabilities of the tokens made, or of the prompt's, from number `from`
+ * on: at most cap entries of wn_gen_n_top + 1 to out, as logprob.h has them.
+ * Returns how many entries there are in all. The value is NaN (and ids of
+ * the others -1) for a first token, which no logits were for. */
+size_t wn_gen_logs(wn_gen *g, bool prompt, size_t from, wn_logprob *out,
+                   size_t cap);
+uint32_t wn_gen_n_top(const wn_gen *g);
+const wn_vocab *wn_gen_vocab(const wn_gen *g);
+
+/* A sampler with stages of the host's: where the generation waits for one,
+ * gives its place in *host, else -1. The stage's turn ends with the next call,
+ * which runs the chain on, to another such stage or to the choice. What goes
+ * wrong there ends the generation. WN_EBUSY: the sampler is in use. */
+int wn_gen_resume(wn_gen *g, int *host, wn_err *e);
 
 #endif

@@ -22,6 +22,19 @@ typedef enum wn_phase {
   WN_PHASE_ENDED
 } wn_phase;
 
+/* Log probabilities: entries of 1 + n_top each. */
+typedef struct wn_logs {
+  wn_logprob *p;
+  size_t n, cap; /* entries */
+} wn_logs;
+
+/* Of a choice that stages of the host take part in. */
+typedef enum wn_ask {
+  WN_ASK_NOTHING,
+  WN_ASKED,   /* the sampler has logits: the owner's turn */
+  WN_ANSWERED /* a token, or why there is none: the worker's turn */
+} wn_ask;
+
 struct wn_gen {
   /* fixed */
   wn_ctx *ctx; /* the owner's reference */
@@ -46,6 +59,7 @@ struct wn_gen {
   /* guesses a step, as far as they have been right lately; how many steps to
    * make without before the next try */
   uint32_t n_guess, n_rest;
+  float *asked_logits; /* of the choice in hand, where they are wanted */
   /* shown */
   wn_gen *next;
   bool joined;     /* is in the batch's list, or on its way there */
@@ -56,6 +70,11 @@ struct wn_gen {
   wn_bytes taken;  /* what the owner holds; pieces.ready is under the lock */
   int32_t *ids;
   size_t n_ids, cap_ids;
+  wn_logs logs, echoed; /* of ids; of the prompt */
+  wn_ask ask;
+  int32_t answer;
+  bool answer_complete;
+  wn_err answer_err;
   wn_gen_stats stats;
   wn_gen_end end;
   wn_err err;
@@ -69,6 +88,8 @@ typedef struct wn_portion {
   uint32_t seq, pos;  /* where its tokens go */
   uint32_t n;         /* tokens of the step */
   uint32_t n_rows;    /* rows of the result */
+  uint32_t n_echo;    /* of them first: rows before tokens of the prompt */
+  uint32_t echo_at;   /* the first of those tokens, in `all` */
   bool is_prompt;     /* counts as time of the prompt */
   uint32_t draft_off; /* guessed tokens among the step's: where they begin */
   uint32_t n_draft;
@@ -114,10 +135,30 @@ int wn_gen_append(wn_gen *g, int32_t id, wn_err *e); /* to `all` */
 /* Chooses a token from logits and takes it in: text, ids, and `will_end`.
  * *id: it. */
 int wn_gen_choose(wn_gen *g, const float *logits, int32_t *id, wn_err *e);
+/* Takes in a token that was chosen from logits (NULL: they are not wanted).
+ * *complete*: the grammar has ended with it. */
+int wn_gen_took(wn_gen *g, const float *logits, int32_t id, bool complete,
+                wn_err *e);
 /* Acts on `will_end`: ends it, or has its last tokens evaluated first. */
 void wn_gen_close_down(wn_gen *g);
 /* Ends it; publishes. `e` for WN_GEN_FAILED and WN_GEN_CANCELLED. */
 void wn_gen_finish(wn_gen *g, wn_gen_end end, const wn_err *e);
+
+/* gen_logs.c */
+static inline bool wn_gen_logs_wanted(const wn_gen *g) {
+  return g->o.n_logprobs >= 0;
+}
+/* One more entry for the tokens made. Under the lock. */
+int wn_gen_log(wn_gen *g, const float *logits, int32_t id, wn_err *e);
+/* The entry for token `at` of `all`, from the row before it; logits == NULL:
+ * only those before it, as far as there are none. */
+int wn_gen_echo(wn_gen *g, const float *logits, size_t at, wn_err *e);
+
+/* gen_host.c */
+/* A choice from logits begins; the owner's stages decide. */
+int wn_gen_ask(wn_gen *g, const float *logits, wn_err *e);
+/* Takes in what was decided, if anything was. */
+void wn_gen_absorb(wn_gen *g);
 
 /* place.c */
 /* Gives g a sequence. *wait: none is free now. */

@@ -70,8 +70,9 @@ static int check_shape(const wn_prog *p, const wn_weight *w, const wn_tensor *t,
   uint64_t want[3] = {w->ne[0], w->ne[1], w->ne[2]};
   uint32_t n = w->ne[2] != 1 ? 3 : w->ne[1] != 1 ? 2 : 1;
   char a[96], b[96];
-  if (t->ne[0] == want[0] && t->ne[1] == want[1] && t->ne[2] == want[2] &&
-      t->ne[3] == 1)
+  /* a fourth dimension is only more of the third */
+  if (t->ne[0] == want[0] && t->ne[1] == want[1] &&
+      t->ne[2] * t->ne[3] == want[2])
     return WN_OK;
   return wn_fail(e, WN_EFORMAT, "tensor %s is %s, want %s",
                  wn_prog_str(p, w->name),

@@ -16,6 +16,7 @@ static uint32_t alike(const wn_ctx *c, uint32_t seq, const wn_gen *g) {
   uint32_t n_gains = wn_model_prog(wn_ctx_model(c))->n_gains;
   const int32_t *held = wn_ctx_held(c, seq);
   uint32_t n = wn_ctx_n_past(c, seq), same = 0;
+  if (g->o.echo) return 0; /* all of it is evaluated */
   if (n_gains > 0 && memcmp(wn_ctx_gains(c, seq), gains_of(c, g),
                             n_gains * sizeof(float)) != 0)
     return 0; /* made with other adapters */

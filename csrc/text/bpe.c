@@ -3,7 +3,10 @@
  * The text is cut into words (pretok.h) and each word is merged on its own
  * (merge.h). Three short cuts keep the same result: a word that is a token
  * and is known to merge back into that token is that token; words seen before
- * in this text are copied; one byte needs no merging. */
+ * in this text are copied; one byte needs no merging.
+ *
+ * Under guard no word and no merge gives a control token, whatever a file's
+ * merges spell: such a token comes of what asks for it only. */
 #include "text/merge.h"
 #include "text/words.h"
 
@@ -12,18 +15,25 @@ typedef struct run {
   wn_ids *out;
   wn_merge m;
   wn_seen *words;
+  bool guard;
 } run;
+
+/* A control token that plain text may not become? */
+static bool is_kept_out(const run *r, uint32_t sym) {
+  return r->guard && sym < r->v->n && (r->v->attr[sym] & WN_ATTR_CONTROL) != 0;
+}
 
 static bool find_pair(const void *ctx, const wn_merge *m, uint32_t i,
                       uint32_t j, uint32_t *prio, uint32_t *result) {
-  const wn_bpe *b = ctx;
+  const run *r = ctx;
+  const wn_bpe *b = &r->v->bpe;
   uint32_t x = m->sym[i], y = m->sym[j];
   if (x == WN_NONE || y == WN_NONE) return false;
   uint64_t h = ((uint64_t)x << 32 | y) * UINT64_C(0x9E3779B97F4A7C15);
   const wn_pair *p = &b->pair[(h ^ h >> 29) & b->pair_mask];
   while (p->rank != WN_NONE && (p->a != x || p->b != y))
     if (++p > b->pair + b->pair_mask) p = b->pair;
-  if (p->rank == WN_NONE) return false;
+  if (p->rank == WN_NONE || is_kept_out(r, p->sym)) return false;
   *prio = p->rank;
   *result = p->sym;
   return true;
@@ -61,7 +71,7 @@ static int merge_word(run *r, const uint8_t *w, size_t n, wn_err *e) {
   wn_merge *m = &r->m;
   const wn_bpe *b = &r->v->bpe;
   int rc = spell(r, w, n, e);
-  if (rc == WN_OK) rc = wn_merge_run(m, b->n_merges, find_pair, b, e);
+  if (rc == WN_OK) rc = wn_merge_run(m, b->n_merges, find_pair, r, e);
   if (rc != WN_OK) return rc;
   for (uint32_t i = 0; i < m->n; i = m->next[i]) {
     uint32_t s = m->sym[i], from = m->start[i], to = m->start[m->next[i]];
@@ -83,14 +93,16 @@ static int emit_word(run *r, const uint8_t *w, size_t n, wn_err *e) {
   unsigned props = r->v->pre->props;
   uint64_t h = 0;
   uint32_t tok = WN_NONE;
-  bool hit = false;
+  bool hit = false, usual = r->guard == (r->v->exact == WN_EXACT_TRAINED);
   if (n <= b->max_len || n <= WN_WORD_LEN) {
     h = wn_hash(w, n);
     tok = wn_map_get_hash(&b->syms, w, n, h);
-    if (tok >= r->v->n) tok = WN_NONE;
+    if (tok >= r->v->n || is_kept_out(r, tok)) tok = WN_NONE;
   }
   if (tok != WN_NONE) {
-    uint8_t known = atomic_load_explicit(&b->whole[tok], memory_order_relaxed);
+    /* what is known holds for how this vocabulary encodes most texts */
+    uint8_t known =
+        !usual ? 0 : atomic_load_explicit(&b->whole[tok], memory_order_relaxed);
     if (known == 1 || (props & WN_P_IGNORE_MERGES) != 0 ||
         ((props & WN_P_LINE_TOKENS) != 0 && is_lines(w, n)))
       return wn_ids_push(r->out, (int32_t)tok) ? WN_OK : wn_oom(e);
@@ -102,7 +114,7 @@ static int emit_word(run *r, const uint8_t *w, size_t n, wn_err *e) {
   if (rc != WN_OK) return rc;
   size_t n_ids = r->out->n - at;
   if (s != NULL) *s = (wn_seen){w, (uint32_t)n, (uint32_t)n_ids, at};
-  if (tok != WN_NONE) {
+  if (tok != WN_NONE && usual) {
     bool same = n_ids == 1 && (uint32_t)r->out->p[at] == tok;
     atomic_store_explicit(&b->whole[tok], same ? 1 : 2, memory_order_relaxed);
   }
@@ -110,8 +122,8 @@ static int emit_word(run *r, const uint8_t *w, size_t n, wn_err *e) {
 }
 
 static int encode_clean(const wn_vocab *v, const uint8_t *p, size_t n,
-                        wn_ids *out, wn_err *e) {
-  run r = {.v = v, .out = out};
+                        bool guard, wn_ids *out, wn_err *e) {
+  run r = {.v = v, .out = out, .guard = guard};
   wn_cutter cut;
   const uint8_t *w;
   size_t len;
@@ -143,11 +155,12 @@ static size_t escape(uint8_t *out, const uint8_t *p, size_t n) {
 
 /* Makes the text canonical, and escapes it where the vocabulary asks. */
 static int encode_text(const wn_vocab *v, const uint8_t *p, size_t n,
-                       wn_ids *out, wn_err *e) {
+                       bool guard, wn_ids *out, wn_err *e) {
   bool clean = wn_utf8_is_clean(p, n);
   bool nfc = v->exact == WN_EXACT_TRAINED && (v->pre->props & WN_P_NFC) != 0 &&
              !(clean && wn_is_nfc(p, n));
-  if (clean && !nfc && !v->escape_ws) return encode_clean(v, p, n, out, e);
+  if (clean && !nfc && !v->escape_ws)
+    return encode_clean(v, p, n, guard, out, e);
   uint8_t *a = wn_alloc(WN_MEM_TEXT, 3 * n), *b = NULL, *c = NULL;
   if (a == NULL) return wn_oom(e);
   if (!clean) {
@@ -163,7 +176,7 @@ static int encode_text(const wn_vocab *v, const uint8_t *p, size_t n,
     if (b != NULL) n = escape(b, p, n);
     p = b;
   }
-  int rc = p != NULL ? encode_clean(v, p, n, out, e) : wn_oom(e);
+  int rc = p != NULL ? encode_clean(v, p, n, guard, out, e) : wn_oom(e);
   wn_free(a);
   wn_free(b);
   wn_free(c);
@@ -173,7 +186,7 @@ static int encode_text(const wn_vocab *v, const uint8_t *p, size_t n,
 /* Model "whitespace": words between white space, in lower case unless the
  * file says otherwise. A lower-case form has at most 3/2 the bytes. */
 static int encode_words(const wn_vocab *v, const uint8_t *p, size_t n,
-                        wn_ids *out, wn_err *e) {
+                        bool guard, wn_ids *out, wn_err *e) {
   int rc = WN_OK;
   uint8_t *a = wn_alloc(WN_MEM_TEXT, 5 * n);
   if (a == NULL) return wn_oom(e);
@@ -188,7 +201,7 @@ static int encode_words(const wn_vocab *v, const uint8_t *p, size_t n,
     bool white = (wn_cp_class(&v->uni, cp) & WN_C_W) != 0;
     if (!white) used += wn_utf8_put(w + used, v->lowercase ? wn_lower(cp) : cp);
     if (used > 0 && (white || i == n)) {
-      rc = encode_text(v, w, used, out, e);
+      rc = encode_text(v, w, used, guard, out, e);
       used = 0;
     }
   }
@@ -207,14 +220,14 @@ static bool kmer(const wn_vocab *v, const uint8_t *p, size_t n, wn_ids *out) {
   return wn_ids_push(out, id >= 0 ? id : v->bpe.dna[2]);
 }
 
-static int encode_dna(const wn_vocab *v, const uint8_t *p, size_t n,
+static int encode_dna(const wn_vocab *v, const uint8_t *p, size_t n, bool guard,
                       wn_ids *out, wn_err *e) {
   const uint8_t *end = p + n;
   while (p < end) {
     const uint8_t *open = memmem(p, (size_t)(end - p), "<dna>", 5);
     const uint8_t *stop = open != NULL ? open : end;
     if (stop > p) {
-      int rc = encode_text(v, p, (size_t)(stop - p), out, e);
+      int rc = encode_text(v, p, (size_t)(stop - p), guard, out, e);
       if (rc != WN_OK) return rc;
     }
     if (open == NULL) break;
@@ -233,11 +246,11 @@ static int encode_dna(const wn_vocab *v, const uint8_t *p, size_t n,
   return WN_OK;
 }
 
-int wn_bpe_encode(const wn_vocab *v, const uint8_t *p, size_t n, wn_ids *out,
-                  wn_err *e) {
+int wn_bpe_encode(const wn_vocab *v, const uint8_t *p, size_t n, bool guard,
+                  wn_ids *out, wn_err *e) {
   const int32_t *d = v->bpe.dna;
-  if (v->whitespace) return encode_words(v, p, n, out, e);
+  if (v->whitespace) return encode_words(v, p, n, guard, out, e);
   if (v->dna && d[0] >= 0 && d[1] >= 0 && d[2] >= 0)
-    return encode_dna(v, p, n, out, e);
-  return encode_text(v, p, n, out, e);
+    return encode_dna(v, p, n, guard, out, e);
+  return encode_text(v, p, n, guard, out, e);
 }

@@ -14,7 +14,7 @@ static bool is_raw(const wn_vocab *v) {
 
 /* Bytes that a text in the byte alphabet stands for; false when some
  * character is not in it. out has room for n. */
-static bool unmap(wn_bytes t, uint8_t *out, size_t *n) {
+static bool unmap(wn_str t, uint8_t *out, size_t *n) {
   *n = 0;
   for (size_t i = 0; i < t.n;) {
     uint32_t cp = 0;
@@ -48,7 +48,7 @@ static int map_tokens(wn_vocab *v, wn_err *e) {
   b->syms.high = &b->extra;
   b->syms.n_low = v->n;
   for (uint32_t i = 0; rc == WN_OK && i < v->n; i++) {
-    wn_bytes t = wn_str_at(b->syms.low, i);
+    wn_str t = wn_str_at(b->syms.low, i);
     if (t.n > b->max_len) b->max_len = t.n;
     if (t.n > 0) rc = wn_map_put(&b->syms, i, true, NULL, e);
   }
@@ -104,8 +104,8 @@ static wn_pair *pair_slot(const wn_bpe *b, uint32_t x, uint32_t y,
   return &b->pair[i];
 }
 
-static int add_merge(wn_vocab *v, extra *x, uint8_t *buf, wn_bytes left,
-                     wn_bytes right, uint32_t rank, wn_err *e) {
+static int add_merge(wn_vocab *v, extra *x, uint8_t *buf, wn_str left,
+                     wn_str right, uint32_t rank, wn_err *e) {
   size_t nl = left.n, nr = right.n;
   uint32_t a, b, c, steps;
   if (is_raw(v)) {
@@ -148,8 +148,8 @@ static int load_merges(wn_vocab *v, const uint8_t *d, uint64_t n, extra *x,
     }
     const char *sp = len > 1 ? memchr(s + 1, ' ', (size_t)len - 1) : NULL;
     if (sp == NULL) continue;
-    wn_bytes left = {s, (size_t)(sp - s)};
-    wn_bytes right = {sp + 1, (size_t)len - left.n - 1};
+    wn_str left = {s, (size_t)(sp - s)};
+    wn_str right = {sp + 1, (size_t)len - left.n - 1};
     rc = add_merge(v, x, buf, left, right, (uint32_t)i, e);
   }
   wn_free(buf);

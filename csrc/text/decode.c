@@ -16,7 +16,7 @@ static void put(sink *s, const void *p, size_t n) {
 }
 
 /* U+2581 back to spaces. */
-static void put_unescaped(sink *s, wn_bytes t) {
+static void put_unescaped(sink *s, wn_str t) {
   while (t.n > 0) {
     const char *hit = memmem(t.p, t.n, "\xE2\x96\x81", 3);
     size_t n = hit != NULL ? (size_t)(hit - t.p) : t.n;
@@ -30,7 +30,7 @@ static void put_unescaped(sink *s, wn_bytes t) {
 
 /* A text in the byte alphabet. A character outside it is shown as
  * "[UNK_BYTE_0x<its bytes><the whole text>]", as llama.cpp does. */
-static void put_bytes(sink *s, wn_bytes t) {
+static void put_bytes(sink *s, wn_str t) {
   static const char HEX[] = "0123456789abcdef";
   for (size_t i = 0; i < t.n;) {
     uint32_t cp = 0xFFFD;
@@ -56,15 +56,15 @@ static void put_bytes(sink *s, wn_bytes t) {
 
 /* A token's text; six-letter tokens of "hybriddna" end in U+E000, which only
  * tells them from equal words. */
-static wn_bytes shown_text(const wn_vocab *v, uint32_t id) {
-  wn_bytes t = wn_text(v, id);
+static wn_str shown_text(const wn_vocab *v, uint32_t id) {
+  wn_str t = wn_text(v, id);
   if (v->dna && v->bpe.dna[2] >= 0 && (int32_t)id > v->bpe.dna[2] && t.n > 3 &&
       memcmp(t.p + t.n - 3, "\xEE\x80\x80", 3) == 0)
     t.n -= 3;
   return t;
 }
 
-static void put_rwkv(sink *s, wn_bytes t) {
+static void put_rwkv(sink *s, wn_str t) {
   uint8_t few[256];
   uint8_t *p = t.n <= sizeof few ? few : wn_alloc(WN_MEM_TEXT, t.n);
   if (p == NULL) return; /* only for a token of more than 256 bytes */
@@ -76,7 +76,7 @@ static void put_piece(sink *s, const wn_vocab *v, uint32_t id, bool special) {
   unsigned a = v->attr[id];
   const unsigned hidden = WN_ATTR_UNKNOWN | WN_ATTR_CONTROL;
   if (!special && (a & hidden) != 0) return;
-  wn_bytes t = shown_text(v, id);
+  wn_str t = shown_text(v, id);
   int b = a & WN_ATTR_BYTE ? wn_byte_token(t) : -1;
   char byte = (char)b;
   if (v->kind == WN_KIND_RWKV) {

@@ -51,7 +51,7 @@ int32_t wn_vocab_find(const wn_vocab *v, const char *text, size_t n) {
 const char *wn_vocab_text(const wn_vocab *v, int32_t id, size_t *n) {
   *n = 0;
   if (v->kind == WN_KIND_NONE || id < 0 || (uint32_t)id >= v->n) return "";
-  wn_bytes t = wn_text(v, (uint32_t)id);
+  wn_str t = wn_text(v, (uint32_t)id);
   *n = t.n;
   return t.p;
 }
@@ -60,7 +60,7 @@ static int encode_kind(const wn_vocab *v, const uint8_t *p, size_t n,
                        bool prefix, bool guard, wn_ids *out, wn_err *e) {
   switch (v->kind) {
     case WN_KIND_BPE:
-      return wn_bpe_encode(v, p, n, out, e);
+      return wn_bpe_encode(v, p, n, guard, out, e);
     case WN_KIND_SPM:
       return wn_spm_encode(v, p, n, prefix, guard, out, e);
     case WN_KIND_WPM:
@@ -76,9 +76,15 @@ static int encode_kind(const wn_vocab *v, const uint8_t *p, size_t n,
   }
 }
 
+/* Control tokens come of what is parsed as such, never of merges. llama.cpp
+ * lets merges make them, except where that would let messages make them. */
+static bool is_guarded(const wn_vocab *v) {
+  return v->exact == WN_EXACT_TRAINED;
+}
+
 int wn_encode_raw(const wn_vocab *v, const uint8_t *p, size_t n, bool prefix,
                   wn_ids *out, wn_err *e) {
-  return encode_kind(v, p, n, prefix, false, out, e);
+  return encode_kind(v, p, n, prefix, is_guarded(v), out, e);
 }
 
 /* SPM puts a space before text at the start and behind a special token.
@@ -143,7 +149,8 @@ int wn_vocab_encode_plain(const wn_vocab *v, const char *text, size_t n,
   if (!wn_ids_reserve(&out, n / 4 + 4)) rc = wn_oom(e);
   if (rc == WN_OK && add_special) rc = push_opt(&out, first_token(v), e);
   if (rc == WN_OK)
-    rc = encode_frags(v, text, frags, n_frags, plain->n > 0, &out, e);
+    rc = encode_frags(v, text, frags, n_frags, is_guarded(v) || plain->n > 0,
+                      &out, e);
   if (rc == WN_OK && add_special) rc = push_opt(&out, last_token(v), e);
   wn_free(frags);
   if (rc == WN_OK) {

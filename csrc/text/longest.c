@@ -10,7 +10,7 @@ static unsigned hex_of(char c) {
   return (unsigned)(c >= 'a' ? c - 'a' + 10 : c - '0') & 255u;
 }
 
-size_t wn_rwkv_unescape(uint8_t *out, wn_bytes t) {
+size_t wn_rwkv_unescape(uint8_t *out, wn_str t) {
   size_t n = 0;
   for (size_t i = 0; i < t.n; i++) {
     char c = t.p[i];

@@ -22,7 +22,7 @@ uint64_t wn_hash(const void *p, size_t n) {
   return h ^ h >> 47;
 }
 
-static wn_bytes string_of(const wn_map *m, uint32_t id) {
+static wn_str string_of(const wn_map *m, uint32_t id) {
   return id < m->n_low ? wn_str_at(m->low, id)
                        : wn_str_at(m->high, id - m->n_low);
 }
@@ -69,7 +69,7 @@ uint32_t wn_map_get_hash(const wn_map *m, const void *p, size_t n, uint64_t h) {
   for (uint64_t i = hash & m->mask; m->slot[i].id != WN_NONE;
        i = (i + 1) & m->mask) {
     if (m->slot[i].hash != hash) continue;
-    wn_bytes t = string_of(m, m->slot[i].id);
+    wn_str t = string_of(m, m->slot[i].id);
     if (t.n == n && memcmp(t.p, p, n) == 0) return m->slot[i].id;
   }
   return WN_NONE;
@@ -87,7 +87,7 @@ int wn_map_put(wn_map *m, uint32_t id, bool last, uint32_t *was, wn_err *e) {
     int rc = grow(m, e);
     if (rc != WN_OK) return rc;
   }
-  wn_bytes s = string_of(m, id);
+  wn_str s = string_of(m, id);
   uint32_t hash = fold(wn_hash(s.p, s.n)), steps = 0;
   uint64_t i = hash & m->mask;
   for (; m->slot[i].id != WN_NONE; i = (i + 1) & m->mask) {
@@ -95,13 +95,13 @@ int wn_map_put(wn_map *m, uint32_t id, bool last, uint32_t *was, wn_err *e) {
       return wn_fail(e, WN_EFORMAT,
                      "token texts were chosen to collide in a hash table");
     if (m->slot[i].hash != hash) continue;
-    wn_bytes t = string_of(m, m->slot[i].id);
+    wn_str t = string_of(m, m->slot[i].id);
     if (t.n != s.n || memcmp(t.p, s.p, s.n) != 0) continue;
     if (was != NULL) *was = m->slot[i].id;
     if (last) m->slot[i].id = id;
     return WN_OK;
   }
-  m->slot[i] = (wn_slot){hash, id};
+  m->slot[i] = (wn_map_slot){hash, id};
   m->n++;
   if (was != NULL) *was = WN_NONE;
   return WN_OK;

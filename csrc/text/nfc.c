@@ -31,7 +31,7 @@ static const step DECOMPOSE[] = {
 };
 
 static const step COMPOSE[] = {
-    /* sorted by a, b */
+/* sorted by a, b */
 #define C(a, b, cp) {0x##cp, 0x##a, 0x##b},
 #include "text/unicode_nfc.def"
 #undef C

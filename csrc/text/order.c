@@ -60,7 +60,7 @@ static void fill(const wn_vocab *v, table *t) {
   t->next[t->head] = WN_NONE;
   rebuild(t, BUCKETS[0]);
   for (uint32_t id = 0; id < v->n; id++) {
-    wn_bytes s = wn_text(v, id);
+    wn_str s = wn_text(v, id);
     if (wn_find(v, s.p, s.n) != (int32_t)id) continue; /* a later equal text */
     t->hash[id] = wn_hash(s.p, s.n);
     if (used == (k == 0 ? 0 : BUCKETS[k])) rebuild(t, BUCKETS[++k]);

@@ -31,7 +31,7 @@ static bool is_space(char c) {
 /* Where token text t stands in text[from, to) without touching a plain span,
  * or NULL. `plain` may be empty. */
 static const char *find(const wn_spans *plain, const char *text, size_t from,
-                        size_t to, wn_bytes t) {
+                        size_t to, wn_str t) {
   while (from < to) {
     const char *hit = memmem(text + from, to - from, t.p, t.n);
     if (hit == NULL || plain->n == 0) return hit;
@@ -53,7 +53,7 @@ static const char *find(const wn_spans *plain, const char *text, size_t from,
  * space before it along, an rstrip token that behind it. */
 static bool cut(const wn_vocab *v, const wn_spans *plain, const char *text,
                 wn_frag f, uint32_t id, frags *out) {
-  wn_bytes t = wn_text(v, id);
+  wn_str t = wn_text(v, id);
   const char *hit;
   while (f.n > 0 && (hit = find(plain, text, f.off, f.off + f.n, t)) != NULL) {
     size_t at = (size_t)(hit - text), left = at - f.off;

@@ -43,30 +43,24 @@ typedef enum wn_kind {
   WN_KIND_PLAMO2,
 } wn_kind;
 
-/* Bytes that are not terminated. */
-typedef struct wn_bytes {
-  const char *p;
-  size_t n;
-} wn_bytes;
-
 /* Strings in one block: string i is [off[i], off[i + 1]). */
 typedef struct wn_pool_str {
   char *p;
   size_t *off;
 } wn_pool_str;
 
-static inline wn_bytes wn_str_at(const wn_pool_str *s, uint32_t i) {
-  return (wn_bytes){s->p + s->off[i], s->off[i + 1] - s->off[i]};
+static inline wn_str wn_str_at(const wn_pool_str *s, uint32_t i) {
+  return (wn_str){s->p + s->off[i], s->off[i + 1] - s->off[i]};
 }
 
 /* Hash table from strings to their numbers in one or two pools (BPE symbols
  * continue the numbering of tokens). Half empty, linear probing, grows. */
-typedef struct wn_slot {
+typedef struct wn_map_slot {
   uint32_t hash, id; /* id UINT32_MAX: empty */
-} wn_slot;
+} wn_map_slot;
 
 typedef struct wn_map {
-  wn_slot *slot;
+  wn_map_slot *slot;
   uint64_t mask;
   const wn_pool_str *low, *high; /* ids below / from n_low on */
   uint32_t n_low, n;             /* n: strings in the table */
@@ -151,7 +145,7 @@ struct wn_vocab {
   wn_trie trie; /* WPM, RWKV, PLaMo: all tokens */
 };
 
-static inline wn_bytes wn_text(const wn_vocab *v, uint32_t id) {
+static inline wn_str wn_text(const wn_vocab *v, uint32_t id) {
   return wn_str_at(&v->text, id);
 }
 
@@ -162,7 +156,7 @@ static inline int32_t wn_find(const wn_vocab *v, const void *p, size_t n) {
 }
 
 static inline bool wn_text_is(const wn_vocab *v, uint32_t id, const char *s) {
-  wn_bytes t = wn_text(v, id);
+  wn_str t = wn_text(v, id);
   return t.n == strlen(s) && memcmp(t.p, s, t.n) == 0;
 }
 
@@ -173,7 +167,7 @@ int wn_key_fail(wn_err *e, int code, const char *key, const char *fmt, ...)
 /* tokens.c: texts, scores, attributes, map. */
 int wn_load_tokens(wn_vocab *v, const wn_gguf *g, wn_err *e);
 /* The byte that "<0xAB>" stands for, or -1. */
-int wn_byte_token(wn_bytes t);
+int wn_byte_token(wn_str t);
 
 /* special.c: special ids, flags, eog, attributes, the automaton. */
 int wn_load_specials(wn_vocab *v, const wn_gguf *g, wn_err *e);
@@ -184,11 +178,11 @@ void wn_sort_by_length(const wn_vocab *v, uint32_t *ids, size_t n);
 
 /* Per kind: build the index, encode one stretch of text without specials. */
 int wn_bpe_init(wn_vocab *v, const wn_gguf *g, wn_err *e);
-int wn_bpe_encode(const wn_vocab *v, const uint8_t *p, size_t n, wn_ids *out,
-                  wn_err *e);
+/* guard: merges may not make control tokens (llama.cpp lets them). */
+int wn_bpe_encode(const wn_vocab *v, const uint8_t *p, size_t n, bool guard,
+                  wn_ids *out, wn_err *e);
 void wn_bpe_free(wn_bpe *b);
 int wn_spm_init(wn_vocab *v, wn_err *e);
-/* guard: merges may not make control tokens (llama.cpp lets them). */
 int wn_spm_encode(const wn_vocab *v, const uint8_t *p, size_t n, bool prefix,
                   bool guard, wn_ids *out, wn_err *e);
 int wn_wpm_encode(const wn_vocab *v, const uint8_t *p, size_t n, wn_ids *out,
@@ -202,7 +196,7 @@ int wn_rwkv_encode(const wn_vocab *v, const uint8_t *p, size_t n, wn_ids *out,
 int wn_plamo_encode(const wn_vocab *v, const uint8_t *p, size_t n, wn_ids *out,
                     wn_err *e);
 /* An RWKV token's bytes: escapes like \x0a resolved. out has room for n. */
-size_t wn_rwkv_unescape(uint8_t *out, wn_bytes t);
+size_t wn_rwkv_unescape(uint8_t *out, wn_str t);
 
 /* encode.c: a stretch of text without special tokens; `prefix`: SPM puts a
  * space in front. */

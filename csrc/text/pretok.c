@@ -223,7 +223,7 @@ static const uint8_t *scan_threes(wn_level *lv) {
 /* ---- the cutter ---- */
 
 /* Search stages: the match at p, or all up to the next match. */
-static const uint8_t *search(const wn_uni *u, wn_stage st, wn_level *lv) {
+static const uint8_t *search(const wn_uni *u, wn_pre_stage st, wn_level *lv) {
   if (lv->hit == lv->p && lv->hit_end != NULL) return lv->hit_end;
   const uint8_t *e = wn_match_search(u, st, lv->p, lv->end);
   if (e != NULL) return e;
@@ -250,7 +250,7 @@ static const uint8_t *scan_tail_ws(const wn_uni *u, wn_level *lv) {
   return t > lv->p ? t : lv->end;
 }
 
-static const uint8_t *scan(const wn_cutter *c, wn_stage st, wn_level *lv) {
+static const uint8_t *scan(const wn_cutter *c, wn_pre_stage st, wn_level *lv) {
   switch (st) {
     case WN_ST_GPT2:
       return wn_scan_gpt2(c->uni, lv->p, lv->end);
@@ -298,7 +298,7 @@ bool wn_cut_next(wn_cutter *c, const uint8_t **word, size_t *n) {
       continue;
     }
     const uint8_t *p = lv->p,
-                  *e = scan(c, (wn_stage)c->pre->stages[c->top], lv);
+                  *e = scan(c, (wn_pre_stage)c->pre->stages[c->top], lv);
     lv->p = e;
     if (c->top == c->last) {
       *word = p;

@@ -18,7 +18,7 @@
 /* What a stage does. Full scanners give a piece wherever they stand; search
  * scanners (from WN_ST_SEARCH on) find matches, and what lies between two
  * matches is a piece too. */
-typedef enum wn_stage {
+typedef enum wn_pre_stage {
   WN_ST_END,
   WN_ST_GPT2,     /* 's|'t|..| ?L+| ?N+| ?[^ws L N]+|\s+(?!\S) */
   WN_ST_MODERN,   /* contractions, words, digits, punctuation: see flags */
@@ -50,7 +50,7 @@ typedef enum wn_stage {
   WN_ST_CHAM_WS,           /* [\t\n]|four spaces|two spaces */
   WN_ST_DEEPSEEK,          /* punctuation+latin, words, punctuation, ws */
   WN_ST_SPARK,             /* the same, line ends one by one */
-} wn_stage;
+} wn_pre_stage;
 
 /* Parts of WN_ST_MODERN, which tries in this order: leading contraction,
  * word, digits, punctuation, white space. */
@@ -132,8 +132,8 @@ bool wn_cut_next(wn_cutter *c, const uint8_t **word, size_t *n);
 /* ---- between the files of this module ---- */
 
 /* A match that starts exactly at p, its end; NULL when there is none. */
-const uint8_t *wn_match_search(const wn_uni *u, wn_stage st, const uint8_t *p,
-                               const uint8_t *end);
+const uint8_t *wn_match_search(const wn_uni *u, wn_pre_stage st,
+                               const uint8_t *p, const uint8_t *end);
 /* End of the piece at lv->p. */
 const uint8_t *wn_scan_gpt2(const wn_uni *u, const uint8_t *p,
                             const uint8_t *end);

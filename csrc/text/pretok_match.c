@@ -213,8 +213,8 @@ static const uint8_t *youtu(const wn_uni *u, const uint8_t *p,
   return q != NULL ? q : RUN(p, CJK);
 }
 
-const uint8_t *wn_match_search(const wn_uni *u, wn_stage st, const uint8_t *p,
-                               const uint8_t *end) {
+const uint8_t *wn_match_search(const wn_uni *u, wn_pre_stage st,
+                               const uint8_t *p, const uint8_t *end) {
   switch (st) {
     case WN_ST_N1:
       return class_run(u, p, end, WN_C_N, 1);

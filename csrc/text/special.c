@@ -204,7 +204,7 @@ static void give_ids(wn_vocab *v, const known *k, size_t n) {
 static void mark_unused(wn_vocab *v) {
   for (uint32_t i = 0; i < v->n; i++) {
     if ((v->attr[i] & WN_ATTR_CONTROL) == 0) continue;
-    wn_bytes t = wn_text(v, i);
+    wn_str t = wn_text(v, i);
     size_t n = strnlen(t.p, t.n);
     if (memmem(t.p, n, "unused", 6) != NULL) v->attr[i] |= WN_ATTR_UNUSED;
   }
@@ -308,7 +308,7 @@ static int build_automaton(wn_vocab *v, wn_err *e) {
   int rc = wn_trie_init(&v->specials, e);
   for (uint32_t k = v->n_specials; rc == WN_OK && k-- > 0;) {
     uint32_t id = v->special_order[k]; /* of equal texts the first stays */
-    wn_bytes t = wn_text(v, id);
+    wn_str t = wn_text(v, id);
     rc = wn_trie_put(&v->specials, t.p, t.n, k, e);
     v->special_first[(uint8_t)t.p[0]] = 1;
     if ((v->attr[id] & (WN_ATTR_CONTROL | WN_ATTR_UNKNOWN)) == 0)

@@ -76,7 +76,7 @@ int wn_spm_init(wn_vocab *v, wn_err *e) {
   if (rc != WN_OK) return rc;
   set_byte_ids(v);
   for (uint32_t i = 0; i < v->n; i++) {
-    wn_bytes t = wn_text(v, i);
+    wn_str t = wn_text(v, i);
     if (t.n > v->bpe.max_len) v->bpe.max_len = t.n;
     for (size_t k = 1; k + 3 <= t.n; k++)
       if (is_space(t.p + k, t.n - k) && !(k >= 3 && is_space(t.p + k - 3, 3)))

@@ -106,7 +106,7 @@ static int hex_digit(char c) {
   return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-int wn_byte_token(wn_bytes t) {
+int wn_byte_token(wn_str t) {
   if (t.n != 6 || memcmp(t.p, "<0x", 3) != 0 || t.p[5] != '>') return -1;
   int hi = hex_digit(t.p[3]), lo = hex_digit(t.p[4]);
   return hi < 0 || lo < 0 ? -1 : hi << 4 | lo;
@@ -129,7 +129,7 @@ static int load_types(wn_vocab *v, const wn_gguf *g, wn_err *e) {
     if (v->attr[i] == WN_ATTR_BYTE && v->kind != WN_KIND_RWKV &&
         wn_byte_token(wn_text(v, i)) < 0) {
       char name[64];
-      wn_bytes t = wn_text(v, i);
+      wn_str t = wn_text(v, i);
       rc = wn_key_fail(e, WN_EFORMAT, K_TOKENS,
                        "byte token %u is '%s', want <0x00> to <0xFF>", i,
                        wn_printable(name, sizeof name, t.p, t.n));

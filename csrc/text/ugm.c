@@ -138,7 +138,7 @@ int wn_ugm_init(wn_vocab *v, const wn_gguf *g, wn_err *e) {
   if (rc == WN_OK) rc = wn_trie_init(&m->tokens, e);
   if (rc == WN_OK) rc = wn_trie_init(&m->user, e);
   for (uint32_t i = 0; rc == WN_OK && i < v->n; i++) {
-    wn_bytes t = wn_text(v, i);
+    wn_str t = wn_text(v, i);
     unsigned a = v->attr[i];
     if ((a & WN_ATTR_NORMAL) && v->score[i] < min) min = v->score[i];
     if (a & (WN_ATTR_NORMAL | WN_ATTR_USER | WN_ATTR_UNUSED))
@@ -187,7 +187,7 @@ static size_t user_prefix(const wn_ugm *m, const uint8_t *p, size_t n) {
 /* The longest prefix of p that the charsmap replaces: its length, and the
  * replacement in *r. 0: none. */
 static size_t mapped_prefix(const wn_ugm *m, const uint8_t *p, size_t n,
-                            wn_bytes *r) {
+                            wn_str *r) {
   if (m->n_xcda == 0) return 0;
   uint32_t node = base_of(m->xcda[0]);
   size_t len = 0;
@@ -222,16 +222,16 @@ static size_t char_len(const uint8_t *p, size_t n) {
 
 /* What stands at p in normal form (*r), and how much input that was. */
 static size_t normal_at(const wn_ugm *m, const uint8_t *p, size_t n,
-                        wn_bytes *r) {
+                        wn_str *r) {
   size_t len = user_prefix(m, p, n);
   if (len == 0) {
     len = mapped_prefix(m, p, n, r);
     if (len > 0) return len;
     len = char_len(p, n);
   }
-  *r = (wn_bytes){(const char *)p, len};
+  *r = (wn_str){(const char *)p, len};
   if (len > 0) return len;
-  *r = (wn_bytes){"\xEF\xBF\xBD", 3};
+  *r = (wn_str){"\xEF\xBF\xBD", 3};
   return 1;
 }
 
@@ -242,7 +242,7 @@ static int normalise(const wn_vocab *v, const uint8_t *p, size_t n, text *t,
   bool in_word = false, prefixed = false, merge = v->remove_extra_ws;
   int rc = WN_OK;
   for (size_t i = 0; rc == WN_OK && i < n;) {
-    wn_bytes r;
+    wn_str r;
     i += normal_at(&v->ugm, p + i, n - i, &r);
     for (size_t k = 0; rc == WN_OK && k < r.n; k++) {
       bool space = r.p[k] == ' ', put = space && !merge;

@@ -13,7 +13,7 @@ int wn_trie_init_all(wn_vocab *v, wn_err *e) {
   uint8_t *buf = wn_alloc(WN_MEM_TEXT, (size_t)WN_MAX_TOKEN_BYTES);
   if (buf == NULL) rc = wn_oom(e);
   for (uint32_t i = 0; rc == WN_OK && i < v->n; i++) {
-    wn_bytes t = wn_text(v, i);
+    wn_str t = wn_text(v, i);
     if (v->kind == WN_KIND_PLAMO2 && (v->attr[i] & WN_ATTR_BYTE)) {
       v->byte_id[wn_byte_token(t)] = (int32_t)i;
     } else if (v->kind == WN_KIND_RWKV) {

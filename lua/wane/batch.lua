@@ -25,7 +25,7 @@ Batch.__index = Batch
 --- The batch of a context (there is one; this is a face of it).
 ---@param ctx wane.Context
 ---@return wane.Batch
-function M.of(ctx) return setmetatable({ context = ctx }, Batch) end
+function M.of(ctx) return setmetatable({ context = ctx, attended = {} }, Batch) end
 
 --- Adds a prompt. Options are those of model:generate; without `seq` the prompt
 --- is the whole text (reuse), with it that sequence is continued.
@@ -48,6 +48,7 @@ function Batch:add(prompt, opts)
     gen:close()
     return nil, message, code
   end
+  if gen.functions then self.attended[#self.attended + 1] = gen end
   return gen
 end
 
@@ -58,6 +59,16 @@ end
 ---@return integer|nil live   generations that have not ended
 ---@return string? message
 ---@return string? code
-function Batch:step(budget) return core.job.batch_step(self.context.handle, budget) end
+function Batch:step(budget)
+  local live, message, code = core.job.batch_step(self.context.handle, budget)
+  if not live or #self.attended == 0 then return live, message, code end
+  local still = {}
+  for _, gen in ipairs(self.attended) do
+    if not gen.ended then still[#still + 1] = gen end
+  end
+  self.attended = still
+  for _, gen in ipairs(still) do generate.attend(gen) end -- functions among the stages
+  return live
+end
 
 return M

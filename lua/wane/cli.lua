@@ -10,7 +10,8 @@ local M = {}
 
 --- Commands in the order of the help text.
 M.commands = {
-  "inspect", "quantize", "verify", "imatrix", "perplexity", "compare", "tasks", "fit", "explain", "generate", "chat",
+  "inspect", "quantize", "verify", "imatrix", "perplexity", "compare", "tasks", "fit", "explain", "generate", "chat", "serve",
+  "convert", "tokenize",
 }
 
 ---@class wane.Out

@@ -18,26 +18,14 @@ local core = require "wane.core"
 
 local M = {}
 
-local sampling = require("wane.sample").OPTIONS
+local sample = require "wane.sample"
+local sampling = sample.OPTIONS
 local looping = { max_tokens = true, stop = true, seq = true, special = true, bytes = true }
 local own = {
   on_end = true, context = true, parse_special = true, add_special = true, threads = true,
-  reuse = true, max_ms = true, shift = true, draft = true, draft_tokens = true, lora = true,
+  reuse = true, max_ms = true, shift = true, draft = true, draft_tokens = true, lora = true, logprobs = true,
+  echo = true,
 }
-
---- A sampler for a model from generation options.
----@return userdata|nil sampler
----@return string? message
----@return string? code
-function M.sampler(model, opts)
-  local sampler, functions, code = require("wane.sample").core(model, opts, "generate", 4)
-  if not sampler then return nil, functions, code end
-  if next(functions) ~= nil then
-    sampler:close()
-    error("wane: generate: a function among the stages needs wane.sample and a loop of your own", 4)
-  end
-  return sampler
-end
 
 local function wrong(where, name, want, level) error(("wane: %s: option '%s': want %s"):format(where, name, want), level + 1) end
 
@@ -104,6 +92,18 @@ local function drafting(o, opts, where, level)
   return companion
 end
 
+-- Options logprobs and echo.
+local function telling(o, opts, where, level)
+  local n = opts.logprobs
+  if n == true then n = 0 end
+  if n and (type(n) ~= "number" or n < 0 or n > 1024 or n % 1 ~= 0) then
+    wrong(where, "logprobs", "how many of the most probable tokens, 0 to 1024", level + 1)
+  end
+  if opts.echo ~= nil and type(opts.echo) ~= "boolean" then wrong(where, "echo", "true or false", level + 1) end
+  if opts.echo and opts.shift then error(("wane: %s: echo and shift together"):format(where), level + 1) end
+  o.logprobs, o.echo = n or nil, opts.echo or nil
+end
+
 --- Splits the options and checks them: those of the loop.
 local function loop_options(opts, where, level)
   if type(opts) ~= "table" then error(("wane: %s: options: want a table, got a %s"):format(where, type(opts)), level + 1) end
@@ -131,6 +131,7 @@ local function loop_options(opts, where, level)
   end
   time_limits(o, opts.max_ms, where, level + 1)
   shifting(o, opts.shift, where, level + 1)
+  telling(o, opts, where, level + 1)
   return o
 end
 
@@ -185,8 +186,10 @@ local function prepare(model, prompt, opts, threads, where, level)
     if not closes(made.ctx) then return failed(message, code) end
     loop.seq = loop.seq or 0
   end
-  made.sampler, message, code = M.sampler(model, opts)
-  if not closes(made.sampler) then return failed(message, code) end
+  local functions -- or a message
+  made.sampler, functions, code = sample.core(model, opts, where, level + 1)
+  if not closes(made.sampler) then return failed(functions, code) end
+  made.functions = functions
   local companion
   companion, message, code = drafting(loop, opts, where, level + 1)
   if message then return failed(message, code) end
@@ -221,7 +224,9 @@ function M.new(model, prompt, opts, where, level)
     if code == "EARG" then raise(message, level) end
     return nil, message, code
   end
-  return setmetatable({ gen = gen, closing = made.closing, on_end = opts.on_end, context = made.ctx }, Generation)
+  return setmetatable({ gen = gen, closing = made.closing, on_end = opts.on_end, context = made.ctx,
+    sampler = made.sampler, functions = next(made.functions) and made.functions or nil,
+    logs = made.loop.logprobs or made.loop.echo, echo = made.loop.echo }, Generation)
 end
 
 --- Generates text, as a generation that is pulled. Called, it gives the next
@@ -243,7 +248,9 @@ end
 ---  context finds the sequence that holds most of it), max_ms (milliseconds, or { prompt =, tokens = }), shift (a
 ---  full sequence forgets its middle: true, or { keep = tokens at the start }), draft (guess ahead: "prompt", from
 ---  what the text held before, or a smaller model of the same vocabulary), draft_tokens 8, lora (scales of the model's
----  adapters for this text, in their order), threads, on_end(stats)
+---  adapters for this text, in their order), logprobs (n: log probabilities of what is made, with the n most probable
+---  tokens), echo (those of the prompt too), threads, on_end(stats). A function among the stages of `sampler` gets the
+---  candidates (wane.sample); what it raises ends the generation and comes out of the pull.
 ---@return wane.Generation
 function M.stream(model, prompt, opts)
   local gen, message = M.new(model, prompt, opts, "generate", 2)
@@ -252,13 +259,46 @@ function M.stream(model, prompt, opts)
 end
 
 -- Notes how it ended, frees what it holds, calls on_end. Once.
-local function finish(self)
+local function finish(self, state)
   if self.ended then return end
   self.ended = self.gen:stats()
+  self.ended.state = state or self.ended.state
   self.ended.ids = self.gen:ids()
+  if self.logs then
+    self.ended.logprobs = self.gen:logprobs()
+    if self.echo then self.ended.prompt_logprobs = self.gen:logprobs(1, true) end
+  end
   self.gen:close()
   for _, x in ipairs(self.closing) do x:close() end
   if self.on_end then self.on_end(self.ended) end
+end
+
+-- Stages that are functions: it is their turn when the model has given logits.
+-- One that raises ends the generation, and so does one that closes it.
+local function run_stages(self)
+  local place = self.gen:stage()
+  while place do
+    local c = self.sampler:candidates()
+    self.in_stage = true
+    local ok, why = pcall(self.functions[place], c)
+    self.in_stage = false
+    c:close()
+    if not ok then
+      finish(self, "failed")
+      error(why, 0)
+    end
+    if self.ended then return end
+    place = self.gen:stage()
+  end
+end
+
+local function busy(self)
+  if self.in_stage then error("wane: generation is busy: its stage runs", 3) end
+end
+
+--- For batches: what its functions have to do now.
+function M.attend(self)
+  if self.functions and not self.ended then run_stages(self) end
 end
 
 -- One pull: text, running | nil, message, code. The last text comes with
@@ -273,6 +313,11 @@ local function pull(self, budget)
     finish(self)
     return nil, text, code
   end
+  if running and self.functions then
+    run_stages(self)
+    if self.ended then return text, false end
+    text = text .. self.gen:take()
+  end
   return text, running
 end
 
@@ -286,12 +331,14 @@ end
 ---@return boolean|string running   false with the last text
 ---@return string? code
 function Generation:step(budget)
+  busy(self)
   local text, running, code = pull(self, budget)
   if text and not running then finish(self) end
   return text, running, code
 end
 
 function Generation:__call()
+  busy(self)
   while not self.ended do
     if self.over then
       finish(self)
@@ -310,6 +357,7 @@ end
 ---@return boolean|string running
 ---@return string? code
 function Generation:take()
+  busy(self)
   if self.ended then return "", false end
   local running = self.gen:stats().state == "running"
   local text = self.gen:take()
@@ -321,20 +369,48 @@ function Generation:take()
   return text, false
 end
 
+local function rest_of(all, from)
+  local list = {}
+  for i = from or 1, #(all or list) do list[#list + 1] = all[i] end
+  return list
+end
+
 --- Ids generated so far, from number `from` on (an end token is not among them).
 ---@param from? integer
 ---@return integer[]
 function Generation:ids(from)
   if not self.ended then return self.gen:ids(from) end
-  local list = {}
-  for i = from or 1, #self.ended.ids do list[#list + 1] = self.ended.ids[i] end
-  return list
+  return rest_of(self.ended.ids, from)
+end
+
+--- Log probabilities of what is generated, with option logprobs: from the
+--- model's logits, before all stages. One entry an id, from number `from` on:
+--- { id, text (the token's bytes), logprob, top = { { id, text, logprob }, ... } }.
+---
+---     local gen = model:generate("Once", { max_tokens = 4, logprobs = 2 })
+---     for _ in gen do end
+---     for _, t in ipairs(gen:logprobs()) do print(t.text, t.logprob, t.top[1].text) end
+---@param from? integer
+---@return table[]
+function Generation:logprobs(from)
+  if not self.ended then return self.gen:logprobs(from) end
+  return rest_of(self.ended.logprobs, from)
+end
+
+--- The same of the prompt, with option echo: as far as it was evaluated. The
+--- first token of a sequence has no logprob and an empty top.
+---@param from? integer
+---@return table[]
+function Generation:prompt_logprobs(from)
+  if not self.ended then return self.gen:logprobs(from, true) end
+  return rest_of(self.ended.prompt_logprobs, from)
 end
 
 --- Facts: state ("running", "eog", "stop", "length", "context", "time",
 --- "cancelled", "failed"), n_prompt, n_prompt_done, n_reused (prompt tokens
 --- taken over from the context), n_tokens, n_drafted, n_accepted, n_shifted,
---- prompt_seconds, token_seconds, seq.
+--- prompt_seconds, token_seconds, seq; when it has ended, ids and, where they
+--- were asked for, logprobs and prompt_logprobs.
 ---@return table
 function Generation:stats() return self.ended or self.gen:stats() end
 
@@ -358,6 +434,7 @@ function Generation:__tostring() return ("wane.Generation (%s)"):format(self:sta
 ---@field cancel fun(self)          ends within a layer of the step in hand
 ---@field stats fun(self): table    as Generation:stats
 ---@field ids fun(self, from: integer?): integer[]
+---@field logprobs fun(self, from: integer?, prompt: boolean?): table[]   as Generation:logprobs; of the prompt
 ---@field close fun(self)           does not wait
 
 --- Starts generating in the background: for event loops and game frames. Jobs

@@ -14,7 +14,22 @@
 ---@field eval table        wane.eval: perplexity and divergence
 ---@field imatrix table     wane.imatrix: importance matrices
 ---@field lora table        wane.lora: adapters
-local wane = { version = "0.1.0" }
+---@field calibrate table   wane.calibrate: importance, correlations, GPTQ and AWQ
+---@field fit table|fun(opts: wane.FitOptions): wane.Fit?, string?, string?   wane.fit: what a model takes
+---@field explain fun(what: string, file?: any): wane.Explanation?, string?, string?
+---@field vocab table       wane.vocab: tokenizers
+---@field report table      wane.report: tables
+---@field verify fun(path: string, opts: table): table?, string?, string?
+---@field load fun(path: string, opts?: table): wane.Model?, string?, string?
+---@field sample table      wane.sample: samplers to use by hand
+---@field grammar table     wane.grammar: GBNF
+---@field schema table      wane.schema: JSON schemas as grammars
+---@field template table    wane.template: chat templates
+---@field answer table      wane.answer: reasoning and tool calls read back
+---@field json table        wane.json
+---@field arch table        wane.arch: architectures, and adding one
+---@field demo fun(): string?, string, string?   a model's path and a text to try things on
+local wane = { version = "0.2.0" }
 
 require "wane.native" -- the C half, or an error that says why it is not to be had
 
@@ -35,6 +50,14 @@ local parts = {
   lora = { "wane.lora" },
   verify = { "wane.provenance", "verify" },
   load = { "wane.model", "load" },
+  demo = { "wane.demo" },
+  sample = { "wane.sample" },
+  grammar = { "wane.grammar" },
+  schema = { "wane.schema" },
+  template = { "wane.template" },
+  answer = { "wane.answer" },
+  json = { "wane.json" },
+  arch = { "wane.arch" },
 }
 
 --- The limits on what comes from outside (HARDENING): name -> number.

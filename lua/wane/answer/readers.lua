@@ -43,8 +43,9 @@ end
 function M.looks_like_call(text)
   local s = text:gsub("^%s*%[?%s*", "")
   if s == "" then return nil end
+  -- without white space, also that at the end: a colon may be coming
+  local flat = s:gsub("^{%s*", "{"):sub(1, 200):gsub('^({"%a+")%s*:%s*', "%1:"):gsub("%s+$", "")
   for _, start in ipairs { '{"name":', '{"function":', '{"type":"function"', '{"parameters":', '{"arguments":' } do
-    local flat = s:sub(1, 200):gsub("^({%s*)", "{"):gsub('^({"%a+")%s*:%s*', "%1:")
     if flat:sub(1, #start) == start then return true end
     if #flat < #start and start:sub(1, #flat) == flat then return nil end
   end

@@ -9,7 +9,8 @@ local function numbers(r, name, n)
   if elem ~= "f32" then fail("EFORMAT", "key %s is an array of %s, want f32", name, elem) end
   if #list ~= n then fail("EFORMAT", "key %s has %d values for %d layers", name, #list, n) end
   for i = 1, n do
-    if not (math.abs(list[i]) <= 1e6) then fail("EFORMAT", "key %s: value %d is %g", name, i, list[i]) end
+    local v = list[i]
+    if v ~= v or math.abs(v) > 1e6 then fail("EFORMAT", "key %s: value %d is %g", name, i, list[i]) end
   end
   return list
 end

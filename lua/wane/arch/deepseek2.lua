@@ -34,13 +34,11 @@ local function score_scale(hp, s)
   return m * m / math.sqrt(s.key)
 end
 
--- Queries: the part that stays and the part that turns, head by head.
-local function queries(b, a, s, n)
+-- Queries: the part that stays and the part that turns, head by head; from a
+-- smaller row where the file has one.
+local function queries(b, a, small, s, n)
   local from, name = a, "attn_q"
-  if s.q_rank > 0 then
-    from = b:norm(b:linear(a, "attn_q_a", { out = s.q_rank }), "attn_q_a_norm")
-    name = "attn_q_b"
-  end
+  if small then from, name = b:norm(small, "attn_q_a_norm"), "attn_q_b" end
   local function rows(first, k)
     return b:linear(from, name, { out = n * s.key, part = { first, n * k }, each = { k, s.key } })
   end
@@ -51,9 +49,11 @@ local function attention(b, a, s, scale, temper)
   local n = b.hp.head_count[b.layer + 1]
   local all = s.rank + s.turned
   local function rows(first, k) return b:linear(a, "attn_kv_a_mqa", { out = all, part = { first, k } }) end
-  local c = b:norm(rows(0, s.rank), "attn_kv_a_norm")
-  local turned = b:rope(rows(s.rank, s.turned), { head = s.turned })
-  local q, q_turned = queries(b, a, s, n)
+  -- all products of one input, then what is done with them: they share a stage
+  local c, turned = rows(0, s.rank), rows(s.rank, s.turned)
+  local small = s.q_rank > 0 and b:linear(a, "attn_q_a", { out = s.q_rank })
+  local q, q_turned = queries(b, a, small, s, n)
+  c, turned = b:norm(c, "attn_kv_a_norm"), b:rope(turned, { head = s.turned })
   if not s.absorbed then
     local function part(first, k)
       return b:linear(c, "attn_kv_b",

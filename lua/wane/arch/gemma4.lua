@@ -5,6 +5,8 @@
 --- layer adds an embedding of its own of the token. Experts stand beside the
 --- feed-forward, with a router that sees the row before its norm.
 
+local fail = require("wane.arch.hparams").fail
+
 -- Embeddings of every layer for each token, one behind the other.
 local function per_layer(m, x, width)
   local hp = m.hp
@@ -52,6 +54,9 @@ return function(m)
     local out
     if b.layer >= own then
       o.from = last[slide]
+      if not o.from then
+        fail("EFORMAT", "key %sattention.shared_kv_layers: layer %d has no earlier one of its kind", r.prefix, b.layer)
+      end
       out = b:attend(q, nil, nil, o)
     else
       local k = b:linear(a, "attn_k", { out = kv * d })

@@ -217,10 +217,11 @@ end
 --- Normalises x, with `name`.weight and, when the file has it, `name`.bias;
 --- name nil: without weights. `per = "head"`: each head of `head` values (by
 --- default the key length) on its own. `eps`: instead of the file's;
---- `suffix`: of the tensor's name, instead of ".weight".
+--- `suffix`: of the tensor's name, instead of ".weight"; `whole`: the weight has
+--- a value for each of the row.
 function Graph:norm(x, name, opts)
   local s = state_of(self)
-  opts = options(opts, { per = true, head = true, kind = true, eps = true, suffix = true })
+  opts = options(opts, { per = true, head = true, kind = true, eps = true, suffix = true, whole = true })
   pass_layer(self, x)
   local kind = opts.kind or s.use.norm
   local group, w, b, n1 = 0, false, false, nil
@@ -231,6 +232,7 @@ function Graph:norm(x, name, opts)
     -- one weight for all heads, or a row for each
     local t = name and s.g:find_tensor(self.prefix .. name .. ".weight")
     if t and s.g:tensor(t).shape[2] then n1 = x.width / group end
+    if opts.whole then n = x.width end
   end
   if name then
     w = weight(s, self.prefix .. name .. (opts.suffix or ".weight"), false, n, n1)
@@ -465,7 +467,7 @@ end
 local function vector(graph, name, n)
   local t = graph.state.g:find_tensor(graph.prefix .. name)
   local shape = t and graph.state.g:tensor(t).shape or { n }
-  return weight(graph.state, graph.prefix .. name, false, shape[1], shape[2], shape[3])
+  return weight(graph.state, graph.prefix .. name, false, shape[1], shape[2], (shape[3] or 1) * (shape[4] or 1))
 end
 
 --- x times a factor, times the vector `name` (a whole name, with its ending;

@@ -49,6 +49,7 @@ for page, names in pairs {
   falcon_h1 = { "falcon-h1" },
   mamba2 = { "mamba", "mamba2" },
   llama4 = { "llama4" },
+  rwkv7 = { "rwkv7" },
   apertus = { "apertus" },
   bert = { "bert" },
   nomic_bert = { "nomic-bert", "nomic-bert-moe", "jina-bert-v3" },

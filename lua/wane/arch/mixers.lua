@@ -13,6 +13,12 @@ return function(Graph, tools)
     return op(s, n, "part", nil, self.prefix .. "part", ids(s, x), {}, { first, n }, {})
   end
 
+  --- Sums of groups of n values of x.
+  function Graph:sums(x, n)
+    local s = state_of(self)
+    return op(s, width_of(x) / n, "sums", nil, self.prefix .. "sums", ids(s, x), {}, { n }, {})
+  end
+
   --- Each head of a values of x followed by one of b values of y (which may have
   --- a single head, for all). Without a and b: the two rows one behind the other.
   function Graph:join(x, y, a, b)

@@ -6,12 +6,15 @@ local M = {}
 -- Beginnings of names, and what they belong to.
 local beginnings = {
   { "v.", "vision tower" }, { "mm.", "vision tower" }, { "a.", "audio tower" }, { "vit.", "vision tower" },
-  { "cls.", "classifier" }, { "dense_2.", "head of embeddings" }, { "dense_3.", "head of embeddings" },
+  { "blk.0.time_mix_v0.", "layers behind the first" }, { "blk.0.time_mix_v1.", "layers behind the first" },
+  { "blk.0.time_mix_v2.", "layers behind the first" }, { "cls.", "classifier" },
+  { "dense_2.", "head of embeddings" }, { "dense_3.", "head of embeddings" },
 }
 
 -- What is computed or stored beside a block's weights.
 local ends = {
-  { ".attn_rot_embd.weight", "tables of rotation" }, { ".input_scale", "scale of quantized activations" },
+  { ".attn_rot_embd.weight", "tables of rotation" }, { ".attn_kv_b.weight", "older form of attn_k_b, attn_v_b" },
+  { ".input_scale", "scale of quantized activations" },
 }
 
 --- What a tensor that the program does not use is for, or nil.

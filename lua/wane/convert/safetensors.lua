@@ -36,8 +36,8 @@ local function check_entry(name, e, data_bytes)
   local n, shape = 1, {}
   for i, d in ipairs(e.shape) do
     if not is_count(d) then return nil, ("dimension %d is not a count"):format(i) end
+    if d > 0 and n > 2 ^ 48 / d then return nil, "too many values" end
     n, shape[i] = n * d, d
-    if n >= 2 ^ 48 then return nil, "too many values" end
   end
   if #shape > 8 then return nil, ("%d dimensions"):format(#shape) end
   local first, last = e.data_offsets[1], e.data_offsets[2]
@@ -64,8 +64,9 @@ end
 
 -- The header's length, little endian; nil when it is absurd.
 local function header_length(bytes)
+  if bytes:find("[^%z]", 5) then return nil end -- 4 GiB and more
   local n = 0
-  for i = 8, 1, -1 do n = n * 256 + bytes:byte(i) end
+  for i = 4, 1, -1 do n = n * 256 + bytes:byte(i) end
   return n <= MAX_HEADER and n or nil
 end
 

@@ -1,0 +1,38 @@
+--- `wane convert DIR OUT`: a Hugging Face checkpoint as a GGUF file.
+local M = { summary = "make a GGUF file of a Hugging Face checkpoint" }
+
+function M.describe(p)
+  p:argument("from", "directory of the checkpoint")
+  p:argument("to", "GGUF file to write")
+  p:option("--type", "f16, bf16, f32, q8_0, or a mix such as Q4_K_M"):default "f16"
+  p:option("-i --imatrix", "importance matrix, for mixes that want one")
+  p:option("--name", "the model's name (default: the directory's)")
+  p:flag("-f --force", "replace an existing file")
+end
+
+--- Runs the command.
+---@param args table of argparse
+---@param out wane.Out
+---@return true?
+---@return string? message
+function M.run(args, out)
+  local r, message = require("wane").convert {
+    from = args.from, to = args.to, type = args.type, imatrix = args.imatrix, name = args.name,
+    overwrite = args.force or false,
+    progress = function(p) out.progress { done = p.done / p.total, text = p.tensor } end,
+  }
+  out.progress(nil)
+  if not r then return nil, message end
+  if args.json then
+    out.print(require("wane.report").json {
+      to = r.to, architecture = r.architecture, tensors = r.n_tensors, bytes = r.file_bytes, seconds = r.seconds,
+    })
+  else
+    for _, w in ipairs(r.warnings) do out.note("warning: " .. w) end
+    out.print(("%s: %s, %d tensors, %s bytes, %.1f s"):format(args.to, r.architecture, r.n_tensors,
+      require("wane.report").count(r.file_bytes), r.seconds))
+  end
+  return true
+end
+
+return M
