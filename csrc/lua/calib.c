@@ -303,14 +303,11 @@ static int calib_supported(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg hessian_methods[] = {{"add", hessian_add},
-                                           {"merge", hessian_merge},
-                                           {"shrink", hessian_shrink},
-                                           {"factor", hessian_factor},
-                                           {"matrix", hessian_matrix},
-                                           {"diagonal", hessian_diagonal},
-                                           {"aim", hessian_aim},
-                                           {NULL, NULL}};
+static const luaL_Reg hessian_methods[] = {
+    {"add", hessian_add},       {"merge", hessian_merge},
+    {"shrink", hessian_shrink}, {"factor", hessian_factor},
+    {"matrix", hessian_matrix}, {"diagonal", hessian_diagonal},
+    {"aim", hessian_aim},       {NULL, NULL}};
 
 static const wn_class_def hessian_class = {"wane.hessian", hessian_methods,
                                            NULL, hessian_unref};
