@@ -351,12 +351,19 @@ describe("calibrate.gptq", function()
   it("makes files that stay nearer to the model", function()
     local from, a, b = tiny.write(), support.tmp "plain.gguf", support.tmp "gptq.gguf"
     local plain = assert(wane.quantize { from = from, to = a, recipe = "Q4_0" })
+    local function gain(report)
+      local before, after, n = 0, 0, 0
+      for _, s in pairs(report.rebuilt) do before, after, n = before + s.before, after + s.after, n + 1 end
+      assert(n >= 14)
+      return after / before
+    end
+    -- trusted as they are, the correlations allow more than when they are held back
+    local all = gain(assert(wane.calibrate.gptq(options(from, b, { shrink = 0 }))))
+    assert(all < 0.8, all)
     local report = assert(wane.calibrate.gptq(options(from, b)))
     assert.equals(plain.file_bytes, report.file_bytes)
-    local before, after, n = 0, 0, 0
-    for _, s in pairs(report.rebuilt) do before, after, n = before + s.before, after + s.after, n + 1 end
-    assert(n >= 14)
-    assert(after < 0.8 * before, after .. " against " .. before)
+    local held = gain(report)
+    assert(held < 0.95, held)
     local d = divergence(from, { a, b })
     assert(d[2] < d[1], d[2] .. " against " .. d[1])
     for _, p in ipairs { from, a, b } do os.remove(p) end

@@ -155,6 +155,22 @@ static int calib_scaled(lua_State *L) {
   return 1;
 }
 
+/* powers(x) -> buffer: the mean square of each row */
+static int calib_powers(lua_State *L) {
+  wn_err e = {0};
+  const wn_buffer *x = wn_buffer_check(L, 1);
+  wn_buffer *out = wn_buffer_push(L, 1, x->rows, &e);
+  if (out == NULL) return wn_push_error(L, &e);
+  x = wn_buffer_check(L, 1);
+  for (size_t r = 0; r < x->rows; r++) {
+    double sum = 0;
+    for (size_t i = 0; i < x->cols; i++)
+      sum += (double)x->data[r * x->cols + i] * x->data[r * x->cols + i];
+    out->data[r] = (float)(sum / (double)x->cols);
+  }
+  return 1;
+}
+
 /* scaled_rows(w, s [, inverse]): row r times (divided by) s[r] */
 static int calib_scaled_rows(lua_State *L) {
   const wn_buffer *w, *s = wn_buffer_check(L, 2);
@@ -200,6 +216,15 @@ static int hessian_merge(lua_State *L) {
   luaL_argcheck(L, other->n == hs->n, 2, "the hessians differ in width");
   for (size_t i = 0; i < hs->n * hs->n; i++)
     hs->h[i] += other->h[i];
+  return 0;
+}
+
+/* h:shrink(s): what lies off the diagonal times 1 - s */
+static int hessian_shrink(lua_State *L) {
+  wn_hessian *hs = check_hessian(L, 1);
+  double s = luaL_checknumber(L, 2);
+  luaL_argcheck(L, s >= 0 && s <= 1, 2, "want 0 to 1");
+  wn_hessian_shrink(hs, s);
   return 0;
 }
 
@@ -278,13 +303,11 @@ static int calib_supported(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg hessian_methods[] = {{"add", hessian_add},
-                                           {"merge", hessian_merge},
-                                           {"factor", hessian_factor},
-                                           {"matrix", hessian_matrix},
-                                           {"diagonal", hessian_diagonal},
-                                           {"aim", hessian_aim},
-                                           {NULL, NULL}};
+static const luaL_Reg hessian_methods[] = {
+    {"add", hessian_add},       {"merge", hessian_merge},
+    {"shrink", hessian_shrink}, {"factor", hessian_factor},
+    {"matrix", hessian_matrix}, {"diagonal", hessian_diagonal},
+    {"aim", hessian_aim},       {NULL, NULL}};
 
 static const wn_class_def hessian_class = {"wane.hessian", hessian_methods,
                                            NULL, hessian_unref};
@@ -297,6 +320,7 @@ int wn_open_calib(lua_State *L) {
                                    {"error", calib_error},
                                    {"scaled", calib_scaled},
                                    {"scaled_rows", calib_scaled_rows},
+                                   {"powers", calib_powers},
                                    {"clipped", calib_clipped},
                                    {"zeros", calib_zeros},
                                    {NULL, NULL}};

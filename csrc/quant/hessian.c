@@ -171,6 +171,13 @@ int wn_hessian_aim(const wn_hessian *hs, const float *cross, const float *w,
   return WN_OK;
 }
 
+void wn_hessian_shrink(wn_hessian *hs, double s) {
+  float keep = (float)(1 - s);
+  for (size_t i = 0; i < hs->n; i++)
+    for (size_t j = 0; j < hs->n; j++)
+      if (j != i) hs->h[i * hs->n + j] *= keep;
+}
+
 static void damp_diagonal(wn_hessian *hs, double damp) {
   size_t n = hs->n;
   double mean = 0;

@@ -1,4 +1,4 @@
-/* rebuild.c - see rebuild.h. One row at a time; a row is the work of one
+/* rebuild.c - see rebuild.h. Rows in tiles of TILE; a tile is the work of one
  * thread, so results do not depend on how many there are.
  *
  * For a row: e = w - q, r = H e. Moving q by delta along a direction v
@@ -6,7 +6,13 @@
  * number is such a direction: a level moves one value, a scale code or a
  * minimum moves a sub-block, d and dmin move a block. All updates of r are
  * sums of rows of H, element by element in a fixed order without fused
- * rounding, so that all machines agree. */
+ * rounding, so that all machines agree.
+ *
+ * H does not fit into a near cache, so columns are gone through in chunks:
+ * inside of a chunk r is kept up to date for the chunk alone (a corner of H);
+ * when all rows of the tile have been through it, what they changed is taken
+ * to the columns outside as one product of matrices, which reads each row of
+ * H once for the whole tile. */
 #include "quant/rebuild.h"
 
 #include <math.h>
@@ -28,11 +34,26 @@ typedef struct row {
   const wn_hessian *hs;
   size_t n, n_blocks;
   const float *w;
-  wn_explained *x; /* n_blocks */
-  float *q;        /* n: current values */
-  float *r;        /* n: H (w - q) */
+  wn_explained *x;     /* n_blocks */
+  float *q;            /* n: current values */
+  float *r;            /* n: H (w - q), up to date for columns lo .. hi */
+  size_t lo, hi;       /* the chunk in hand */
+  bool active;         /* the last sweep still gained something */
+  double before, last; /* errors: the encoder's, and after the last sweep */
   const wn_dense *dense;
 } row;
+
+enum {
+  TILE = 8,         /* rows that share the traffic of H */
+  CHUNK_WIDE = 256, /* columns: of types with blocks of 256 */
+  CHUNK = 128       /* of the others */
+};
+
+/* Value c was moved by delta. */
+static void moved(row *o, size_t c, float delta) {
+  o->dense->subtract(o->r + o->lo, o->hs->h + c * o->n + o->lo, delta,
+                     o->hi - o->lo);
+}
 
 static float code_factor(const wn_grid *g, int code) {
   return g->code_mul * (float)code + g->code_add;
@@ -51,13 +72,26 @@ static void refresh(const wn_grid *g, wn_explained *x, float *q) {
   }
 }
 
-/* r = H (w - q), from nothing. */
-static void recompute(row *o) {
-  memset(o->r, 0, o->n * sizeof *o->r);
-  for (size_t i = 0; i < o->n; i++) {
-    float e = o->w[i] - o->q[i];
-    if (e != 0) o->dense->subtract(o->r, o->hs->h + i * o->n, -e, o->n);
+/* Adds to r of all rows the sums over columns c0 <= c < c1 of e[c] times row
+ * c of H, for columns j0 <= j < j1. e holds TILE values for each column. */
+static void add_product(row *rows, int n_rows, const float *e, size_t c0,
+                        size_t c1, size_t j0, size_t j1) {
+  size_t n = rows->n;
+  if (c1 > c0 && j1 > j0)
+    rows->dense->outer(rows->r + j0, n, e, TILE, rows->hs->h + c0 * n + j0, n,
+                       c1 - c0, (size_t)n_rows, j1 - j0);
+}
+
+/* r = H (w - q), from nothing, for all rows; e is scratch of TILE n. */
+static void recompute(row *rows, int n_rows, float *e) {
+  size_t n = rows->n;
+  memset(e, 0, n * TILE * sizeof *e);
+  for (int k = 0; k < n_rows; k++) {
+    memset(rows[k].r, 0, n * sizeof *rows[k].r);
+    for (size_t c = 0; c < n; c++)
+      e[c * TILE + (size_t)k] = rows[k].w[c] - rows[k].q[c];
   }
+  add_product(rows, n_rows, e, 0, n, 0, n);
 }
 
 static double error_of(const row *o) {
@@ -83,7 +117,7 @@ static void move_level(row *o, wn_explained *x, size_t at, int i) {
   if (!(delta * delta * hii - 2 * delta * r < 0)) return;
   x->level[i] = level;
   o->q[at + (size_t)i] = value;
-  o->dense->subtract(o->r, h, delta, o->n);
+  moved(o, at + (size_t)i, delta);
 }
 
 /* ---- groups of levels: points of a grid with signs */
@@ -140,8 +174,9 @@ static int parity_of(const float *level, int n) {
 /* The best point for the group at level i of a block, all else fixed. */
 static void move_group(row *o, wn_explained *x, size_t at, int i) {
   int n = o->g->group;
-  float scale = x->scale[i / o->g->sub], a[WN_GRID_GROUP * WN_GRID_GROUP];
-  float b[WN_GRID_GROUP], want[WN_GRID_GROUP], level[WN_GRID_GROUP];
+  float scale = x->scale[i / o->g->sub];
+  float a[WN_GRID_GROUP * WN_GRID_GROUP] = {0}, b[WN_GRID_GROUP] = {0};
+  float want[WN_GRID_GROUP] = {0}, level[WN_GRID_GROUP];
   const float *q = o->q + at + i, *r = o->r + at + i;
   if (scale == 0) return;
   for (int k = 0; k < n; k++) {
@@ -171,8 +206,7 @@ static void move_group(row *o, wn_explained *x, size_t at, int i) {
     size_t c = at + (size_t)(i + k);
     x->level[i + k] = level[k];
     o->q[c] = scale * level[k];
-    if (delta[k] != 0)
-      o->dense->subtract(o->r, o->hs->h + c * o->n, delta[k], o->n);
+    if (delta[k] != 0) moved(o, c, delta[k]);
   }
 }
 
@@ -209,8 +243,7 @@ static bool settle(row *o, wn_explained *x, const wn_explained *old, size_t at,
   for (int i = 0; i < n; i++) {
     size_t c = at + (size_t)(first + i);
     o->q[c] = q[first + i];
-    if (delta[i] != 0)
-      o->dense->subtract(o->r, o->hs->h + c * o->n, delta[i], o->n);
+    if (delta[i] != 0) moved(o, c, delta[i]);
   }
   return true;
 }
@@ -257,23 +290,55 @@ static void move_block_scale(row *o, wn_explained *x, size_t at, bool is_min) {
   if (*d != (is_min ? old.dmin : old.d)) settle(o, x, &old, at, 0, x->n);
 }
 
-static void sweep(row *o) {
+/* All numbers of one block. */
+static void sweep_block(row *o, wn_explained *x, size_t at) {
   const wn_grid *g = o->g;
-  for (size_t b = 0; b < o->n_blocks; b++) {
-    wn_explained *x = &o->x[b];
-    size_t at = b * (size_t)x->n;
-    move_block_scale(o, x, at, false);
-    if (x->has_min) move_block_scale(o, x, at, true);
-    for (int s = 0; s * g->sub < x->n; s++) {
-      if (g->code_hi > 0) move_code(o, x, at, s, false);
-      if (g->min_hi > 0) move_code(o, x, at, s, true);
-      int step = g->group > 0 ? g->group : 1;
-      for (int i = s * g->sub; i < (s + 1) * g->sub; i += step)
-        if (g->group > 0)
-          move_group(o, x, at, i);
-        else
-          move_level(o, x, at, i);
+  move_block_scale(o, x, at, false);
+  if (x->has_min) move_block_scale(o, x, at, true);
+  for (int s = 0; s * g->sub < x->n; s++) {
+    if (g->code_hi > 0) move_code(o, x, at, s, false);
+    if (g->min_hi > 0) move_code(o, x, at, s, true);
+    int step = g->group > 0 ? g->group : 1;
+    for (int i = s * g->sub; i < (s + 1) * g->sub; i += step)
+      if (g->group > 0)
+        move_group(o, x, at, i);
+      else
+        move_level(o, x, at, i);
+  }
+}
+
+/* The end of the chunk that begins at column c. */
+static size_t chunk_end(const row *o, size_t c) {
+  size_t step = o->x[0].n > CHUNK ? CHUNK_WIDE : CHUNK;
+  return o->n - c < step ? o->n : c + step;
+}
+
+/* One round over all numbers of all active rows; e is scratch of TILE n. */
+static void sweep(row *rows, int n_rows, float *e) {
+  size_t n = rows->n;
+  for (size_t c0 = 0, c1; c0 < n; c0 = c1) {
+    c1 = chunk_end(rows, c0);
+    bool any = false;
+    memset(e, 0, (c1 - c0) * TILE * sizeof *e);
+    for (int k = 0; k < n_rows; k++) {
+      row *o = &rows[k];
+      size_t len = (size_t)o->x[0].n;
+      if (!o->active) continue;
+      for (size_t c = c0; c < c1; c++)
+        e[(c - c0) * TILE + (size_t)k] = o->q[c];
+      o->lo = c0;
+      o->hi = c1;
+      for (size_t c = c0; c < c1; c += len)
+        sweep_block(o, &o->x[c / len], c);
+      for (size_t c = c0; c < c1; c++) {
+        float *d = &e[(c - c0) * TILE + (size_t)k];
+        *d -= o->q[c];
+        any = any || *d != 0;
+      }
     }
+    if (!any) continue;
+    add_product(rows, n_rows, e, c0, c1, 0, c0);
+    add_product(rows, n_rows, e, c0, c1, c1, n);
   }
 }
 
@@ -321,27 +386,43 @@ static void feed_group(row *o, wn_explained *x, size_t at, int i,
   best_point(o, a, b, want, scale, parity, x->level + i);
 }
 
-/* Column by column: the level nearest to the weight as the errors before it
- * have shifted it; the rest of its error is passed to the columns to come.
- * `shifted` is scratch of n floats. */
-static void feed_errors(row *o, float *shifted) {
-  const float *u = o->hs->feed;
-  memcpy(shifted, o->w, o->n * sizeof *shifted);
-  for (size_t b = 0; b < o->n_blocks; b++) {
-    wn_explained *x = &o->x[b];
-    for (int i = 0; i < x->n; i++) {
-      int s = i / o->g->sub;
-      size_t c = b * (size_t)x->n + (size_t)i;
-      float scale = x->scale[s], min = x->min[s];
-      if (o->g->group == 0 && scale != 0)
-        x->level[i] = wn_grid_nearest(o->g, (shifted[c] - min) / scale);
-      if (o->g->group > 0 && i % o->g->group == 0)
-        feed_group(o, x, b * (size_t)x->n, i, shifted);
-      o->q[c] = scale * x->level[i] + min;
-      const float *uc = u + c * o->n;
-      float err = (shifted[c] - o->q[c]) / uc[c];
-      o->dense->subtract(shifted + c, uc + c, err, o->n - c);
+/* Column c of one row: the level nearest to the weight as the errors before it
+ * have shifted it. Returns its error in units of U; columns of the chunk that
+ * are to come are shifted at once. */
+static float feed_column(row *o, float *shifted, size_t c) {
+  size_t len = (size_t)o->x[0].n;
+  wn_explained *x = &o->x[c / len];
+  int i = (int)(c % len), s = i / o->g->sub;
+  float scale = x->scale[s], min = x->min[s];
+  if (o->g->group == 0 && scale != 0)
+    x->level[i] = wn_grid_nearest(o->g, (shifted[c] - min) / scale);
+  if (o->g->group > 0 && i % o->g->group == 0)
+    feed_group(o, x, c - (size_t)i, i, shifted);
+  o->q[c] = scale * x->level[i] + min;
+  const float *uc = o->hs->feed + c * o->n;
+  float err = (shifted[c] - o->q[c]) / uc[c];
+  o->dense->subtract(shifted + c, uc + c, err, o->hi - c);
+  return err;
+}
+
+/* Column by column, chunk by chunk: what a chunk's errors shift behind it is
+ * one product for all rows. `shifted`: n floats a row; e: TILE n. */
+static void feed_errors(row *rows, int n_rows, float *shifted, float *e) {
+  size_t n = rows->n;
+  for (int k = 0; k < n_rows; k++)
+    memcpy(shifted + (size_t)k * n, rows[k].w, n * sizeof *shifted);
+  for (size_t c0 = 0, c1; c0 < n; c0 = c1) {
+    c1 = chunk_end(rows, c0);
+    memset(e, 0, (c1 - c0) * TILE * sizeof *e);
+    for (int k = 0; k < n_rows; k++) {
+      rows[k].hi = c1;
+      for (size_t c = c0; c < c1; c++)
+        e[(c - c0) * TILE + (size_t)k] =
+            -feed_column(&rows[k], shifted + (size_t)k * n, c);
     }
+    if (c1 < n)
+      rows->dense->outer(shifted + c1, n, e, TILE, rows->hs->feed + c0 * n + c1,
+                         n, c1 - c0, (size_t)n_rows, n - c1);
   }
 }
 
@@ -355,8 +436,8 @@ typedef struct work {
   uint8_t *dst;
   size_t n_rows, row_bytes, block_bytes;
   const wn_rebuild_opts *o;
-  float *floats;          /* per member: 3 n */
-  wn_explained *parts;    /* per member: n_blocks */
+  float *floats;          /* per member: 4 TILE n */
+  wn_explained *parts;    /* per member: TILE n_blocks */
   double *before, *after; /* per row */
 } work;
 
@@ -365,54 +446,93 @@ static void take_apart(const work *k, row *o, const uint8_t *blocks) {
     wn_explain(k->type, blocks + b * k->block_bytes, &o->x[b], NULL);
     refresh(o->g, &o->x[b], o->q + b * (size_t)o->x[b].n);
   }
-  recompute(o);
 }
 
-static void rebuild_row(const work *k, row *o, uint8_t *dst, float *shifted,
-                        double *before, double *after) {
-  wn_encode_best(k->type, wn_cpu_get()->isa)(o->w, dst, o->n, k->importance);
-  take_apart(k, o, dst);
-  *before = *after = error_of(o);
-  if (!isfinite(*before)) return;
-  if (k->o->feedback) {
-    feed_errors(o, shifted);
-    recompute(o);
-    if (error_of(o) > *before) take_apart(k, o, dst);
+/* Error feedback for the whole tile; rows that lose by it go back. */
+static void feed_tile(const work *k, row *rows, int n_rows, uint8_t *dst,
+                      float *shifted, float *e) {
+  bool back = false;
+  feed_errors(rows, n_rows, shifted, e);
+  recompute(rows, n_rows, e);
+  for (int i = 0; i < n_rows; i++)
+    if (!(error_of(&rows[i]) <= rows[i].before)) {
+      take_apart(k, &rows[i], dst + (size_t)i * k->row_bytes);
+      back = true;
+    }
+  if (back) recompute(rows, n_rows, e);
+}
+
+/* Rounds until no row gains a ten thousandth any more. */
+static void sweep_tile(const work *k, row *rows, int n_rows, float *e) {
+  for (int i = 0; i < n_rows; i++)
+    rows[i].last = error_of(&rows[i]);
+  for (int round = 0; round < k->o->n_sweeps; round++) {
+    bool any = false;
+    sweep(rows, n_rows, e);
+    recompute(rows, n_rows, e); /* rounding must not build up */
+    for (int i = 0; i < n_rows; i++) {
+      row *o = &rows[i];
+      if (!o->active) continue;
+      double now = error_of(o);
+      o->active = o->last - now > 1e-4 * o->last;
+      if (o->active) o->last = now;
+      any = any || o->active;
+    }
+    if (!any) break;
   }
-  double last = error_of(o);
-  for (int i = 0; i < k->o->n_sweeps; i++) {
-    sweep(o);
-    recompute(o); /* rounding must not build up */
-    double now = error_of(o);
-    if (!(last - now > 1e-4 * last)) break;
-    last = now;
+}
+
+/* Rows of one tile into dst; floats: q and r are the rows' own. */
+static void rebuild_tile(const work *k, row *rows, int n_rows, uint8_t *dst,
+                         float *scratch, double *before, double *after) {
+  size_t n = rows->n;
+  float *shifted = scratch, *e = scratch + TILE * n;
+  for (int i = 0; i < n_rows; i++) {
+    uint8_t *d = dst + (size_t)i * k->row_bytes;
+    wn_encode_best(k->type, wn_cpu_get()->isa)(rows[i].w, d, n, k->importance);
+    take_apart(k, &rows[i], d);
   }
-  *after = error_of(o);
-  if (!(*after < *before)) {
-    *after = *before;
-    return; /* the encoder's own blocks stand */
+  recompute(rows, n_rows, e);
+  for (int i = 0; i < n_rows; i++) {
+    before[i] = rows[i].before = error_of(&rows[i]);
+    rows[i].active = isfinite(before[i]);
   }
-  for (size_t b = 0; b < o->n_blocks; b++)
-    wn_compose(k->g, &o->x[b], dst + b * k->block_bytes);
+  if (k->o->feedback) feed_tile(k, rows, n_rows, dst, shifted, e);
+  sweep_tile(k, rows, n_rows, e);
+  for (int i = 0; i < n_rows; i++) {
+    uint8_t *d = dst + (size_t)i * k->row_bytes;
+    after[i] = error_of(&rows[i]);
+    if (after[i] < before[i]) {
+      for (size_t b = 0; b < rows[i].n_blocks; b++)
+        wn_compose(k->g, &rows[i].x[b], d + b * k->block_bytes);
+    } else {
+      after[i] = before[i]; /* the encoder's own blocks stand */
+    }
+  }
 }
 
 static void task(void *arg, wn_team *team, int member, int n_members) {
   const work *k = arg;
   size_t n = k->hs->n, n_blocks = k->row_bytes / k->block_bytes;
-  float *f = k->floats + (size_t)member * 3 * n;
-  row o = {.g = k->g,
-           .hs = k->hs,
-           .n = n,
-           .n_blocks = n_blocks,
-           .x = k->parts + (size_t)member * n_blocks,
-           .q = f,
-           .r = f + n,
-           .dense = wn_dense_get()};
+  float *f = k->floats + (size_t)member * 4 * TILE * n;
+  row rows[TILE];
   (void)n_members;
-  for (int64_t i; (i = wn_team_next(team)) < (int64_t)k->n_rows;) {
-    o.w = k->src + (size_t)i * n;
-    rebuild_row(k, &o, k->dst + (size_t)i * k->row_bytes, f + 2 * n,
-                &k->before[i], &k->after[i]);
+  for (int64_t t; (t = wn_team_next(team)) * TILE < (int64_t)k->n_rows;) {
+    size_t at = (size_t)t * TILE;
+    int n_rows = k->n_rows - at < TILE ? (int)(k->n_rows - at) : TILE;
+    for (int i = 0; i < n_rows; i++)
+      rows[i] =
+          (row){.g = k->g,
+                .hs = k->hs,
+                .n = n,
+                .n_blocks = n_blocks,
+                .w = k->src + (at + (size_t)i) * n,
+                .x = k->parts + ((size_t)member * TILE + (size_t)i) * n_blocks,
+                .q = f + (size_t)i * n,
+                .r = f + (size_t)(TILE + i) * n,
+                .dense = wn_dense_get()};
+    rebuild_tile(k, rows, n_rows, k->dst + at * k->row_bytes, f + 2 * TILE * n,
+                 k->before + at, k->after + at);
   }
 }
 
@@ -447,8 +567,8 @@ int wn_rebuild_rows(int type, const float *src, void *dst, size_t n_rows,
   k.block_bytes = wn_type(type)->bytes;
   size_t nt = (size_t)o->n_threads, n_blocks = k.row_bytes / k.block_bytes;
   float *diagonal = wn_alloc(WN_MEM_QUANT, hs->n * sizeof *diagonal);
-  k.floats = wn_alloc(WN_MEM_QUANT, nt * 3 * hs->n * sizeof *k.floats);
-  k.parts = wn_calloc(WN_MEM_QUANT, nt * n_blocks, sizeof *k.parts);
+  k.floats = wn_alloc(WN_MEM_QUANT, nt * 4 * TILE * hs->n * sizeof *k.floats);
+  k.parts = wn_calloc(WN_MEM_QUANT, nt * TILE * n_blocks, sizeof *k.parts);
   k.before = wn_calloc(WN_MEM_QUANT, 2 * n_rows + 1, sizeof *k.before);
   if (!diagonal || !k.floats || !k.parts || !k.before) {
     rc = no_memory(e);

@@ -38,6 +38,11 @@ void wn_hessian_free(wn_hessian *hs);
 void wn_hessian_add(wn_hessian *hs, const float *x, size_t ldx, size_t n_rows,
                     int n_threads);
 
+/* Multiplies what lies off the diagonal by 1 - s: correlations that were seen
+ * on one text are trusted only so far on others. 0 <= s <= 1; at 1 each column
+ * stands alone, as for an importance vector. */
+void wn_hessian_shrink(wn_hessian *hs, double s);
+
 /* Adds `damp` times the mean of the diagonal to the diagonal, gives columns
  * that were never active a 1, and computes `feed`. WN_EDATA when H is not
  * positive definite even so (not finite). */

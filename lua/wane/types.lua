@@ -207,6 +207,9 @@ function Hessian:add() end -- luacheck: ignore
 
 function Hessian:merge() end -- luacheck: ignore
 
+---  h:shrink(s): what lies off the diagonal times 1 - s
+function Hessian:shrink(s) end -- luacheck: ignore
+
 function Hessian:factor() end -- luacheck: ignore
 
 function Hessian:matrix() end -- luacheck: ignore

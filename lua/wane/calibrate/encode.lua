@@ -14,6 +14,7 @@
 --- one layer's finished tensors. Each tensor ends as the finished bytes of an ordinary block format.
 local core = require "wane.core"
 local pass = require "wane.calibrate.pass"
+local trust = require "wane.calibrate.trust"
 
 local M = {}
 
@@ -25,6 +26,7 @@ local M = {}
 ---@field sweeps integer    most rounds of coordinate descent
 ---@field feedback boolean  error feedback first
 ---@field aim number        0: the weights are the target; 1: the full outputs
+---@field shrink number|"validate"   what correlations off the diagonal lose (wane.calibrate.trust)
 ---@field sequential boolean
 ---@field steps "layer"|"matrix"   how often inputs are collected again
 ---@field threads integer?
@@ -55,11 +57,18 @@ local function groups_of(model, types, steps)
   return groups
 end
 
-local function add_rows(item, i, taps)
+local function add_rows(item, i, taps, half)
   for x = 1, item.experts do
     local rows = taps[1]:rows(i, x)
     if rows then
-      item.h[x]:add(rows)
+      item.seen[x] = item.seen[x] + #rows / item.width
+      local tamed = trust.tame(item, rows)
+      if item.halves then
+        item.halves[half]:add(tamed)
+      else
+        item.h[x]:add(tamed)
+      end
+      if tamed ~= rows then tamed:close() end
       if item.cross[x] then
         local meant = taps[2]:rows(i, x)
         core.calib.cross(item.cross[x], rows, meant)
@@ -68,6 +77,30 @@ local function add_rows(item, i, taps)
       rows:close() -- not left to the collector, which cannot see its size
     end
   end
+end
+
+-- Empty sums for an input; true, or nil, message, code.
+local function prepare(item, o, has_reference)
+  item.h, item.cross, item.seen = {}, {}, {}
+  local function hessian()
+    return core.calib.hessian(item.width)
+  end
+  local message, code
+  for x = 1, item.experts do
+    item.seen[x] = 0
+    item.h[x], message, code = hessian()
+    if not item.h[x] then return nil, message, code end
+    -- experts may see different rows in the two models: no aim there
+    if has_reference and item.experts == 1 then item.cross[x] = core.calib.zeros(item.width, item.width) end
+  end
+  if o.shrink == "validate" and item.experts == 1 and #o.chunks > 1 then
+    item.halves = {}
+    for k = 1, 2 do
+      item.halves[k], message, code = hessian()
+      if not item.halves[k] then return nil, message, code end
+    end
+  end
+  return true
 end
 
 -- Correlations of the inputs of a group of weights: name -> { h = {}, cross = {} }.
@@ -81,30 +114,60 @@ local function collect(models, group, o, edges, tell)
       if not items then
         items = taps[1]:items()
         for _, item in ipairs(items) do
-          item.h, item.cross = {}, {}
-          for x = 1, item.experts do
-            local h, why, kind = core.calib.hessian(item.width)
-            if not h then return false, why, kind end
-            item.h[x] = h
-            -- experts may see different rows in the two models: no aim there
-            if models[2] and item.experts == 1 then
-              item.cross[x] = core.calib.zeros(item.width, item.width)
-            end
-          end
+          local fine, why, kind = prepare(item, o, models[2] ~= nil)
+          if not fine then return false, why, kind end
           for _, name in ipairs(item.weights) do by_name[name] = item end
         end
       end
-      for i, item in ipairs(items) do add_rows(item, i, taps) end
+      local half = c * 2 <= #o.chunks and 1 or 2
+      for i, item in ipairs(items) do add_rows(item, i, taps, half) end
       if is_end then return tell(c / #o.chunks) end
     end)
   if not ok then return nil, message, code end
+  return by_name, items
+end
+
+-- What a Hessian loses off its diagonal where nothing was validated: more, the
+-- fewer tokens it has for each column.
+local function shrink_of(item, x, o)
+  if type(o.shrink) == "number" then return o.shrink end
+  return math.max(0.1, item.width / (item.width + item.seen[x]))
+end
+
+-- Makes Hessians of sums: chooses how far they are trusted, shrinks, factors.
+local function settle(st, items)
   for _, item in ipairs(items) do
+    local s
+    if item.halves then
+      local weights, message, code = {}
+      for _, name in ipairs(item.weights) do
+        if st.o.types[name] and core.calib.supported(st.o.types[name]) then
+          local w
+          w, message, code = st.read(name)
+          if not w then return nil, message, code end
+          weights[#weights + 1] = { w = w, type = st.o.types[name], name = name }
+        end
+      end
+      s, message, code = trust.choose(item.halves, item.width, weights)
+      for _, t in ipairs(weights) do st.done(t.name, t.w) end
+      if code then return nil, message, code end
+      item.plain = s == nil
+      item.trust = message
+      for k = 1, 2 do
+        item.h[1]:merge(item.halves[k])
+        item.halves[k]:close()
+      end
+      item.halves, s = nil, s or 1
+    end
+    item.shrink = {}
     for x = 1, item.experts do
-      ok, message, code = item.h[x]:factor(o.damp)
+      item.shrink[x] = s or shrink_of(item, x, st.o)
+      item.h[x]:shrink(item.shrink[x])
+      local ok, message, code = item.h[x]:factor(st.o.damp)
       if not ok then return nil, message, code end
     end
   end
-  return by_name
+  return true
 end
 
 -- The correction of targets is fitted to the text, so it is held back where
@@ -124,10 +187,12 @@ local function encode_one(w, type_name, item, o, stats)
       rows, message, code = item.h[x]:aim(item.cross[x], rows, aim)
       if not rows then return nil, message, code end
     end
-    local bytes, before, after = core.calib.rebuild(type_name, rows, item.h[x],
-      { feedback = o.feedback, sweeps = o.sweeps, threads = o.threads })
+    local bytes, before, after = core.calib.rebuild(type_name, rows, item.h[x], {
+      feedback = o.feedback and not item.plain, sweeps = item.plain and 0 or o.sweeps, threads = o.threads,
+    })
     if not bytes then return nil, before, after end
     stats.before, stats.after = (stats.before or 0) + before, (stats.after or 0) + after
+    stats.shrink, stats.plain = item.shrink[x], item.plain
     parts[x] = bytes
     if rows ~= w then rows:close() end
   end
@@ -141,6 +206,8 @@ local function release(items)
       if item.h[x] then item.h[x]:close() end
       if item.cross[x] then item.cross[x]:close() end
     end
+    for _, h in ipairs(item.halves or {}) do h:close() end
+    item.halves = nil
   end
 end
 
@@ -265,16 +332,17 @@ local function do_group(st, group, next_group, tell)
   local models = { now }
   if st.o.aim > 0 and now ~= st.reference then models[2] = st.reference end
   local edges, advance = plan_edges(st, group, next_group, models[2] ~= nil)
-  local items
-  items, message, code = collect(models, group, st.o, edges, tell)
+  local items, list
+  items, list, code = collect(models, group, st.o, edges, tell)
   if now ~= st.reference then now:close() end
   if not items then
     for _, e in ipairs(edges) do close_rows(e.to) end
-    return nil, message, code
+    return nil, list, code
   end
   advance()
   local ok
-  ok, message, code = encode_group(st, group, items)
+  ok, message, code = settle(st, list)
+  if ok then ok, message, code = encode_group(st, group, items) end
   release(items)
   return ok, message, code
 end
@@ -309,6 +377,8 @@ function M.run(model, o)
     if not reference then return nil, message, code end
   end
   local st = { model = model, reference = reference, o = o, finished = {}, stats = {} }
+  st.read = function(name) return read(st, name) end
+  st.done = function(name, w) done_with(st, name, w) end
   local finished, stats, kind = do_all(st)
   close_rows(st.rows)
   close_rows(st.reference_rows)

@@ -197,7 +197,7 @@ end
 
 local hessian_check = options.checker("calibrate.hessians", {
   context = options.integer(2, 16777216), chunks = options.integer(1), first_chunk = options.integer(1), threads = options.threads,
-  tensors = options.list("string", 1), progress = "function", edges = "table",
+  tensors = options.list("string", 1), progress = "function", edges = "table", tame = "boolean",
 }, { context = 512 })
 
 --- Correlations X^T X of the inputs of matrices: name -> hessian. Memory: one
@@ -206,8 +206,8 @@ local hessian_check = options.checker("calibrate.hessians", {
 ---@param model wane.Model
 ---@param text string|integer[]
 ---@param opts? { context: integer?, chunks: integer?, first_chunk: integer?, threads: integer?,
----  tensors: string[]?, progress: (fun(p: table): boolean?)?, edges: wane.Edges? }  edges: to go through a
----  model layer by layer, see calibrate/pass.lua
+---  tensors: string[]?, progress: (fun(p: table): boolean?)?, edges: wane.Edges?, tame: boolean? }  edges: to go
+---  through a model layer by layer, see calibrate/pass.lua; tame: rows of unusual power count less (calibrate/trust.lua)
 ---@return table<string, userdata|userdata[]>|nil
 ---@return string? message
 ---@return string? code
@@ -239,7 +239,9 @@ function M.hessians(model, text, opts)
         for x = 1, item.experts do
           local rows = tap:rows(i, x)
           if rows then
-            item.sums[x]:add(rows)
+            local counted = opts.tame and require("wane.calibrate.trust").tame(item, rows) or rows
+            item.sums[x]:add(counted)
+            if counted ~= rows then counted:close() end
             rows:close()
           end
         end

@@ -46,7 +46,14 @@ local M = {}
 local Sensitivity = {}
 Sensitivity.__index = Sensitivity
 
+-- Candidates for rows of whole super-blocks, and for other rows: those are
+-- common in small models (576, 896, 1152 wide), where llama.cpp's mixes fall
+-- back to types of 32-wide blocks.
 M.default_types = { "iq2_xs", "q2_K", "iq3_xxs", "q3_K", "iq4_xs", "q4_K", "q5_K", "q6_K", "q8_0" }
+M.narrow_types = { "mxfp4", "iq4_nl", "q4_1", "q5_0", "q5_1", "q8_0" }
+
+-- The candidates of a tensor: the caller's list, or by the width of its rows.
+local function list_for(t, list) return list or t.cols % 256 == 0 and M.default_types or M.narrow_types end
 
 local check_options = options.checker("eval.sensitivity", {
   types = options.list("string", 1), tensors = options.list("string", 1), context = options.integer(4, 16777216),
@@ -174,7 +181,7 @@ local function errors_of(st, t, hs)
   local rows = {}
   local w = check(sample_rows(st.model.gguf, t, st.opts.rows or 64))
   local power, n_rows = check(core.calib.error(w, nil, hs)), #w / t.cols
-  for i, f in ipairs(types_of(t, hs, st.types)) do
+  for i, f in ipairs(types_of(t, hs, list_for(t, st.types))) do
     local e, bytes, code = error_of(f.name, w, hs, st.opts.rebuild ~= false)
     check(e, bytes, code)
     local blocks = core.quant.blocks(f.name, bytes, n_rows, t.cols)
@@ -270,6 +277,10 @@ local function layers_of(model, tensors)
   return groups
 end
 
+-- A few thousand tokens say less about other texts than about their own
+-- (calibrate/trust.lua, which chooses it more carefully).
+local SHRINK = 0.3
+
 -- Correlations of the inputs of a group, ready for error feedback, in st.h. The
 -- text goes on from where the group before left it (st.edge, st.at).
 local function correlate(st, group, next_group)
@@ -277,13 +288,14 @@ local function correlate(st, group, next_group)
   for i, t in ipairs(group) do names[i] = t.name end
   if next_group then edges.leave, edges.to = next_group.key, {} end
   st.h = check(require "wane.calibrate".hessians(st.model, st.corr_ids,
-    { context = st.n_ctx, threads = st.opts.threads, tensors = names, edges = edges }))
+    { context = st.n_ctx, threads = st.opts.threads, tensors = names, edges = edges, tame = true }))
   close_list(st.at)
   st.edge, st.at = edges.leave, edges.to
   local done = {}
   for _, x in pairs(st.h) do -- order does not matter
     if type(x) == "userdata" and not done[x] then
       done[x] = true
+      x:shrink(SHRINK)
       check(x:factor(0.01))
     end
   end
@@ -305,8 +317,29 @@ local function measure_all(st, tensors)
   end
 end
 
+--- The fewest bytes of data that any mix of the candidates can have, without
+--- measuring anything.
+---@param model wane.Model
+---@param opts? { types: string[]?, tensors: string[]? }
+---@return integer bytes  of all tensors, kept ones included
+---@return integer n_values
+function M.least(model, opts)
+  opts = opts or {}
+  local tensors, fixed, n_values = candidates(model, opts.tensors)
+  local sum = fixed
+  for _, t in ipairs(tensors) do
+    local least
+    for _, f in ipairs(types_of(t, true, list_for(t, opts.types))) do
+      local bytes = types.bytes_of(f.name, t.cols, t.rows)
+      if not least or bytes < least then least = bytes end
+    end
+    sum = sum + (least or 0)
+  end
+  return sum, n_values
+end
+
 ---@class wane.SensitivityOptions
----@field types string[]?       candidates (M.default_types)
+---@field types string[]?       candidates (M.default_types; M.narrow_types for rows that are no multiple of 256)
 ---@field tensors string[]?     which to measure (all that a quantizer would change)
 ---@field context integer?      tokens of a chunk (512)
 ---@field chunks integer?       measured for each loss (2)
@@ -329,8 +362,8 @@ end
 function M.measure(model, text, opts)
   run.check_inputs("eval.sensitivity", model, text)
   opts = check_options(opts)
-  local list, n_ctx = opts.types or M.default_types, opts.context
-  for _, name in ipairs(list) do
+  local list, n_ctx = opts.types, opts.context
+  for _, name in ipairs(list or {}) do
     local f, why = types.writable(name)
     if not f then options.misuse("eval.sensitivity: " .. why) end
   end

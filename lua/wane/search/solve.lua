@@ -274,6 +274,19 @@ end
 
 local function human(n) return report.count(math.ceil(n)) end
 
+-- Why no mix can meet the budget, before anything is measured; or nil.
+local function cannot_be_met(o)
+  if o.table or not (o.bytes or o.bpw) then return nil end
+  local list = o.sensitivity and o.sensitivity.types or o.types
+  local least, n = require("wane.search.sensitivity").least(o.model, { types = list })
+  if o.bytes and least > o.bytes then
+    return ("recipe.solve: %s bytes cannot be met: the smallest mix of these types has %s bytes of data"):format(
+      human(o.bytes), human(least))
+  elseif o.bpw and least * 8 / n > o.bpw then
+    return ("recipe.solve: %g bits per weight cannot be met: the smallest possible is %.3f"):format(o.bpw, least * 8 / n)
+  end
+end
+
 -- Solves for a file of at most o.bytes bytes: headers and padding are whatever
 -- the planner says, so the budget for data is corrected until the file fits.
 local function solve_file(o, sens, order, by)
@@ -322,6 +335,8 @@ function M.solve(o)
   for _, name in ipairs(o.types or {}) do
     if not types.find(name) then options.fail("recipe.solve", "types", "names of types", name) end
   end
+  local hopeless = cannot_be_met(o)
+  if hopeless then return nil, hopeless, "EDATA" end
   local sens, message, code = sensitivity_of(o)
   if not sens then return nil, message, code end
   local order, by, kind = options_of(o, sens.rows)
