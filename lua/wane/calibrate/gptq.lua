@@ -19,7 +19,7 @@ local store = require "wane.calibrate.store"
 ---@field from string       source file, unquantized
 ---@field to string         output
 ---@field recipe string|function|wane.Recipe
----@field text string|integer[]   calibration text, or token ids
+---@field text string|integer[]|nil   calibration text, or token ids; default: a mixed one (wane.calibrate.mixed)
 ---@field model wane.Model? `from`, when it is loaded already
 ---@field context integer?  tokens per chunk (512)
 ---@field chunks integer?   most chunks, spread over the text (default: all)
@@ -47,7 +47,7 @@ local AIM, DAMP, SWEEPS, SHRINK = 0, 0.01, 8, "validate"
 
 local check = options.checker("calibrate.gptq", {
   from = options.required "path", to = options.required "path", recipe = options.required "any",
-  text = options.required(options.either("string", options.token_ids)), model = "table",
+  text = options.either("string", options.token_ids), model = "table",
   context = options.integer(2, 16777216), chunks = options.integer(1), imatrix = "any", damp = options.number(0, 100),
   sweeps = options.integer(0, 1000), feedback = "boolean", aim = options.number(0, 1), sequential = "boolean",
   shrink = options.either(options.number(0, 1), options.one_of { "validate" }),
@@ -167,6 +167,7 @@ end
 -- Everything with the model open.
 local function run(o, model)
   local st = {}
+  o.text = o.text or require("wane.calibrate.mixed").text(model)
   local all, message, code = pass.chunks(model, o.text, o.context or 512)
   if not all then return nil, message, code end
   st.chunks = spread(all, o.chunks)
