@@ -134,8 +134,9 @@ end
 local function scale_of(graph, name, n)
   local t = graph.state.g:find_tensor(graph.prefix .. name .. ".scale")
   local shape = t and graph.state.g:tensor(t).shape
-  -- one with more values is something of the family's own
-  if not t or (n == 1 and (#shape > 1 or shape[1] ~= 1)) then return false end
+  if not t then return false end
+  -- gemma4's router has one with a value for each channel, which its page uses
+  if name == "ffn_gate_inp" and n == 1 and (#shape > 1 or shape[1] ~= 1) then return false end
   return weight(graph.state, graph.prefix .. name .. ".scale", false, n)
 end
 
