@@ -131,7 +131,7 @@ check-asan: deps-test
 ASAN_SLICE = spec/hostile spec/regress $(wildcard spec/*core_spec.lua spec/*gguf_spec.lua spec/map_spec.lua \
              spec/graph_spec.lua spec/sequences_spec.lua spec/generate_spec.lua)
 check-asan-slice:
-	@$(MAKE) --no-print-directory check-asan SPECS="$(ASAN_SLICE)"
+	@$(MAKE) --no-print-directory check-asan LUAS=lua5.4 SPECS="$(ASAN_SLICE)"
 
 check-tsan: deps-test
 	@$(MAKE) --no-print-directory -j$(JOBS) B=build/tsan LUAS=lua5.4 \
