@@ -95,6 +95,8 @@ void wn_plan_arena(wn_planner *pl, uint64_t bytes, size_t *off);
 void wn_plan_member(wn_planner *pl, uint64_t bytes, size_t *off);
 /* A value; `own`: prologues make it, narrow members for themselves. */
 void wn_plan_value(wn_planner *pl, uint32_t v, uint32_t stage, bool own);
+/* plan_stage of operations whose stage has nothing but the result. */
+void wn_plan_alone(wn_planner *pl, const wn_stage *st, uint32_t stage);
 /* The packed input, k values each, that this weight of the stage wants. */
 void wn_plan_pack(wn_planner *pl, uint32_t stage, uint32_t weight, uint32_t k,
                   uint64_t rows, uint64_t narrow_rows);

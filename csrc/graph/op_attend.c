@@ -113,10 +113,6 @@ static void plan(wn_planner *pl, uint32_t i) {
                  &plan->attend_own);
 }
 
-static void plan_stage(wn_planner *pl, const wn_stage *st, uint32_t stage) {
-  wn_plan_value(pl, st->op, stage, false);
-}
-
 /* -- keeping -------------------------------------------------------------- */
 
 /* n values of one head into the cache. */
@@ -182,5 +178,5 @@ const wn_op_desc wn_op_attend = {
               {.in = 2, .granule = granule_v, .run = keep_values}},
     .place = place,
     .plan = plan,
-    .plan_stage = plan_stage,
+    .plan_stage = wn_plan_alone,
     .run = wn_attend_run};

@@ -32,10 +32,6 @@ static int verify(wn_checker *c) {
   return rc == WN_OK ? wn_make(c, width) : rc;
 }
 
-static int place(wn_fuser *f, uint32_t i, bool wanted) {
-  return wn_fuse_alone(f, i, wanted);
-}
-
 /* In a member's memory, made anew for each stage, it is small: the weights
  * turned, a row for each tap, so that channels are neighbours; a row of zeros.
  */
@@ -44,10 +40,6 @@ static void plan(wn_planner *pl, uint32_t i) {
   const wn_op *op = &p->ops[i];
   wn_plan_member(pl, wn_plan_floats(pl, op->i[1] + 1, p->widths[i]),
                  &wn_planner_plan(pl)->conv_own);
-}
-
-static void plan_stage(wn_planner *pl, const wn_stage *st, uint32_t stage) {
-  wn_plan_value(pl, st->op, stage, false);
 }
 
 /* One member's channels c0 <= c < c1. */
@@ -128,7 +120,7 @@ const wn_op_desc wn_op_conv = {.name = "conv",
                                .all_rows = true,
                                .recurrent = true,
                                .verify = verify,
-                               .place = place,
+                               .place = wn_fuse_alone,
                                .plan = plan,
-                               .plan_stage = plan_stage,
+                               .plan_stage = wn_plan_alone,
                                .run = run};

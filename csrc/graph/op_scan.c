@@ -56,19 +56,11 @@ static int verify(wn_checker *c) {
   return rc == WN_OK ? wn_make(c, inner) : rc;
 }
 
-static int place(wn_fuser *f, uint32_t i, bool wanted) {
-  return wn_fuse_alone(f, i, wanted);
-}
-
 /* A member's scratch: decays of one channel. */
 static void plan(wn_planner *pl, uint32_t i) {
   const wn_op *op = &wn_planner_prog(pl)->ops[i];
   wn_plan_member(pl, wn_plan_floats(pl, 1, op->i[N_STATE]),
                  &wn_planner_plan(pl)->scan_own);
-}
-
-static void plan_stage(wn_planner *pl, const wn_stage *st, uint32_t stage) {
-  wn_plan_value(pl, st->op, stage, false);
 }
 
 typedef struct scan {
@@ -146,7 +138,7 @@ const wn_op_desc wn_op_scan = {.name = "scan",
                                .all_rows = true,
                                .recurrent = true,
                                .verify = verify,
-                               .place = place,
+                               .place = wn_fuse_alone,
                                .plan = plan,
-                               .plan_stage = plan_stage,
+                               .plan_stage = wn_plan_alone,
                                .run = run};

@@ -30,14 +30,6 @@ static int verify(wn_checker *c) {
   return rc == WN_OK ? wn_make(c, n * d) : rc;
 }
 
-static int place(wn_fuser *f, uint32_t i, bool wanted) {
-  return wn_fuse_alone(f, i, wanted);
-}
-
-static void plan_stage(wn_planner *pl, const wn_stage *st, uint32_t stage) {
-  wn_plan_value(pl, st->op, stage, false);
-}
-
 typedef struct wkv {
   wn_member *m;
   const wn_op *op;
@@ -94,6 +86,6 @@ const wn_op_desc wn_op_wkv = {.name = "wkv",
                               .all_rows = true,
                               .recurrent = true,
                               .verify = verify,
-                              .place = place,
-                              .plan_stage = plan_stage,
+                              .place = wn_fuse_alone,
+                              .plan_stage = wn_plan_alone,
                               .run = run};

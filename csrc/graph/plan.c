@@ -133,6 +133,10 @@ void wn_plan_value(wn_planner *pl, uint32_t v, uint32_t stage, bool own) {
   if (own) wn_plan_own(pl, wn_plan_floats(pl, WN_NARROW_ROWS, width), &vm->own);
 }
 
+void wn_plan_alone(wn_planner *pl, const wn_stage *st, uint32_t stage) {
+  wn_plan_value(pl, st->op, stage, false);
+}
+
 uint32_t wn_plan_stage_rows(const wn_planner *pl, const wn_stage *st) {
   return st->wanted ? pl->o->n_out : pl->o->n_batch;
 }

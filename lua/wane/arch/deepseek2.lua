@@ -23,14 +23,14 @@ local function sizes(hp)
   return s
 end
 
--- The factor of scores: YaRN's magnitude, squared, belongs to them.
+-- The factor of scores: the magnitude of the scaling, squared, belongs to them.
+-- llama.cpp takes it whatever the kind of scaling is, and so it is here.
 local function score_scale(hp, s)
   local rope = hp.rope
-  local m = 1
-  if rope.type == "yarn" and rope.factor > 1 then
-    m = rope.magnitude * (1 + 0.1 * math.log(rope.factor))
-    if rope.log_multiplier > 0 then m = m * (1 + 0.1 * rope.log_multiplier * math.log(rope.factor)) end
-  end
+  local log = math.log(rope.factor)
+  local multiplier = rope.log_multiplier
+  if rope.type ~= "yarn" then multiplier = hp.r:number0("rope.scaling.yarn_log_multiplier", 0) / 0.1 end
+  local m = rope.magnitude * (1 + 0.1 * log) * (1 + 0.1 * multiplier * log)
   return m * m / math.sqrt(s.key)
 end
 

@@ -46,7 +46,7 @@ return function(m)
     local heads, kv = hp.head_count[b.layer + 1], hp.head_count_kv[b.layer + 1]
     local turn = { head = d, dims = hp.rope.dims }
     if slide then
-      turn = { head = d, dims = hp.rope.dims_swa, base = hp.rope.base_swa or 10000, plain = true, factors = false }
+      turn = { head = d, dims = hp.rope.dims_swa, base = hp.rope.base_swa or 10000, scale = 1, factors = false }
     end
     local q = b:norm(b:linear(a, "attn_q", { out = heads * d }), "attn_q_norm", { per = "head", head = d })
     q = b:rope(q, turn)

@@ -1,5 +1,5 @@
 --- The calibration text that is used when none is given: prose, programs,
---- markup, dialogue, thirty languages and numbers, about 90 kB.
+--- markup, dialogue, twenty-seven languages and numbers, 77 kB.
 ---
 --- Correlations that come from one kind of text serve other kinds badly: on a
 --- model of 135 M weights, files calibrated on children's books alone lost more

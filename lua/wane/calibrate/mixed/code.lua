@@ -312,303 +312,72 @@ main :: IO ()
 main = interact $ unlines . map show . take 10 . Map.toList . frequencies
 
 
-/* arith.h - checked arithmetic on numbers that come from outside.
- *
- * Each function stores the result and returns true, or returns false when it
- * would not fit and leaves *r alone. No file number is ever added or
- * multiplied in any other way. Limits are compared by subtraction:
- * `n > size - off` after `off <= size`. */
-#ifndef WN_BASE_ARITH_H
-#define WN_BASE_ARITH_H
-
+/* ring.c - a queue of bytes of fixed size for one writer and one reader. */
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
 
-static inline bool wn_add(uint64_t a, uint64_t b, uint64_t *r) {
-  if (a > UINT64_MAX - b) return false;
-  *r = a + b;
-  return true;
+typedef struct ring {
+  uint8_t *data;
+  size_t mask; /* size - 1; the size is a power of two */
+  _Atomic size_t head, tail;
+} ring;
+
+bool ring_init(ring *r, size_t size) {
+  if (size == 0 || (size & (size - 1)) != 0) return false;
+  r->data = malloc(size);
+  r->mask = size - 1;
+  atomic_init(&r->head, 0);
+  atomic_init(&r->tail, 0);
+  return r->data != NULL;
 }
 
-static inline bool wn_mul(uint64_t a, uint64_t b, uint64_t *r) {
-  if (b != 0 && a > UINT64_MAX / b) return false;
-  *r = a * b;
-  return true;
+/* Puts up to n bytes; returns how many found room. */
+size_t ring_put(ring *r, const void *src, size_t n) {
+  size_t head = atomic_load_explicit(&r->head, memory_order_relaxed);
+  size_t tail = atomic_load_explicit(&r->tail, memory_order_acquire);
+  size_t room = r->mask + 1 - (head - tail);
+  if (n > room) n = room;
+  for (size_t i = 0; i < n; i++)
+    r->data[(head + i) & r->mask] = ((const uint8_t *)src)[i];
+  atomic_store_explicit(&r->head, head + n, memory_order_release);
+  return n;
 }
 
-/* *r = a rounded up to a multiple of `to`, a power of two. */
-static inline bool wn_pad(uint64_t a, uint64_t to, uint64_t *r) {
-  uint64_t up;
-  if (!wn_add(a, to - 1, &up)) return false;
-  *r = up & ~(to - 1);
-  return true;
+#define MIN(a, b) ((a) < (b) ? (a) : (b))
+
+static int compare_names(const void *a, const void *b) {
+  return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* *r = a as size_t; fails where size_t is narrower (32-bit hosts). */
-static inline bool wn_size(uint64_t a, size_t *r) {
-  if (a > SIZE_MAX) return false;
-  *r = (size_t)a;
-  return true;
-}
-
-/* True when [off, off + n) lies inside [0, size). */
-static inline bool wn_inside(uint64_t off, uint64_t n, uint64_t size) {
-  return off <= size && n <= size - off;
-}
-
-#endif
-
-
-/* merge.c - see merge.h. */
-#include "text/merge.h"
-
-/* ---- memory ---- */
-
-int wn_merge_reserve(wn_merge *m, size_t n, wn_err *e) {
-  if (n <= m->cap) return WN_OK;
-  if (n > WN_MAX_MERGE)
-    return wn_fail(e, WN_ELIMIT,
-                   "text: %zu characters without a place to split, want at "
-                   "most %d",
-                   n, WN_MAX_MERGE);
-  size_t cap = n + n / 4 + 64;
-  uint32_t *block = wn_alloc(WN_MEM_TEXT, 6 * (cap + 1) * sizeof *block);
-  if (block == NULL) return wn_oom(e);
-  wn_free(m->sym);
-  m->cap = cap;
-  m->sym = block;
-  m->start = block + (cap + 1);
-  m->next = block + 2 * (cap + 1);
-  m->prev = block + 3 * (cap + 1);
-  m->prio = block + 4 * (cap + 1);
-  m->result = block + 5 * (cap + 1);
-  return WN_OK;
-}
-
-/* Buckets and their bit sets, all empty; every merge leaves them so. */
-static int reserve_buckets(wn_merge *m, uint32_t n_prio, wn_err *e) {
-  if (m->first != NULL) return WN_OK;
-  size_t words = n_prio, total = 0, count[WN_PRIO_LEVELS];
-  for (int k = 0; k < WN_PRIO_LEVELS; k++) {
-    words = words / 64 + 1;
-    count[k] = words;
-    total += words;
-  }
-  uint64_t *bits = wn_calloc(WN_MEM_TEXT, total, sizeof *bits);
-  uint32_t *first = wn_alloc(WN_MEM_TEXT, (size_t)n_prio * sizeof *first);
-  if (bits == NULL || first == NULL) {
-    wn_free(bits);
-    wn_free(first);
-    return wn_oom(e);
-  }
-  memset(first, 0xFF, (size_t)n_prio * sizeof *first);
-  m->first = first;
-  m->n_prio = n_prio;
-  for (int k = 0; k < WN_PRIO_LEVELS; bits += count[k++])
-    m->busy[k] = bits;
-  return WN_OK;
-}
-
-static int reserve_long(wn_merge *m, wn_err *e) {
-  if (m->n <= m->long_cap) return WN_OK;
-  size_t cap = m->cap;
-  uint32_t *block = wn_alloc(WN_MEM_TEXT, 4 * cap * sizeof *block);
-  if (block == NULL) return wn_oom(e);
-  wn_free(m->after);
-  m->long_cap = cap;
-  m->after = block;
-  m->before = block + cap;
-  m->sweep = block + 2 * cap;
-  m->spare = block + 3 * cap;
-  return WN_OK;
-}
-
-void wn_merge_free(wn_merge *m) {
-  wn_free(m->sym);
-  wn_free(m->after);
-  wn_free(m->first);
-  wn_free(m->busy[0]);
-  wn_free(m->heap);
-  *m = (wn_merge){0};
-}
-
-/* ---- short rows ---- */
-
-/* Looks up the pair that begins at i. */
-static void look(wn_merge *m, wn_pair_fn pair, const void *ctx, uint32_t i) {
-  uint32_t j = m->next[i];
-  if (j == m->n || !pair(ctx, m, i, j, &m->prio[i], &m->result[i]))
-    m->prio[i] = WN_NONE;
-}
-
-/* Joins i and its right neighbour; pairs are not looked up yet. */
-static void join(wn_merge *m, uint32_t i) {
-  uint32_t j = m->next[i], k = m->next[j];
-  m->sym[i] = m->result[i];
-  m->next[i] = k;
-  if (k < m->n) m->prev[k] = i;
-}
-
-static void run_short(wn_merge *m, wn_pair_fn pair, const void *ctx) {
-  for (;;) {
-    uint32_t best = WN_NONE, at = 0;
-    for (uint32_t i = 0; i < m->n; i = m->next[i]) {
-      if (m->prio[i] < best) {
-        best = m->prio[i];
-        at = i;
-      }
-    }
-    if (best == WN_NONE) return;
-    join(m, at);
-    look(m, pair, ctx, at);
-    if (at > 0) look(m, pair, ctx, m->prev[at]);
-  }
-}
-
-/* ---- buckets ---- */
-
-static void set_busy(wn_merge *m, uint32_t prio) {
-  for (int k = 0; k < WN_PRIO_LEVELS; k++, prio /= 64) {
-    uint64_t *w = &m->busy[k][prio / 64], old = *w;
-    *w |= UINT64_C(1) << (prio % 64);
-    if (old != 0) return;
-  }
-}
-
-static void set_idle(wn_merge *m, uint32_t prio) {
-  for (int k = 0; k < WN_PRIO_LEVELS; k++, prio /= 64) {
-    uint64_t *w = &m->busy[k][prio / 64];
-    *w &= ~(UINT64_C(1) << (prio % 64));
-    if (*w != 0) return;
-  }
-}
-
-/* The first busy priority, or WN_NONE. */
-static uint32_t first_busy(const wn_merge *m) {
-  uint32_t at = 0;
-  if (m->busy[WN_PRIO_LEVELS - 1][0] == 0) return WN_NONE;
-  for (int k = WN_PRIO_LEVELS; k-- > 0;)
-    at = at * 64 + (uint32_t)__builtin_ctzll(m->busy[k][at]);
-  return at;
-}
-
-static void put_in(wn_merge *m, uint32_t i) {
-  uint32_t p = m->prio[i], head = m->first[p];
-  m->after[i] = head;
-  m->before[i] = WN_NONE;
-  if (head != WN_NONE)
-    m->before[head] = i;
-  else
-
---- Recipes: programs that choose the type of every tensor.
---
---     local r = wane.recipe "Q4_K_M"                    -- llama.cpp's mix
---     r = r:when("%.ffn_down%.", "q6_K"):layers(0, 1, "q8_0"):role("output", "q8_0")
---     r = wane.recipe(function(t) return t.layer == 0 and "q8_0" or t:cheapest_with(0.05) end)
---     print(r)
---
--- A recipe is a base (a mix of llama.cpp, or a function of the tensor) and
--- rules; the last rule that matches a tensor decides. Recipes never change:
--- each call gives a new one. Rules look only at tensors that may be quantized
--- (matrices, no norms). A type is a name ("q4_K"), "keep" (the source's), or
--- a function of the tensor that returns one, or nil to leave the choice as
--- it is. Formats defined in Lua (wane.quant.define) may be named too: such a
--- recipe can be judged (wane.eval), but not written to a file. Mistakes are errors: unknown types and roles at once; a pattern that
--- matches nothing, a rule that never decides, two rules that contradict each
--- other when the recipe meets a model.
-local choose = require "wane.recipe.choose"
-local mixes = require "wane.recipe.mixes"
-local roles = require "wane.recipe.roles"
-local types = require "wane.recipe.types"
-
+-- Words of a text by how often they occur.
 local M = {}
 
----@class wane.Recipe
----@field _base { mix: wane.Mix? , fn: function?, where: string }
----@field _rules table[]
-local Recipe = {}
-Recipe.__index = function(_, key)
-  local method = rawget(Recipe, key)
-  if method == nil then error(("wane: a recipe has no method '%s'"):format(tostring(key)), 2) end
-  return method
-end
-Recipe.__metatable = "wane.recipe"
-
--- The recipe file that is being read, if any.
-local reading
-
--- Where in the user's program a rule was written: the nearest Lua line above.
--- A tail call leaves no line of its own: in a recipe file the file's name must
--- do then.
-local function caller(level)
-  for l = level + 1, level + 12 do
-    local info = debug and debug.getinfo(l, "Sl")
-    if not info then break end
-    if info.currentline > 0 and (not reading or info.source == "=" .. reading) then
-      return ("%s:%d"):format(info.short_src, info.currentline)
-    end
+--- Counts the words of a text.
+---@param text string
+---@return table<string, integer>
+function M.count(text)
+  local counts = {}
+  for word in text:lower():gmatch "%a+" do
+    counts[word] = (counts[word] or 0) + 1
   end
-  return reading or "?"
+  return counts
 end
 
-local function check_type(to)
-  if type(to) == "function" or to == "keep" then return to end
-  local t, msg = types.usable(to)
-  if not t then error("wane: " .. msg, 3) end
-  return t.name
+function M.top(counts, n)
+  local list = {}
+  for word, k in pairs(counts) do list[#list + 1] = { word = word, n = k } end
+  table.sort(list, function(a, b)
+    if a.n ~= b.n then return a.n > b.n end
+    return a.word < b.word
+  end)
+  return { unpack(list, 1, math.min(n, #list)) }
 end
 
-local function make(base, rules)
-  return setmetatable({ _base = base, _rules = rules }, Recipe)
-end
+local mt = { __index = M, __call = function(_, text) return M.top(M.count(text), 10) end }
 
--- A new recipe with one more rule.
-local function with_rule(self, rule)
-  local rules = {}
-  for i, r in ipairs(self._rules) do
-    if r.selector == rule.selector and r.to ~= rule.to and rule.selector then
-      error(("wane: %s (%s) contradicts %s (%s)"):format(rule.text, rule.where, r.text, r.where), 3)
-    end
-    rules[i] = r
-  end
-  rules[#rules + 1] = rule
-  return make(self._base, rules)
-end
-
-local function shown(to) return type(to) == "string" and to or "function" end
-
---- Chooses a type for tensors by name.
----@param pattern string|fun(t: wane.RecipeTensor): boolean  a Lua pattern searched in the name, or a test
----@param to string|fun(t: wane.RecipeTensor): string?
----@return wane.Recipe
-function Recipe:when(pattern, to)
-  to = check_type(to)
-  local rule = { to = to, where = caller(2) }
-  if type(pattern) == "function" then
-    rule.test, rule.text = pattern, ("when(function, %s)"):format(shown(to))
-  elseif type(pattern) == "string" then
-    local ok, msg = pcall(string.find, "", pattern)
-    if not ok then error(("wane: bad pattern '%s': %s"):format(pattern, msg), 2) end
-    rule.test = function(t) return t.name:find(pattern) ~= nil end
-    rule.text = ("when(%q, %s)"):format(pattern, shown(to))
-    rule.selector = "when " .. pattern
-  else
-    error("wane: when wants a pattern or a function", 2)
-  end
-  return with_rule(self, rule)
-end
-
---- Chooses a type for all quantizable tensors of layers first..last (from 0).
----@param first integer
----@param last integer
----@param to string|fun(t: wane.RecipeTensor): string?
----@return wane.Recipe
-function Recipe:layers(first, last, to)
-  local function is_layer(n) return type(n) == "number" and n >= 0 and n == math.floor(n) end
-  if not is_layer(first) or not is_layer(last) or first > last then
-    error("wane: layers wants two layer numbers from 0, the first not above the last", 2)
-  end
-  to = check_type(to)
-  return with_rule(self, {
+return setmetatable(M, mt)
 ]==]
