@@ -45,11 +45,13 @@ all: $(LUAS:%=$(B)/%/wane/core.so)
 KERN_O = $(patsubst %,$(B)/obj/kern/%.o,avx2 avx512 avxvnni amx vecavx2 vecavx512)
 FUZZ_PLAIN = $(filter-out $(KERN_O),$(filter %_avx2.o %_avx512.o,$(PURE_O)))
 $(if $(findstring fuzzer,$(CFLAGS)),$(FUZZ_PLAIN)) $(KERN_O): NO_SAN = $(if $(findstring sanitize,$(CFLAGS)),-fno-sanitize=all)
+# clang takes minutes for some of them at -O1; fuzzing needs them to be there.
+$(KERN_O): PLAIN = $(if $(findstring fuzzer,$(CFLAGS)),-O0)
 # Commands are shown with V=1.
 Q = $(if $(V),,@)
 $(B)/obj/%.o: csrc/%.c
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(WN_CFLAGS) $(CFLAGS) $(NO_SAN) -c $< -o $@
+	$(Q)$(CC) $(WN_CFLAGS) $(CFLAGS) $(NO_SAN) $(PLAIN) -c $< -o $@
 
 # The list of sources, rewritten when it changes: a file that left the tree
 # must leave the library too.
