@@ -286,7 +286,39 @@ describe("serve", function()
       assert.equals(one.logprobs.tokens[i], many[1].json.choices[5].logprobs.tokens[i])
       assert.is_true(math.abs(one.logprobs.token_logprobs[i] - many[1].json.choices[5].logprobs.token_logprobs[i]) < 1e-5)
     end
-    assert.equals(2, #server.scores.free)
+  end)
+
+  it_serves("reads nothing twice for log probabilities, and a prompt as long as a slot", function()
+    local made, own = 0, model.context
+    model.context = function(...) -- luacheck: ignore
+      made = made + 1
+      return own(...)
+    end
+    start { parallel = 2 }
+    local ids = json.list {}
+    for i = 1, 128 do ids[i] = 31 + i % 60 end
+    local body = { prompt = ids, max_tokens = 1, temperature = 0, echo = true, logprobs = 1, stream = true }
+    local whole, stream = ask(server, post("/v1/completions", { prompt = ids, max_tokens = 0, echo = true, logprobs = 1 })),
+      ask(server, post("/v1/completions", body))
+    model.context = nil
+    assert.equals(1, made)
+    assert.equals(128, #whole.json.choices[1].logprobs.tokens)
+    local list, told = events(stream.body), { tokens = {}, token_logprobs = {}, text_offset = {} }
+    for i = 1, #list - 1 do
+      for name, all in pairs(told) do
+        for _, v in ipairs(list[i].choices[1].logprobs[name]) do all[#all + 1] = v end
+      end
+    end
+    assert.equals(129, #told.tokens)
+    for i = 1, 128 do
+      assert.equals(whole.json.choices[1].logprobs.token_logprobs[i], told.token_logprobs[i])
+      assert.equals(whole.json.choices[1].logprobs.text_offset[i], told.text_offset[i])
+    end
+    assert.equals(#whole.json.choices[1].text, told.text_offset[129])
+    body.max_tokens, body.stream = 2, nil
+    local long = ask(server, post("/v1/completions", body))
+    assert.equals(400, long.status)
+    assert.truthy(long.body:find("has 128 tokens, a slot has room for 127", 1, true))
   end)
 
   it_serves("stops at texts, bans tokens, keeps seeds", function()
@@ -571,11 +603,6 @@ describe("serve", function()
     assert.equals(0, #server.engine.live)
     assert.equals(3, server.engine.counts.cancelled)
     assert.equals(alone("The King", { max_tokens = 20, temperature = 0 }), other.json.choices[1].text)
-    for _ = 1, 40 do
-      if #server.scores.free == 4 then break end
-      server:step(0.05)
-    end
-    assert.equals(4, #server.scores.free)
   end)
 
   it_serves("ends a request whose time is over", function()
