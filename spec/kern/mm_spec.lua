@@ -328,9 +328,10 @@ describe("matrix multiply", function()
 
   it("measures the machine", function()
     for i = 2, #tiers do
-      assert.is_true(kern.peak(tiers[i], "float", 1) > 1e8)
-      assert.is_true(kern.peak(tiers[i], "int8", 1) > 1e8)
-      assert.is_true(kern.read(tiers[i], 1048576, 4, 2) > 1e7)
+      -- operations and bytes a second; an emulated or busy machine may take its time
+      assert.is_true(kern.peak(tiers[i], "float", 1) > 1e6)
+      assert.is_true(kern.peak(tiers[i], "int8", 1) > 1e6)
+      assert.is_true(kern.read(tiers[i], 1048576, 4, 2) > 1e6)
       local s = kern.time {
         tier = tiers[i], type = "f32", weights = ("\0"):rep(1024), rows = 40, k = 256, n = 2, threads = 2, seconds = 0,
       }
