@@ -173,6 +173,16 @@ describe("serve", function()
     assert.equals(text, ask(server, post("/detokenize", { tokens = r.tokens })).json.content)
     local pieces = ask(server, post("/tokenize", { content = "Once", with_pieces = true, add_special = true })).json.tokens
     assert.equals(model.vocab.bos, pieces[1].id)
+    -- the words of evaluation programs
+    local other = ask(server, post("/tokenize", { prompt = text, add_special_tokens = true })).json
+    assert.equals(#r.tokens + 1, other.count)
+    assert.equals(model.vocab.bos, other.tokens[1])
+    assert.equals(text, ask(server, post("/detokenize", { tokens = r.tokens })).json.prompt)
+    local info = ask(server, get "/tokenizer_info").json
+    assert.equals(model.vocab:text(model.vocab.bos), info.bos_token)
+    assert.equals(model.vocab:text(model.vocab.eos), info.eos_token)
+    assert.equals(model.vocab.eos, ask(server, post("/tokenize", { prompt = info.eos_token })).json.tokens[1])
+    assert.equals(400, ask(server, post("/tokenize", { prompt = 1 })).status)
   end)
 
   it_serves("answers a chat with what the model says alone", function()

@@ -28,6 +28,7 @@ local ROUTES = {
   ["/slots"] = { "GET", "status", "slots" },
   ["/tokenize"] = { "POST", "status", "tokenize" },
   ["/detokenize"] = { "POST", "status", "detokenize" },
+  ["/tokenizer_info"] = { "GET", "status", "tokenizer_info" },
   ["/apply-template"] = { "POST", "chat", "apply_template" },
   ["/chat/completions"] = { "POST", "chat", "completions" },
   ["/completions"] = { "POST", "completions", "completions" },
