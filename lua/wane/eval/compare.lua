@@ -135,7 +135,7 @@ local function measure_all(self, list, o)
   if not found then return nil, message, code end
   local rows = {}
   for i, e in ipairs(list) do rows[i] = row_of(e) end
-  self:add(rows, found, list[1].model.vocab, o.passage or 192)
+  self:_add(rows, found, list[1].model.vocab, o.passage or 192)
   if o.tasks and #o.tasks > 0 then
     local ok
     ok, message, code = run_tasks(self, list, o)

@@ -36,8 +36,7 @@ local columns = {
   { key = "peak_bytes", title = "memory", format = report.bytes, align = "right" },
 }
 
---- A comparison without rows.
----@return wane.Comparison
+-- A comparison without rows.
 function M.new()
   local self = setmetatable({ rows = {}, columns = {}, tasks = {}, heat = {}, weights = {} }, Comparison)
   for i, c in ipairs(columns) do self.columns[i] = c end
@@ -84,7 +83,7 @@ end
 ---@param found wane.Divergence[]  with positions
 ---@param vocab wane.Vocab|nil
 ---@param n integer
-function Comparison:add(rows, found, vocab, n)
+function Comparison:_add(rows, found, vocab, n)
   self.rows = rows
   reference_row(rows[1], found[1])
   for i, d in ipairs(found) do add_divergence(rows[i + 1], d) end

@@ -66,16 +66,16 @@ local function libraries()
   return nil, "the server needs the Lua library http (Debian: lua-http, LuaRocks: http): " .. tostring(http):match "^[^\n]*", "EUNSUP"
 end
 
---- An id of an answer.
+-- An id of an answer.
 function Server:new_id(prefix)
   self.n_ids = self.n_ids + 1
   return ("%s%x%04x%06x"):format(prefix, self.started, require("wane.serve.params").draw(65536) - 1, self.n_ids)
 end
 
---- The model's name in answers: what the request said, or ours.
+-- The model's name in answers: what the request said, or ours.
 function Server:model_of(r) return r:string("model", 512) or self.id end
 
---- Whether 'stream_options' asks for the usage.
+-- Whether 'stream_options' asks for the usage.
 function Server.wants_usage(r)
   local o = r:get "stream_options"
   if o == nil then return false end

@@ -197,7 +197,7 @@ function M.report(plan, job)
   if not vocab then return nil, message, code end
   local c = require("wane.eval.comparison").new()
   c.context, c.cpu = plan.p.context, { name = plan.p.isa }
-  c:add(rows, found, vocab, 192)
+  c:_add(rows, found, vocab, 192)
   vocab:close()
   for _, ending in ipairs { "html", "md", "csv", "txt", "json" } do
     local ok
