@@ -326,7 +326,9 @@ describe("serve", function()
     local a = ask(server, post("/inspect/alpha", { name = name, type = "q3_K" })).json
     assert.equals(11, #a.alphas)
     for _, p in ipairs(a.alphas) do assert.is_true(p.error > 0 and p.error < 1) end
-    assert.truthy(ask(server, post("/inspect/fit", { ram = "1G" })).json.text:find("Q4_K_M", 1, true))
+    local fits = ask(server, post("/inspect/fit", { ram = "1G" })).json.text
+    assert.truthy(fits:find("Q4_K_M", 1, true))
+    assert.equals("demo-f16: llama", fits:sub(1, 15))
     assert.equals("<!doctype html><p>compared", ask(server, get "/report").body)
     for _, case in ipairs {
       { "tensor", "{}", 400, "'name' is missing" }, { "tensor", { name = "no" }, 404, "no such tensor" },

@@ -91,7 +91,8 @@ describe("sweep", function()
     assert.is_true(files["imatrix.gguf"] == support.slurp(path))
     -- the files of one run of `wane quantize --split 2`
     for _, recipe in ipairs(OPTS.recipes) do
-      assert(require "wane.quantize" { from = demo.path, to = p.folder .. "/" .. recipe .. "-split.gguf", recipe = recipe, split = 2, imatrix = path })
+      assert(require "wane.quantize" { from = demo.path, to = p.folder .. "/" .. recipe .. "-split.gguf", recipe = recipe,
+        split = 2, imatrix = path })
       for i = 1, 2 do
         local one = support.slurp(("%s/%s-split-0000%d-of-00002.gguf"):format(p.folder, recipe, i))
         assert.is_true(files[("%s-0000%d-of-00002.gguf"):format(recipe, i)] == one)

@@ -319,7 +319,9 @@ function M.fit(app, x, body)
   local ok, fit, message, code = pcall(require "wane.fit", { model = app.model:info().path, ram = ram })
   if not ok then request.refuse(400, (tostring(fit):gsub("^[^\n]-:%d+: ", "")), "ram") end
   need(fit, message, code)
-  x:json(200, { text = fit:text() })
+  local text, path = fit:text(), app.model:info().path
+  if text:sub(1, #path) == path then text = app.id .. text:sub(#path + 1) end -- where files lie is told to nobody
+  x:json(200, { text = text })
 end
 
 --- GET /report: the page of `wane compare` that the server was started with.
