@@ -238,9 +238,8 @@ static void multiply(const wn_moe *o, product p, float *y, uint32_t c0,
   for (uint32_t i = 0; i < o->n_experts; i++) {
     uint32_t a = o->start[i], b = o->start[i + 1];
     if (a == b) continue;
-    wn_mm(w->type, rows + i * w->matrix_bytes, w->row_bytes, p.k, c0, c1,
-          wn_pack_place(o->m, pm), n_assigned(o), a, b, y, p.width,
-          o->m->mem + f->plan->scratch_own);
+    wn_multiply(o->m, w, rows + i * w->matrix_bytes, p.k, c0, c1,
+                wn_pack_place(o->m, pm), n_assigned(o), a, b, y, p.width);
     adjust(o, &p, i, y, a, b, c0, c1);
   }
 }
