@@ -367,7 +367,8 @@ static void lean(const att *a, const tile *t, const block *b, const pass *s,
   for (uint32_t k = s->k0; k < s->k1; k++) {
     float pos = (float)f->pos[wn_token_of(a->m, t->r0 + k)];
     for (uint32_t i = 0; i < a->group; i++, x += WN_PANEL) {
-      float slope = wn_attend_slope(a->op, t->head * a->group + i) / a->op->f[0];
+      float slope =
+          wn_attend_slope(a->op, t->head * a->group + i) / a->op->f[0];
       for (uint32_t j = 0; j < n; j++)
         x[j] -= slope * fabsf((float)(b->p0 + j) - pos);
     }

@@ -80,7 +80,8 @@ static void one_query(const att *a, uint32_t r, uint32_t head) {
   uint32_t in = a->op->in[0], lo, hi;
   const float *q = wn_row_in(a->m, in, r) + head * a->wk;
   const float *g = wn_grad(a->m, a->id, r) + head * a->wv;
-  float *dq = wn_needs(a->m, in) ? wn_grad_in(a->m, in, r) + head * a->wk : NULL;
+  float *dq =
+      wn_needs(a->m, in) ? wn_grad_in(a->m, in, r) + head * a->wk : NULL;
   float *dsink = wn_grad_weight(a->m, a->op, 0), total = 0;
   bool keys = wn_needs(a->m, a->k), values = wn_needs(a->m, a->v);
   wn_attend_range(a->m, a->op, r, &lo, &hi);
@@ -98,7 +99,8 @@ static void one_query(const att *a, uint32_t r, uint32_t head) {
   for (uint32_t j = lo; j < hi; j++) {
     float dx = a->op->f[0] * a->p[j] * (a->dp[j] - total);
     if (dq != NULL) vec->madd(dx, key_row(a, j), dq, a->wk);
-    if (keys) vec->madd(dx, q, wn_grad(a->m, a->k, j) + a->head * a->ldk, a->wk);
+    if (keys)
+      vec->madd(dx, q, wn_grad(a->m, a->k, j) + a->head * a->ldk, a->wk);
   }
 }
 

@@ -138,7 +138,24 @@ size_t wn_back_floats(const wn_prog *p, uint32_t n_tokens) {
   for (uint32_t i = 0; i < p->n_ops; i++)
     if (p->widths[i] > most) most = p->widths[i];
   n = n > 4 * most ? n : 4 * most;
+  for (uint32_t i = 0; i < p->n_ops; i++) {
+    const wn_op_desc *d = wn_desc(p, i);
+    size_t own =
+        d->back_floats != NULL ? d->back_floats(&p->ops[i], n_tokens) : 0;
+    if (own > n) n = own;
+  }
   return (n + 15) / 16 * 16;
+}
+
+size_t wn_back_shared(const wn_prog *p, uint32_t n_tokens) {
+  size_t most = 0;
+  for (uint32_t i = 0; i < p->n_ops; i++) {
+    const wn_op_desc *d = wn_desc(p, i);
+    size_t n =
+        d->back_shared != NULL ? d->back_shared(p, &p->ops[i], n_tokens) : 0;
+    if (n > most) most = n;
+  }
+  return most;
 }
 
 size_t wn_back_widest(const wn_prog *p) {

@@ -32,6 +32,7 @@ typedef struct wn_back {
   const uint8_t *needs;  /* of each value: is its gradient wanted? */
   float *tile;           /* WN_BACK_TILE rows of the widest matrix */
   const float *ones;     /* n_tokens of them */
+  float *shared;         /* scratch for all members together */
   float *own;            /* scratch of each member: own_floats */
   size_t own_floats;
 } wn_back;
@@ -57,6 +58,8 @@ int wn_back_needs(const wn_prog *p, const uint8_t *asked, bool all,
 
 /* Floats of a member's scratch for steps of n tokens. */
 size_t wn_back_floats(const wn_prog *p, uint32_t n_tokens);
+/* ... of what they share. */
+size_t wn_back_shared(const wn_prog *p, uint32_t n_tokens);
 /* Values of the widest row of a matrix. */
 size_t wn_back_widest(const wn_prog *p);
 
@@ -104,8 +107,8 @@ void wn_back_through(wn_member *m, const wn_bound *w, const uint8_t *rows,
                      const float *g, size_t ldg,
                      float *(*place)(wn_member *m, const void *arg, uint32_t r),
                      const void *arg);
-/* dw += factor g^T x for matrix rows w0 <= w < w1 of k columns: one row, of this
- * stage's row r. By one member. */
+/* dw += factor g^T x for matrix rows w0 <= w < w1 of k columns: one row, of
+ * this stage's row r. By one member. */
 void wn_back_outer(const wn_member *m, float factor, const float *g,
                    const float *x, float *dw, size_t w0, size_t w1, size_t k);
 

@@ -68,13 +68,13 @@ typedef struct wn_frame {
    * in the batch, and the one that follows each token (WN_NONE: none). */
   uint32_t n_runs;
   const uint32_t *runs, *follow;
-  const uint8_t *turn;      /* of each sequence: which half is valid */
-  const uint32_t *end;      /* of each token: one past the last position of
-                               its sequence in this batch (kind full) */
-  const uint32_t *out_rows; /* the token of each wanted row */
-  const float *gains;       /* of each sequence: p->n_gains */
-  const wn_tap *tap;        /* who watches inputs, or NULL */
-  bool exact;               /* matrices are multiplied as float32 */
+  const uint8_t *turn;        /* of each sequence: which half is valid */
+  const uint32_t *end;        /* of each token: one past the last position of
+                                 its sequence in this batch (kind full) */
+  const uint32_t *out_rows;   /* the token of each wanted row */
+  const float *gains;         /* of each sequence: p->n_gains */
+  const wn_tap *tap;          /* who watches inputs, or NULL */
+  bool exact;                 /* matrices are multiplied as float32 */
   const struct wn_back *back; /* gradients (back.h), or NULL */
   /* A step may be left between two stages and go on later: member 0 asks
    * `leave(pace, stage)` after each stage but the last (NULL: never leaves).

@@ -161,6 +161,10 @@ typedef struct wn_op_desc {
    * together, for all rows; of weights that are asked for, by all members
    * together; back_of: which of the weights have one. NULL: there are none. */
   unsigned back_of;
+  /* ... floats of a member's scratch, and of scratch that members share, for
+   * so many tokens; or NULL. */
+  size_t (*back_floats)(const wn_op *op, uint32_t n_tokens);
+  size_t (*back_shared)(const wn_prog *p, const wn_op *op, uint32_t n_tokens);
   void (*back_row)(wn_member *m, uint32_t i, uint32_t r);
   void (*back)(wn_member *m, uint32_t i);
   void (*back_weights)(wn_member *m, uint32_t i);

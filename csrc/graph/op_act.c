@@ -37,7 +37,8 @@ static void act_back(wn_member *m, uint32_t i, uint32_t r) {
   if (!wn_needs(m, op->in[0])) return;
   float *dx = wn_grad_in(m, op->in[0], r);
   for (uint32_t c = 0; c < m->f->p->widths[i]; c++)
-    dx[c] += g[c] * wn_act_slope((wn_act)op->kind, b != NULL ? x[c] + b[c] : x[c]);
+    dx[c] +=
+        g[c] * wn_act_slope((wn_act)op->kind, b != NULL ? x[c] + b[c] : x[c]);
 }
 
 /* Of what is added before the activation. */

@@ -35,8 +35,8 @@ static void gain_back(wn_member *m, uint32_t i, uint32_t r) {
   uint32_t seq = f->seq[wn_token_of(m, r)];
   float factor = f->gains[(size_t)seq * f->p->n_gains + op->i[0]];
   if (factor == 0) return;
-  f->vec->madd(factor * op->f[0], wn_grad(m, i, r),
-               wn_grad_in(m, op->in[0], r), f->p->widths[i]);
+  f->vec->madd(factor * op->f[0], wn_grad(m, i, r), wn_grad_in(m, op->in[0], r),
+               f->p->widths[i]);
 }
 
 const wn_op_desc wn_op_gain = {.name = "gain",

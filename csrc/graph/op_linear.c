@@ -167,9 +167,8 @@ static void multiply_rows(wn_member *m, uint32_t i, size_t first, uint32_t c0,
   const wn_pack_mem *pm = wn_find_pack(m->sm, wn_mm_pack_kind(w->type));
   size_t ldy = f->p->widths[i];
   float *y = wn_row(m, i, 0);
-  wn_multiply(m, w, w->data + first * w->row_bytes,
-              f->p->widths[m->st->input], c0, c1, wn_pack_place(m, pm),
-              m->n_rows, 0, m->n_rows, y, ldy);
+  wn_multiply(m, w, w->data + first * w->row_bytes, f->p->widths[m->st->input],
+              c0, c1, wn_pack_place(m, pm), m->n_rows, 0, m->n_rows, y, ldy);
   if (op->w[2] != WN_NONE) scale(m, f->bound[op->w[2]].vec[0], y, ldy, c0, c1);
   if (op->w[1] != WN_NONE)
     add_bias(m, f->bound[op->w[1]].vec + first, y, ldy, c0, c1);

@@ -66,21 +66,19 @@ static void join_back(wn_member *m, uint32_t i, uint32_t r) {
 }
 
 /* Both on whole rows: an input's values stand elsewhere than their own. */
-const wn_op_desc wn_op_part = {
-    .name = "part",
-    .n_in = 1,
-    .n_i = 2,
-    .verify = verify_part,
-    .row = part,
-    .back_row = part_back};
+const wn_op_desc wn_op_part = {.name = "part",
+                               .n_in = 1,
+                               .n_i = 2,
+                               .verify = verify_part,
+                               .row = part,
+                               .back_row = part_back};
 
-const wn_op_desc wn_op_join = {
-    .name = "join",
-    .n_in = 2,
-    .n_i = 2,
-    .verify = verify_join,
-    .row = join,
-    .back_row = join_back};
+const wn_op_desc wn_op_join = {.name = "join",
+                               .n_in = 2,
+                               .n_i = 2,
+                               .verify = verify_join,
+                               .row = join,
+                               .back_row = join_back};
 
 static int verify_sums(wn_checker *c) {
   uint32_t width = wn_in_width(c, 0), group = c->op->i[0];
@@ -106,10 +104,9 @@ static void sums_back(wn_member *m, uint32_t i, uint32_t r) {
     dx[c] += g[c / op->i[0]];
 }
 
-const wn_op_desc wn_op_sums = {
-    .name = "sums",
-    .n_in = 1,
-    .n_i = 1,
-    .verify = verify_sums,
-    .row = sums,
-    .back_row = sums_back};
+const wn_op_desc wn_op_sums = {.name = "sums",
+                               .n_in = 1,
+                               .n_i = 1,
+                               .verify = verify_sums,
+                               .row = sums,
+                               .back_row = sums_back};

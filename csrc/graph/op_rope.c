@@ -189,7 +189,8 @@ static void rope_back(wn_member *m, uint32_t i, uint32_t r) {
   bool normal = op->kind == WN_ROPE_NORMAL;
   const float *cs = turns_of(m, i, r), *g = wn_grad(m, i, r);
   float *dx = wn_grad_in(m, op->in[0], r);
-  for (uint32_t c = 0; c < m->f->p->widths[i]; c += head, g += head, dx += head) {
+  for (uint32_t c = 0; c < m->f->p->widths[i];
+       c += head, g += head, dx += head) {
     for (uint32_t j = 0; j < rot / 2; j++) {
       uint32_t a = normal ? 2 * j : j, b = normal ? 2 * j + 1 : j + rot / 2;
       dx[a] += g[a] * cs[2 * j] + g[b] * cs[2 * j + 1];

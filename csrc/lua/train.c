@@ -208,9 +208,9 @@ static int train_kl(lua_State *L) {
   const wn_buffer *b = wn_buffer_check(L, 2);
   wn_train *t = check_train(L);
   wn_train_result(t, 0, &n_rows);
-  luaL_argcheck(L, b->rows == n_rows &&
-                       b->cols == wn_model_n_vocab(wn_train_model(t)),
-                2, "want a row of logits for each row");
+  luaL_argcheck(
+      L, b->rows == n_rows && b->cols == wn_model_n_vocab(wn_train_model(t)), 2,
+      "want a row of logits for each row");
   if (wn_train_kl(t, b->data, scale, &sum, &e) != WN_OK)
     return wn_push_error(L, &e);
   lua_pushnumber(L, sum);
@@ -353,15 +353,21 @@ static int train_info(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg train_methods[] = {
-    {"forward", train_forward}, {"logits", train_logits},
-    {"ce", train_ce},           {"kl", train_kl},
-    {"sample", train_sample},   {"back", train_back},
-    {"products", train_products}, {"rows", train_rows},
-    {"trained", train_trained}, {"get", train_get},
-    {"put", train_put},         {"adam", train_adam},
-    {"zero", train_zero},       {"info", train_info},
-    {NULL, NULL}};
+static const luaL_Reg train_methods[] = {{"forward", train_forward},
+                                         {"logits", train_logits},
+                                         {"ce", train_ce},
+                                         {"kl", train_kl},
+                                         {"sample", train_sample},
+                                         {"back", train_back},
+                                         {"products", train_products},
+                                         {"rows", train_rows},
+                                         {"trained", train_trained},
+                                         {"get", train_get},
+                                         {"put", train_put},
+                                         {"adam", train_adam},
+                                         {"zero", train_zero},
+                                         {"info", train_info},
+                                         {NULL, NULL}};
 
 static const wn_class_def train_class = {"wane.train", train_methods, NULL,
                                          unref_train};

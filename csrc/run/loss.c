@@ -90,7 +90,8 @@ static int take(loss *l, double *sum, wn_err *e) {
   for (uint32_t r = 0; r < t->n_out; r++)
     *sum += t->losses[r];
   t->stage = WN_TRAIN_EMPTY;
-  if (!isfinite(*sum)) return wn_fail(e, WN_EDATA, "train: the loss is not finite");
+  if (!isfinite(*sum))
+    return wn_fail(e, WN_EDATA, "train: the loss is not finite");
   t->stage = WN_TRAIN_LOST;
   t->left = t->n_segments;
   return WN_OK;

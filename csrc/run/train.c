@@ -125,16 +125,18 @@ static int alloc_all(wn_train *t, uint64_t max_bytes, wn_err *e) {
   size_t own = threads * t->back.own_floats * sizeof(float);
   size_t members = threads * t->plan->member_bytes;
   size_t tile = WN_BACK_TILE * wn_back_widest(t->p) * sizeof(float);
+  size_t shared = wn_back_shared(t->p, t->cap) * sizeof(float);
+  t->bytes += shared;
   t->bytes += 2 * t->plan->arena_bytes + own + members + tile + t->state.bytes;
   if (max_bytes != 0 && t->bytes > max_bytes)
     return wn_fail(e, WN_ENOMEM, "train: %llu bytes, max_bytes is %llu",
-                   (unsigned long long)t->bytes,
-                   (unsigned long long)max_bytes);
+                   (unsigned long long)t->bytes, (unsigned long long)max_bytes);
   t->arena = wn_alloc(WN_MEM_RUN, t->plan->arena_bytes);
   t->grads = wn_alloc(WN_MEM_RUN, t->plan->arena_bytes);
   t->members = wn_alloc(WN_MEM_RUN, members);
   t->tile = wn_alloc(WN_MEM_RUN, tile);
   t->own = wn_alloc(WN_MEM_RUN, own);
+  t->shared = wn_alloc(WN_MEM_RUN, shared);
   t->ones = wn_calloc(WN_MEM_RUN, n + WN_BACK_ROWS, sizeof *t->ones);
   t->tokens = wn_calloc(WN_MEM_RUN, n, sizeof *t->tokens);
   t->pos = wn_calloc(WN_MEM_RUN, n, sizeof *t->pos);
@@ -145,8 +147,8 @@ static int alloc_all(wn_train *t, uint64_t max_bytes, wn_err *e) {
   t->losses = wn_calloc(WN_MEM_RUN, n, sizeof *t->losses);
   t->gains = wn_calloc(WN_MEM_RUN, t->p->n_gains, sizeof *t->gains);
   if (!t->arena || !t->grads || !t->members || !t->tile || !t->own ||
-      !t->ones || !t->tokens || !t->pos || !t->seq || !t->end || !t->follow ||
-      !t->out_rows || !t->losses || !t->gains)
+      !t->shared || !t->ones || !t->tokens || !t->pos || !t->seq || !t->end ||
+      !t->follow || !t->out_rows || !t->losses || !t->gains)
     return no_memory(e, t->bytes);
   memset(t->arena + t->plan->counter_off, 0, t->plan->counter_bytes);
   for (size_t i = 0; i < n + WN_BACK_ROWS; i++)
@@ -197,7 +199,7 @@ void wn_train_unref(wn_train *t) {
                  t->until,  t->clear,   t->needs,   t->arena,  t->grads,
                  t->tile,   t->own,     t->ones,    t->tokens, t->members,
                  t->pos,    t->seq,     t->end,     t->follow, t->out_rows,
-                 t->losses, t->gains};
+                 t->losses, t->gains,   t->shared};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++)
     wn_free(all[i]);
   wn_state_free(&t->state);
@@ -260,6 +262,7 @@ static wn_frame frame_of(wn_train *t, uint32_t n) {
   t->back.tile = t->tile;
   t->back.ones = t->ones;
   t->back.own = t->own;
+  t->back.shared = t->shared;
   return (wn_frame){.p = t->p,
                     .s = t->sched,
                     .plan = t->plan,
@@ -375,7 +378,8 @@ bool wn_train_product(const wn_train *t, uint32_t k, wn_product *out) {
 
 void wn_train_copy(const wn_train *t, const wn_product *p, float *x, float *g) {
   wn_frame f = t->frame;
-  wn_member m = {.f = &f, .n = 1, .st = &t->sched->stages[t->sched->stage_of[p->op]]};
+  wn_member m = {
+      .f = &f, .n = 1, .st = &t->sched->stages[t->sched->stage_of[p->op]]};
   uint32_t in = t->p->ops[p->op].in[0];
   for (uint32_t r = 0; r < p->n_tokens; r++) {
     memcpy(x + (size_t)r * p->n_in, wn_row_in(&m, in, r), p->n_in * sizeof *x);

@@ -46,8 +46,8 @@ const float *wn_train_result(const wn_train *t, size_t i, size_t *n_rows);
  * KL: of other logits, one row each, from these: sum p (log p - log q).
  * sample: targets are drawn from the model itself. Then squared gradients are,
  * on average, how the KL divergence from the model as it is curves. */
-int wn_train_ce(wn_train *t, const int32_t *targets, double scale,
-                double *loss, size_t *n_counted, wn_err *e);
+int wn_train_ce(wn_train *t, const int32_t *targets, double scale, double *loss,
+                size_t *n_counted, wn_err *e);
 int wn_train_kl(wn_train *t, const float *logits, double scale, double *loss,
                 wn_err *e);
 int wn_train_sample(wn_train *t, uint64_t seed, double scale, double *loss,

@@ -36,7 +36,7 @@ struct wn_train {
   uint8_t *needs;
   /* memory of a step */
   uint8_t *arena, *grads, *members;
-  float *tile, *own, *ones, *gains;
+  float *tile, *own, *ones, *shared, *gains;
   int32_t *tokens;
   uint32_t *pos, *seq, *end, *follow, *out_rows;
   double *losses; /* of each row */
