@@ -168,6 +168,22 @@ describe("grammar", function()
     g:close()
   end)
 
+  it("shares the last eight grammars of a vocabulary", function()
+    local text = 'root ::= "a"+'
+    local g = assert(grammar.shared(vocab, text))
+    assert.equals(g, (grammar.shared(vocab, text, "root")))
+    assert.not_equals(g, (grammar.shared(vocab, text .. "\nother ::= root", "other")))
+    local s = assert(grammar.shared(vocab, nil, nil, '{"type":"integer"}'))
+    assert.equals(s, (grammar.shared(vocab, nil, nil, '{"type":"integer"}')))
+    assert.equals(s, (grammar.shared(vocab, nil, nil, { type = "integer" }))) -- the same text of a grammar
+    for i = 1, 8 do assert(grammar.shared(vocab, ('root ::= "%d"'):format(i))) end
+    assert.not_equals(g, (grammar.shared(vocab, text)))
+    local none, message, code = grammar.shared(vocab, nil, nil, '{"type":"wat"}')
+    assert.is_nil(none)
+    assert.truthy(message:find "unknown type")
+    assert.equals("EFORMAT", code)
+  end)
+
   it("takes tokens by id and by text", function()
     local id = vocab:encode("king")[1]
     local m = match(("root ::= <[%d]> !<[%d]> \"a\""):format(id, id))

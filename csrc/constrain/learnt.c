@@ -18,8 +18,8 @@ enum {
   FEW_SORTED = 64,
   MAX_CLASSES = 8,            /* of one grammar that tables are made for */
   KEEP_MASK_BYTES = 16 << 20, /* while one text is read */
-  SPARE_MASK_BYTES = 8 << 20, /* after it */
-  SPARE_PLACES = 8192
+  SPARE_MASK_BYTES = 2 << 20, /* after it */
+  SPARE_PLACES = 4096
 };
 
 typedef struct level { /* edges of a node that are still to be tried */
