@@ -270,6 +270,7 @@ uninstall:
 install-rock:
 	install -d '$(INST_LIBDIR)/wane' '$(INST_LUADIR)' '$(INST_BINDIR)'
 	install -m 755 $(B)/$(KIND)/wane/core.so '$(INST_LIBDIR)/wane/core.so'
+	sh .ci/install strip '$(INST_LIBDIR)/wane/core.so'
 	cp -R lua/wane '$(INST_LUADIR)/'
 	install -d '$(INST_LUADIR)/wane/demo'
 	install -m 644 examples/models/demo-f16.gguf examples/text/heldout.txt '$(INST_LUADIR)/wane/demo'
