@@ -146,13 +146,16 @@ function M.vocab(m)
   end
 end
 
---- Writes the model.
-function M.write(m, path)
-  local meta = {}
+--- Writes the model; with another tokenizer (keys) of n tokens when given.
+function M.write(m, path, keys, n)
+  local meta, tensors, old = {}, {}, M.vocab(m)
   for i, e in ipairs(m.meta) do meta[i] = e end
-  for _, e in ipairs(tokenizer(M.vocab(m))) do meta[#meta + 1] = e end
-  local tensors = {}
-  for i, t in ipairs(m.tensors) do tensors[i] = { name = t.name, shape = t.shape, type = t.type, data = data_of(t.name, t.shape) } end
+  for _, e in ipairs(keys or tokenizer(old)) do meta[#meta + 1] = e end
+  for i, t in ipairs(m.tensors) do
+    local shape = t.shape
+    if n and shape[2] == old then shape = { shape[1], n } end
+    tensors[i] = { name = t.name, shape = shape, type = t.type, data = data_of(t.name, shape) }
+  end
   return gguf.write { path = path, meta = meta, tensors = tensors, overwrite = true }
 end
 
