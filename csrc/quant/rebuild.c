@@ -44,7 +44,7 @@ typedef struct row {
 } row;
 
 enum {
-  TILE = 8,         /* rows that share the traffic of H */
+  TILE = 32,        /* rows that share the traffic of H */
   CHUNK_WIDE = 256, /* columns: of types with blocks of 256 */
   CHUNK = 128       /* of the others */
 };
