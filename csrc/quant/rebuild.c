@@ -4,6 +4,7 @@
 #include "quant/rebuild.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "base/arith.h"
 #include "base/cpu.h"
@@ -12,6 +13,9 @@
 #include "quant/rows.h"
 
 WN_EXACT_FLOAT
+
+/* What a row of a tile needs: q, r, a spare q, and two of scratch. */
+enum { FLOATS = 5 };
 
 typedef struct work {
   int type;
@@ -22,8 +26,8 @@ typedef struct work {
   size_t n_rows, row_bytes, block_bytes;
   size_t tile; /* rows of a tile: at most WN_ROWS */
   const wn_rebuild_opts *o;
-  float *floats;          /* per member: 4 WN_ROWS n */
-  wn_explained *parts;    /* per member: WN_ROWS n_blocks */
+  float *floats;          /* per member: FLOATS WN_ROWS n */
+  wn_explained *parts;    /* per member: 2 WN_ROWS n_blocks */
   double *before, *after; /* per wn_row */
 } work;
 
@@ -34,18 +38,63 @@ static void take_apart(const work *k, wn_row *o, const uint8_t *blocks) {
   }
 }
 
-/* Error feedback for the whole tile; rows that lose by it go back. */
+/* Feedback that lowers a row's error to no less than this share of the
+ * encoder's is tried against the encoder's own blocks; always where levels are
+ * points of a grid, which follow their scales least. */
+static double doubtful(const wn_grid *g) {
+  return g->group > 0 ? 0 : 0.75;
+}
+
+/* Some rounds for the rows that are active; their errors. One would not tell:
+ * descent from blocks as encoded starts higher and ends lower. */
+static void try_rounds(const work *k, wn_row *rows, int n_rows, float *e,
+                       double *errors) {
+  for (int i = 0; i < n_rows; i++)
+    rows[i].least = 0;
+  for (int round = 0; round < 3 && round < k->o->n_sweeps; round++)
+    wn_rows_sweep(rows, n_rows, e);
+  for (int i = 0; i < n_rows; i++)
+    errors[i] = wn_rows_error(&rows[i]);
+}
+
+/* Error feedback for the whole tile. It keeps the scales of the encoder, so
+ * where few columns decide (massive activations), descent from the encoder's
+ * own blocks can get further: rows in doubt take some rounds from both, and go
+ * on from the better one. `spare` has room for the parts and values of a tile.
+ */
 static void feed_tile(const work *k, wn_row *rows, int n_rows, uint8_t *dst,
-                      float *shifted, float *e) {
-  bool back = false;
+                      float *scratch, const wn_row *spare) {
+  size_t n = rows->n;
+  float *shifted = scratch, *e = scratch + WN_ROWS * n;
+  double fed[WN_ROWS], plain[WN_ROWS];
+  bool doubt = false, was[WN_ROWS];
   wn_rows_feed(rows, n_rows, shifted, e);
   wn_rows_recompute(rows, n_rows, e);
+  for (int i = 0; i < n_rows; i++) {
+    was[i] = rows[i].active;
+    rows[i].active =
+        was[i] && !(wn_rows_error(&rows[i]) <= doubtful(k->g) * rows[i].before);
+    doubt = doubt || rows[i].active;
+  }
+  if (doubt) {
+    try_rounds(k, rows, n_rows, e, fed);
+    for (int i = 0; i < n_rows; i++)
+      if (rows[i].active) {
+        memcpy(spare[i].x, rows[i].x, rows[i].n_blocks * sizeof *rows[i].x);
+        memcpy(spare[i].q, rows[i].q, n * sizeof *rows[i].q);
+        take_apart(k, &rows[i], dst + (size_t)i * k->row_bytes);
+      }
+    wn_rows_recompute(rows, n_rows, e);
+    try_rounds(k, rows, n_rows, e, plain);
+    for (int i = 0; i < n_rows; i++)
+      if (rows[i].active && fed[i] < plain[i]) {
+        memcpy(rows[i].x, spare[i].x, rows[i].n_blocks * sizeof *rows[i].x);
+        memcpy(rows[i].q, spare[i].q, n * sizeof *rows[i].q);
+      }
+    wn_rows_recompute(rows, n_rows, e);
+  }
   for (int i = 0; i < n_rows; i++)
-    if (!(wn_rows_error(&rows[i]) <= rows[i].before)) {
-      take_apart(k, &rows[i], dst + (size_t)i * k->row_bytes);
-      back = true;
-    }
-  if (back) wn_rows_recompute(rows, n_rows, e);
+    rows[i].active = was[i];
 }
 
 /* A round that gains less than this share of a row's error is its last, and a
@@ -74,11 +123,12 @@ static void sweep_tile(const work *k, wn_row *rows, int n_rows, float *e) {
   wn_rows_recompute(rows, n_rows, e); /* without what rounding built up */
 }
 
-/* Rows of one tile into dst; floats: q and r are the rows' own. */
+/* Rows of one tile into dst; scratch: 2 WN_ROWS n floats. */
 static void rebuild_tile(const work *k, wn_row *rows, int n_rows, uint8_t *dst,
-                         float *scratch, double *before, double *after) {
+                         float *scratch, const wn_row *spare, double *before,
+                         double *after) {
   size_t n = rows->n;
-  float *shifted = scratch, *e = scratch + WN_ROWS * n;
+  float *e = scratch + WN_ROWS * n;
   for (int i = 0; i < n_rows; i++) {
     uint8_t *d = dst + (size_t)i * k->row_bytes;
     wn_encode_best(k->type, wn_cpu_get()->isa)(rows[i].w, d, n, k->importance);
@@ -89,7 +139,7 @@ static void rebuild_tile(const work *k, wn_row *rows, int n_rows, uint8_t *dst,
     before[i] = rows[i].before = wn_rows_error(&rows[i]);
     rows[i].active = isfinite(before[i]);
   }
-  if (k->o->feedback) feed_tile(k, rows, n_rows, dst, shifted, e);
+  if (k->o->feedback) feed_tile(k, rows, n_rows, dst, scratch, spare);
   sweep_tile(k, rows, n_rows, e);
   for (int i = 0; i < n_rows; i++) {
     uint8_t *d = dst + (size_t)i * k->row_bytes;
@@ -112,26 +162,29 @@ static size_t tile_rows(size_t n_rows, int n_threads) {
 static void task(void *arg, wn_team *team, int member, int n_members) {
   const work *k = arg;
   size_t n = k->hs->n, n_blocks = k->row_bytes / k->block_bytes;
-  float *f = k->floats + (size_t)member * 4 * WN_ROWS * n;
-  wn_row rows[WN_ROWS];
+  float *f = k->floats + (size_t)member * FLOATS * WN_ROWS * n;
+  wn_explained *parts = k->parts + (size_t)member * 2 * WN_ROWS * n_blocks;
+  wn_row rows[WN_ROWS], spare[WN_ROWS];
   (void)n_members;
   for (int64_t t;
        (t = wn_team_next(team)) * (int64_t)k->tile < (int64_t)k->n_rows;) {
     size_t at = (size_t)t * k->tile;
     int n_rows = (int)(k->n_rows - at < k->tile ? k->n_rows - at : k->tile);
-    for (int i = 0; i < n_rows; i++)
-      rows[i] = (wn_row){
-          .g = k->g,
-          .hs = k->hs,
-          .n = n,
-          .n_blocks = n_blocks,
-          .w = k->src + (at + (size_t)i) * n,
-          .x = k->parts + ((size_t)member * WN_ROWS + (size_t)i) * n_blocks,
-          .q = f + (size_t)i * n,
-          .r = f + (size_t)(WN_ROWS + i) * n,
-          .dense = wn_dense_get()};
+    for (size_t i = 0; i < (size_t)n_rows; i++) {
+      rows[i] = spare[i] = (wn_row){.g = k->g,
+                                    .hs = k->hs,
+                                    .n = n,
+                                    .n_blocks = n_blocks,
+                                    .w = k->src + (at + i) * n,
+                                    .x = parts + i * n_blocks,
+                                    .q = f + i * n,
+                                    .r = f + (WN_ROWS + i) * n,
+                                    .dense = wn_dense_get()};
+      spare[i].x += WN_ROWS * n_blocks;
+      spare[i].q = f + (2 * WN_ROWS + i) * n;
+    }
     rebuild_tile(k, rows, n_rows, k->dst + at * k->row_bytes,
-                 f + 2 * WN_ROWS * n, k->before + at, k->after + at);
+                 f + 3 * WN_ROWS * n, spare, k->before + at, k->after + at);
   }
 }
 
@@ -168,8 +221,9 @@ int wn_rebuild_rows(int type, const float *src, void *dst, size_t n_rows,
   size_t nt = (size_t)o->n_threads, n_blocks = k.row_bytes / k.block_bytes;
   float *diagonal = wn_alloc(WN_MEM_QUANT, hs->n * sizeof *diagonal);
   k.floats =
-      wn_alloc(WN_MEM_QUANT, nt * 4 * WN_ROWS * hs->n * sizeof *k.floats);
-  k.parts = wn_calloc(WN_MEM_QUANT, nt * WN_ROWS * n_blocks, sizeof *k.parts);
+      wn_alloc(WN_MEM_QUANT, nt * FLOATS * WN_ROWS * hs->n * sizeof *k.floats);
+  k.parts =
+      wn_calloc(WN_MEM_QUANT, nt * 2 * WN_ROWS * n_blocks, sizeof *k.parts);
   k.before = wn_calloc(WN_MEM_QUANT, 2 * n_rows + 1, sizeof *k.before);
   if (!diagonal || !k.floats || !k.parts || !k.before) {
     rc = no_memory(e);
