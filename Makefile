@@ -241,7 +241,7 @@ bench-quant: all peer
 bench-quantfile: all peer
 	@$(BENCH) bench/quantfile.lua $(ARGS)
 bench-quality: all peer
-	@$(BENCH) bench/quality.lua $(ARGS)
+	@$(BENCH) bench/quality.lua --model $(or $(MODEL),demo) $(ARGS)
 bench-grammar: all peer
 	@$(BENCH) bench/grammar.lua $(ARGS)
 bench-overhead: all peer
