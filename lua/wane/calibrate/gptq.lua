@@ -40,9 +40,8 @@ local store = require "wane.calibrate.store"
 ---@field quantize table?   more options for wane.quantize
 ---@field progress (fun(p: table): boolean?)?  return false to cancel
 
--- Moving targets (aim) helps on the demo model, whose text is of one kind
--- (`make bench-quality ARGS=--tune`), and harms others: errors of the layers
--- above drag weights far from where they were.
+-- Moving targets (aim) helps on the demo model, whose text is of one kind, and
+-- harms others: errors of the layers above drag weights far from where they were.
 local AIM, DAMP, SWEEPS, SHRINK = 0, 0.01, 8, "validate"
 
 local check = options.checker("calibrate.gptq", {
