@@ -152,5 +152,56 @@ for _, path in ipairs(lines_of(("ls %sfamilies/*/*.F32.gguf %slogits/*/*.F32.ggu
     add(also[1], also[1], out)
   end
 end
+-- Families of which there is none at all.
+local OWN = { { "jamba", [[
+k u32 @block_count 4
+k u32 @context_length 256
+k u32 @embedding_length 64
+k u32 @feed_forward_length 96
+k u32 @attention.head_count 4
+k i32[] @attention.head_count_kv 0 2 0 2
+k f32 @attention.layer_norm_rms_epsilon 1e-05
+k u32 @ssm.conv_kernel 4
+k u32 @ssm.inner_size 128
+k u32 @ssm.state_size 16
+k u32 @ssm.time_step_rank 8
+k u32 @expert_count 4
+k u32 @expert_used_count 2
+k u32 @vocab_size 288
+t 64x288 token_embd.weight
+t 64 output_norm.weight
+t 64x288 output.weight
+t 64 blk.0,1,2,3.attn_norm.weight
+t 64x256 blk.0,2.ssm_in.weight
+t 4x128 blk.0,2.ssm_conv1d.weight
+t 128 blk.0,2.ssm_conv1d.bias
+t 128x40 blk.0,2.ssm_x.weight
+t 8 blk.0,2.ssm_dt_norm.weight
+t 16 blk.0,2.ssm_b_norm.weight
+t 16 blk.0,2.ssm_c_norm.weight
+t 8x128 blk.0,2.ssm_dt.weight
+t 128 blk.0,2.ssm_dt.bias
+t 16x128 blk.0,2.ssm_a
+t 128 blk.0,2.ssm_d
+t 128x64 blk.0,2.ssm_out.weight
+t 64x64 blk.1,3.attn_q.weight
+t 64x32 blk.1,3.attn_k.weight
+t 64x32 blk.1,3.attn_v.weight
+t 64x64 blk.1,3.attn_output.weight
+t 64 blk.0,1,2,3.ffn_norm.weight
+t 64x4 blk.1,3.ffn_gate_inp.weight
+t 64x96x4 blk.1,3.ffn_gate_exps.weight
+t 64x96x4 blk.1,3.ffn_up_exps.weight
+t 96x64x4 blk.1,3.ffn_down_exps.weight
+t 64x96 blk.0,2.ffn_gate.weight
+t 64x96 blk.0,2.ffn_up.weight
+t 96x64 blk.0,2.ffn_down.weight]] } }
+
+for _, own in ipairs(OWN) do
+  local name, text = own[1], own[2]
+  local header = {}
+  for line in text:gmatch "[^\n]+" do header[#header + 1] = line end
+  add(name, name, lines(("model %s %s"):format(name, name), header))
+end
 write(table.concat(all, "\n"))
 os.remove(TMP)
