@@ -11,6 +11,7 @@ local graph = require "wane.arch.graph"
 local hparams = require "wane.arch.hparams"
 local lora = require "wane.lora"
 local options = require "wane.options"
+local report = require "wane.report"
 local spare = require "wane.arch.spare"
 local vocabs = require "wane.vocab"
 
@@ -34,9 +35,17 @@ local kv_type = options.type('the name of a type, or { k =, v = }', function(v)
   return true
 end)
 
+local replace_type = options.type("buffers or blocks by tensor name", function(v)
+  if type(v) ~= "table" then return false end
+  for name, data in pairs(v) do
+    if type(name) ~= "string" or type(data) ~= "userdata" then return false end
+  end
+  return true
+end)
+
 local check_load = options.checker("load", {
   context = options.context, threads = options.threads, batch = options.batch, kv = kv_type, map = "boolean",
-  max_bytes = options.bytes, fuse = "boolean", replace = "table", embeddings = "boolean",
+  max_bytes = options.bytes, fuse = "boolean", replace = replace_type, embeddings = "boolean",
   unused = options.one_of { "ignore", "error" }, lora = "any",
 })
 local CONTEXT = {
@@ -222,7 +231,7 @@ function Model:info()
   info.architecture = self.hp.architecture
   info.unused = self.unused
   info.path = self.gguf:info().path
-  return info
+  return report.facts("model", info)
 end
 
 --- The program as text, one line an operation.
@@ -449,9 +458,13 @@ function Context:load(from, opts)
 end
 
 -- The plain operations of the core context.
-for _, name in ipairs { "step", "logits", "n_past", "held", "truncate", "copy", "info" } do
+for _, name in ipairs { "step", "logits", "n_past", "held", "truncate", "copy" } do
   Context[name] = function(self, ...) return self.handle[name](self.handle, ...) end
 end
+
+--- Facts: what it holds, in which types, what it takes.
+---@return table
+function Context:info() return report.facts("context", self.handle:info()) end
 
 function Context:close() return self.handle:close() end
 Context.__close = Context.close
