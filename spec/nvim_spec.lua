@@ -184,7 +184,7 @@ describe("Neovim", function()
 
   it("gives the key back where nothing is shown, and inserts nothing else", function()
     drive [[
-      with_model "{ max_tokens = 8 }"
+      with_model "{ max_tokens = 8, max_ms = 60000 }"
       lua "vim.keymap.set('i', '<Tab>', function() require('wane.nvim').accept_or('all', '<Tab>') end)"
       keys "ia<Tab>b"
       until_true("a tab", function() return lines()[1] == "a\tb" end)
