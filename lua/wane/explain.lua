@@ -155,7 +155,9 @@ local function mix_lines(self, add)
 end
 
 --- Everything as text.
-function Explanation:text()
+---@param room? integer  columns of the terminal: tables leave out what does not fit
+---@return string
+function Explanation:text(room)
   local lines = {}
   local function add(fmt, ...) lines[#lines + 1] = fmt:format(...) end
   if self.type then type_lines(self, add) end
@@ -166,14 +168,14 @@ function Explanation:text()
   if self.plan then
     add("")
     add("in %s:", report.printable(self.file))
-    add("%s", self:table():text())
+    add("%s", self:table():text(room))
     add("%s, %.2f bits per weight", report.bytes(self.plan.bytes), self.plan.bpw)
     for _, w in ipairs(self.plan.warnings) do add("warning: %s", w) end
   end
   return table.concat(lines, "\n")
 end
 
-Explanation.__tostring = Explanation.text
+function Explanation:__tostring() return self:text() end
 
 --- Raw facts.
 function Explanation:json()

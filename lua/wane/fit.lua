@@ -315,26 +315,28 @@ local function parameters(n)
 end
 
 --- Everything as text.
-function Fit:text()
+---@param room? integer  columns of the terminal: tables leave out what does not fit
+---@return string
+function Fit:text(room)
   local parts = { ("%s: %s, %s parameters, %d layers, made for %s tokens"):format(report.printable(self.name),
-    self.architecture, parameters(self.params), self.layers, report.count(self.trained_context)), "", self:parts_table():text() }
+    self.architecture, parameters(self.params), self.layers, report.count(self.trained_context)), "", self:parts_table():text(room) }
   local function add(...)
     for _, s in ipairs { ... } do parts[#parts + 1] = s end
   end
   if self.levels then
-    add("", self:levels_table():text(), "")
+    add("", self:levels_table():text(room), "")
     add(self.pick and ("take %s (%s)"):format(self.pick.name, report.bytes(self.pick.total)) or "nothing fits")
     for _, r in ipairs(self.reasons) do add("  - " .. r) end
     if self.pick and self.pick.max_context then
       add(("  - with it the context can be %s tokens"):format(report.count(self.pick.max_context)))
     end
   end
-  if not self.partial then add("", self:cache_table():text()) end
-  add("", self:machines_table():text())
+  if not self.partial then add("", self:cache_table():text(room)) end
+  add("", self:machines_table():text(room))
   return table.concat(parts, "\n")
 end
 
-Fit.__tostring = Fit.text
+function Fit:__tostring() return self:text() end
 
 --- Raw numbers.
 function Fit:json()

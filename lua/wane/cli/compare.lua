@@ -1,5 +1,5 @@
 --- `wane compare REFERENCE CANDIDATE... --text FILE`: what shrinking cost.
-local M = { summary = "compare models with the one they were made from" }
+local M = { summary = "compare models with the one they were made from", tables = true }
 
 function M.describe(p)
   p:argument("reference", "GGUF file that the others are compared with")
@@ -44,7 +44,7 @@ function M.run(args, out)
   }
   if not c then return nil, message end
   out.progress(nil)
-  out.print(args.json and c:json() or c:text()) -- first: it must not be lost when a disk is full
+  if args.json then out.print(c:json()) else out.table(c, args) end -- first: it must not be lost when a disk is full
   local failed
   for _, path in ipairs(args.output) do
     local ok, why = c:save(path)

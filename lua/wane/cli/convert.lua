@@ -28,7 +28,7 @@ function M.run(args, out)
       to = r.to, architecture = r.architecture, tensors = r.n_tensors, bytes = r.file_bytes, seconds = r.seconds,
     })
   else
-    for _, w in ipairs(r.warnings) do out.note("warning: " .. w) end
+    for _, w in ipairs(r.warnings) do out.warn(require("wane.report").printable(w)) end
     out.print(("%s: %s, %d tensors, %s bytes, %.1f s"):format(args.to, r.architecture, r.n_tensors,
       require("wane.report").count(r.file_bytes), r.seconds))
   end

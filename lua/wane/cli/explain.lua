@@ -1,5 +1,5 @@
 --- `wane explain NAME [MODEL]`: what a type is, what a label means.
-local M = { summary = "explain a type (q4_K) or a label (Q4_K_M)" }
+local M = { summary = "explain a type (q4_K) or a label (Q4_K_M)", tables = true }
 
 function M.describe(p)
   p:argument("name", "type or label")
@@ -15,7 +15,7 @@ end
 function M.run(args, out)
   local e, message = require "wane.explain"(args.name, { model = args.model, imatrix = args.imatrix })
   if not e then return nil, message end
-  out.print(args.json and e:json() or e:text())
+  if args.json then out.print(e:json()) else out.table(e, args) end
   return true
 end
 

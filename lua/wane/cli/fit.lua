@@ -1,6 +1,6 @@
 --- `wane fit MODEL`: what a model will take, before it is loaded;
 --- `wane fit --ram 16G`: what fits a machine.
-local M = { summary = "will a model fit? memory from its header alone" }
+local M = { summary = "will a model fit? memory from its header alone", tables = true }
 
 function M.describe(p)
   p:argument("model", "GGUF file; leave it out for a model that does not exist (--params)"):args "?"
@@ -37,7 +37,7 @@ function M.run(args, out)
     local t, why = require("wane.fit").survey { ram = args.ram, context = args.context, kv = args.kv, task = args.task,
       reserve = args.reserve }
     if not t then return nil, why end
-    out.print(args.json and t:json() or t:text())
+    if args.json then out.print(t:json()) else out.table(t, args) end
     return true
   end
   if not model then return nil, "fit: want a GGUF file, --params, or --ram alone" end
@@ -47,7 +47,7 @@ function M.run(args, out)
     max_context = args.max_context or false,
   }
   if not f then return nil, message end
-  out.print(args.json and f:json() or f:text())
+  if args.json then out.print(f:json()) else out.table(f, args) end
   return true
 end
 

@@ -21,7 +21,7 @@ function M.run(args, out)
     chunks = args.chunks,
     threads = args.threads,
     progress = function(p)
-      out.progress { done = p.done / p.total, text = ("chunk %d of %d, %.4f"):format(p.done, p.total, p.perplexity) }
+      out.progress { done = p.done / p.total, n = p.done, unit = "chunks", text = ("chunk %d of %d, %.4f"):format(p.done, p.total, p.perplexity) }
     end,
   })
   model:close()

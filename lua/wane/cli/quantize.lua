@@ -2,7 +2,7 @@
 -- llama.cpp (Q4_K_M, ...), COPY, or a recipe file (*.lua).
 local read = require "wane.cli.read"
 
-local M = { summary = "quantize a GGUF file" }
+local M = { summary = "quantize a GGUF file", tables = true }
 
 --- Options whose names may stand alone in messages.
 M.own = { output_tensor_type = true, token_embedding_type = true, leave_output_tensor = true, prune_layers = true,
@@ -178,25 +178,19 @@ local function as_json(r)
   }
 end
 
-local function progress_bar(out, human)
+local function progress_bar(out, human, seconds)
   return function(p)
-    local left = p.seconds_left and (", %d s left"):format(math.floor(p.seconds_left + 0.5)) or ""
+    local left = p.seconds_left and (", %s left"):format(seconds(p.seconds_left)) or ""
     local what = p.verifying and "checking the earlier run" or p.tensor
-    out.progress {
-      done = p.fraction,
-      text = ("%s/s%s  %s"):format(human(p.rate), left, what),
-    }
+    out.progress { done = p.fraction, pace = ("%s/s%s"):format(human(p.rate), left), text = what }
   end
 end
 
 local function show(r, args, out, human, printable)
   out.progress(nil)
   if args.json then return out.print(require("wane.report").json(as_json(r))) end
-  if args.dry_run then
-    for line in tostring(r):gmatch "[^\n]+" do out.print(printable(line)) end
-    return
-  end
-  for _, w in ipairs(r.warnings) do out.note("warning: " .. printable(w)) end
+  if args.dry_run then return out.table(r, args) end
+  for _, w in ipairs(r.warnings) do out.warn(printable(w)) end
   local more = ""
   if r.resumed > 0 then more = more .. (", %d tensors resumed"):format(r.resumed) end
   if r.reused > 0 then more = more .. (", %d tensors reused"):format(r.reused) end
@@ -255,7 +249,7 @@ function M.run(args, out)
   local human = require("wane.recipe.plan").human
   local o, msg = options(args)
   if not o then return nil, msg end
-  o.progress = progress_bar(out, human)
+  o.progress = progress_bar(out, human, require("wane.report").seconds)
   local r
   if args.calibrate then
     r, msg = calibrated(args, o, out)

@@ -59,7 +59,7 @@ function M.run(args, out)
     return nil, fine and message or server
   end
   if not (args.host == "localhost" or args.host == "::1" or args.host:find "^127%.") and not server.opts.api_key then
-    out.note "warning: whoever reaches this address can use the model: see --api-key"
+    out.warn "whoever reaches this address can use the model: see --api-key"
   end
   if args.json then
     out.print(require("wane.report").json { url = server.url, model = server.id, parallel = args.parallel, context = context })

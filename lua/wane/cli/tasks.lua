@@ -1,5 +1,5 @@
 --- `wane tasks MODEL [TASK...]`: what a model can do.
-local M = { summary = "run tasks on a model" }
+local M = { summary = "run tasks on a model", tables = true }
 
 function M.describe(p)
   p:argument("model", "GGUF file")
@@ -41,7 +41,7 @@ function M.run(args, out)
   if not fine then return nil, results end
   if not results then return nil, why end
   out.progress(nil)
-  out.print(args.json and report.json(results) or tasks.table(results):text())
+  if args.json then out.print(report.json(results)) else out.table(tasks.table(results), args) end
   return true
 end
 

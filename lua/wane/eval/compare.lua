@@ -293,10 +293,13 @@ function Comparison:table()
   return t
 end
 
-function Comparison:text() return self:table():text() end
+--- The table as text.
+---@param room? integer  columns of the terminal: those that do not fit are left out
+---@return string
+function Comparison:text(room) return self:table():text(room) end
 function Comparison:markdown() return self:table():markdown() end
 function Comparison:csv() return self:table():csv() end
-Comparison.__tostring = Comparison.text
+function Comparison:__tostring() return self:text() end
 
 --- Everything as JSON: rows, tasks, heat maps, the passage.
 function Comparison:json()
