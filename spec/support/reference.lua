@@ -1,6 +1,7 @@
 --- The reference: docs/reference.md, doc/wane.txt (vimdoc),
 --- docs/architectures.md and lua/wane/types.lua (for the Lua language server),
---- made from the comments in lua/wane and csrc/lua.
+--- made from the comments in lua/wane and csrc/lua; the manual page and the
+--- completions, made from the rows of the command line (wane.cli.verbs).
 ---
 ---     for path, text in pairs(require("spec.support.reference").files()) do ... end
 ---
@@ -413,8 +414,10 @@ end
 ---@return table<string, string>
 function M.files()
   local pages = all()
-  return { ["docs/reference.md"] = markdown(pages), ["doc/wane.txt"] = vimdoc(pages), ["docs/architectures.md"] = architectures(),
+  local files = { ["docs/reference.md"] = markdown(pages), ["doc/wane.txt"] = vimdoc(pages), ["docs/architectures.md"] = architectures(),
     ["lua/wane/types.lua"] = types() }
+  for path, text in pairs(require("wane.cli.completion").files()) do files[path] = text end
+  return files
 end
 
 --- Names of public functions that lack an example: for those who write them.

@@ -2,14 +2,14 @@
 local M = { summary = "compare models with the one they were made from", tables = true }
 
 function M.describe(p)
-  p:argument("reference", "GGUF file that the others are compared with")
-  p:argument("candidates", "GGUF files, mixes (Q4_K_M), types (q4_K) or formats (nf4): those are made in memory"):args "+"
-  p:option("--text", "text file, UTF-8"):count "1"
+  p:argument("reference", "GGUF file that the others are compared with"):as "model"
+  p:argument("candidates", "GGUF files, mixes (Q4_K_M), types (q4_K) or formats (nf4): those are made in memory"):args "+":as "model"
+  p:option("--text", "text file, UTF-8"):count "1":as "file"
   p:option("-c --context", "tokens per chunk"):convert(tonumber):default "512"
   p:option("--chunks", "most chunks (default: all)"):convert(tonumber)
   p:option("--tasks", "tasks too: names or files of JSON lines, separated by commas")
-  p:option("-i --imatrix", "importance matrix, for mixes and types")
-  p:option("-o --output", "also write a report: .html, .md, .csv, .json or .txt"):count "*"
+  p:option("-i --imatrix", "importance matrix, for mixes and types"):as "file"
+  p:option("-o --output", "also write a report: .html, .md, .csv, .json or .txt"):count "*":as "file"
   p:option("--tensor", "whose weights to draw in the HTML report")
   p:option("-t --threads", "threads (default: all cores)"):convert(tonumber)
   p:flag("--heat", "measure each tensor alone, for the HTML report")

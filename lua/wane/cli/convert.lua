@@ -2,10 +2,10 @@
 local M = { summary = "make a GGUF file of a Hugging Face checkpoint" }
 
 function M.describe(p)
-  p:argument("from", "directory of the checkpoint")
-  p:argument("to", "GGUF file to write")
-  p:option("--type", "f16, bf16, f32, q8_0, or a mix such as Q4_K_M"):default "f16"
-  p:option("-i --imatrix", "importance matrix, for mixes that want one")
+  p:argument("from", "directory of the checkpoint"):as "dir"
+  p:argument("to", "GGUF file to write"):as "file"
+  p:option("--type", "f16, bf16, f32, q8_0, or a mix such as Q4_K_M"):default "f16":as "mix"
+  p:option("-i --imatrix", "importance matrix, for mixes that want one"):as "file"
   p:option("--name", "the model's name (default: the directory's)")
   p:flag("-f --force", "replace an existing file")
 end

@@ -2,9 +2,9 @@
 local M = { summary = "explain a type (q4_K) or a label (Q4_K_M)", tables = true }
 
 function M.describe(p)
-  p:argument("name", "type or label")
-  p:argument("model", "GGUF file: which of its tensors get what"):args "?"
-  p:option("-i --imatrix", "importance matrix (some mixes choose otherwise with one)")
+  p:argument("name", "type or label"):as "mix"
+  p:argument("model", "GGUF file: which of its tensors get what"):args "?":as "model"
+  p:option("-i --imatrix", "importance matrix (some mixes choose otherwise with one)"):as "file"
 end
 
 --- Runs the command.

@@ -3,14 +3,14 @@
 local M = { summary = "will a model fit? memory from its header alone", tables = true }
 
 function M.describe(p)
-  p:argument("model", "GGUF file; leave it out for a model that does not exist (--params)"):args "?"
+  p:argument("model", "GGUF file; leave it out for a model that does not exist (--params)"):args "?":as "model"
   p:option("-c --context", "tokens (default: the model's)"):convert(tonumber)
-  p:option("--kv", "type of the KV cache"):default "f16"
+  p:option("--kv", "type of the KV cache"):default "f16":as "cache"
   p:option("--sequences", "sequences at once"):convert(tonumber)
-  p:option("--recipe", "as if shrunk by this mix or type")
+  p:option("--recipe", "as if shrunk by this mix or type"):as "mix"
   p:option("--ram", "memory of the machine: 16G")
   p:option("--reserve", "what the system and other programs keep")
-  p:option("--task", "classification, chat, writing or code"):default "chat"
+  p:option("--task", "classification, chat, writing or code"):default "chat":offer { "classification", "chat", "writing", "code" }
   p:option("--params", "parameters of a model that does not exist: 70B")
   for _, name in ipairs { "layers", "width", "heads", "kv-heads", "ff", "vocab", "experts", "used" } do
     p:option("--" .. name, "of such a model"):convert(tonumber)

@@ -19,7 +19,7 @@ function M.sampling(p, talks)
   p:option("--json-schema", "file with a JSON schema that the text must have, or the schema itself"):as "file"
   p:option("--lora", "adapter, FILE or FILE:SCALE (may be given several times)"):count "*":as "file"
   p:option("--draft", "guess ahead: a smaller model of the same vocabulary, or 'prompt'"):as "model"
-  p:option("--kv", "type of the KV cache"):as "type"
+  p:option("--kv", "type of the KV cache"):as "cache"
   p:option("-c --context", "tokens of context" .. (talks and " (default: the model's, at most 8192)" or "")):convert(tonumber)
   p:option("-t --threads", "threads (default: all cores)"):convert(tonumber)
 end

@@ -6,12 +6,12 @@ local read = require "wane.cli.read"
 local M = { summary = "measure, merge, convert and show importance matrices", tables = true }
 
 function M.describe(p)
-  p:argument("what", "MODEL TEXT, or merge FILE..., convert FILE, show FILE"):args "+"
-  p:option("-o --output", "where the matrix goes (*.dat: the legacy format)")
+  p:argument("what", "MODEL TEXT, or merge FILE..., convert FILE, show FILE"):args "+":as "file"
+  p:option("-o --output", "where the matrix goes (*.dat: the legacy format)"):as "file"
   p:option("-c --context", "tokens per chunk"):convert(tonumber):default "512"
   p:option("--chunks", "most chunks to use (default: all)"):convert(tonumber)
   p:option("--first-chunk", "number of the first chunk, from 1"):convert(tonumber)
-  p:option("--resume", "matrix of the first chunks of the same text: go on after them")
+  p:option("--resume", "matrix of the first chunks of the same text: go on after them"):as "file"
   p:option("--save-every", "write the output every N chunks (default 50)"):convert(tonumber)
   p:option("-t --threads", "threads (default: all cores)"):convert(tonumber)
   p:flag("--output-tensor", "measure output.weight too")

@@ -4,7 +4,7 @@
 local M = { summary = "show what is in a GGUF file", tables = true }
 
 function M.describe(p)
-  p:argument("file", "GGUF file (any file of a split), or an importance matrix")
+  p:argument("file", "GGUF file (any file of a split), or an importance matrix"):as "model"
   p:flag("--meta", "metadata only")
   p:flag("--tensors", "tensors only")
   p:option("--key", "print the whole value of one metadata key")

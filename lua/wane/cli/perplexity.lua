@@ -2,8 +2,8 @@
 local M = { summary = "measure the perplexity of a model on a text" }
 
 function M.describe(p)
-  p:argument("model", "GGUF file")
-  p:argument("text", "text file, UTF-8")
+  p:argument("model", "GGUF file"):as "model"
+  p:argument("text", "text file, UTF-8"):as "file"
   p:option("-c --context", "tokens per chunk"):convert(tonumber):default "512"
   p:option("--chunks", "most chunks to score (default: all)"):convert(tonumber)
   p:option("-t --threads", "threads (default: all cores)"):convert(tonumber)

@@ -2,10 +2,10 @@
 local M = { summary = "run tasks on a model", tables = true }
 
 function M.describe(p)
-  p:argument("model", "GGUF file")
+  p:argument("model", "GGUF file"):as "model"
   p:argument("tasks", "passkey, arithmetic, rare, copy, induction, or files of JSON lines (default: all that need no file)")
-    :args "*"
-  p:option("--text", "text file for the task 'rare'")
+    :args "*":offer { "passkey", "arithmetic", "rare", "copy", "induction" }
+  p:option("--text", "text file for the task 'rare'"):as "file"
   p:option("-c --context", "longest question in tokens (default: the model's)"):convert(tonumber)
   p:option("-t --threads", "threads (default: all cores)"):convert(tonumber)
 end

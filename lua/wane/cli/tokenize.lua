@@ -2,7 +2,7 @@
 local M = { summary = "print the tokens of a text", tables = true }
 
 function M.describe(p)
-  p:argument("model", "GGUF file; its vocabulary is all that is read")
+  p:argument("model", "GGUF file; its vocabulary is all that is read"):as "model"
   p:argument("text", "the text, or - for standard input")
   p:flag("--special", "add what the vocabulary wants around a text (BOS, ...)")
   p:flag("--parse-special", "texts of control tokens become those tokens")

@@ -5,18 +5,18 @@
 --- and the rows are all that the parser (argparse), the completions
 --- (wane.cli.completion) and the manual page (wane.cli.man) are made from.
 ---
----     p:argument("model", "GGUF file"):kind "model"
+---     p:argument("model", "GGUF file"):as "model"
 ---     p:option("-t --threads", "threads (default: all cores)"):convert(tonumber)
 ---
 --- Beside argparse's own words (convert, default, args, count) a row may say
---- what its value is: kind "model" (a GGUF file), "file", "dir", "type" (of a
---- tensor or cache), "mix"; or `among`, a list of the values to offer.
+--- what its value is: as "model" (a GGUF file), "file", "dir", "type" (of a
+--- tensor), "cache" (of the KV cache), "mix"; offer { ... } lists the values to choose from.
 local M = {}
 
 --- Verbs in the order of the help text.
 M.names = {
   "inspect", "quantize", "verify", "imatrix", "perplexity", "compare", "tasks", "fit", "explain", "generate", "chat", "serve",
-  "convert", "tokenize",
+  "convert", "tokenize", "embed", "rank", "merge", "split", "meta", "completion",
 }
 
 ---@class wane.cli.Row
@@ -101,7 +101,7 @@ end
 ---@param row wane.cli.Row
 ---@return string
 function M.value_name(row)
-  local names = { model = "FILE", file = "FILE", dir = "DIR", type = "TYPE", mix = "MIX" }
+  local names = { model = "FILE", file = "FILE", dir = "DIR", type = "TYPE", cache = "TYPE", mix = "MIX" }
   if #row.flags == 0 then return row.name:upper() end
   return names[row.kind] or row.name:upper():gsub("_", "-")
 end
