@@ -5,6 +5,7 @@ local read = require "wane.cli.read"
 local M = {
   summary = "talk to a model",
   json = false,
+  flags = generate.flags,
   notes = [[Lines are edited and remembered where lua-readline is installed (Debian: lua-readline); the history lies in
 ~/.wane_history, or in the file that WANE_HISTORY names (empty: none). /help lists the commands. Ctrl-C stops an answer, twice
 at the prompt ends.]],

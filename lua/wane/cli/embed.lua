@@ -7,7 +7,7 @@ function M.describe(p)
   p:argument("model", "GGUF file"):as "model"
   p:argument("texts", "the texts; - for lines of standard input"):args "*"
   p:option("-f --file", "a text a line, from a file"):as "file"
-  p:option("--pooling", "how tokens become one vector (default: the file's)"):offer { "cls", "last", "mean", "none", "rank" }
+  p:option("--pooling", "how tokens become one vector (default: the file's, or mean)"):offer { "cls", "last", "mean", "none", "rank" }
   p:option("--dimensions", "keep so many numbers of each"):convert(tonumber)
   p:option("-t --threads", "threads (default: all cores)"):convert(tonumber)
   p:flag("--raw", "do not divide by the length")
@@ -18,7 +18,7 @@ end
 local function alike(vectors, texts)
   local report = require "wane.report"
   local columns = { { key = "text", title = "text" } }
-  for i in ipairs(vectors) do columns[i + 1] = { key = i, title = tostring(i), format = "%.3f", align = "right" } end
+  for i in ipairs(vectors) do columns[i + 1] = { key = tostring(i), title = tostring(i), format = "%.3f", align = "right" } end
   local t = report.table(columns)
   local function dot(a, b)
     local sum = 0
@@ -27,7 +27,7 @@ local function alike(vectors, texts)
   end
   for i, a in ipairs(vectors) do
     local row = { text = ("%d %s"):format(i, report.clip(report.printable(texts[i]), 40)) }
-    for k, b in ipairs(vectors) do row[k] = dot(a, b) / math.sqrt(dot(a, a) * dot(b, b)) end
+    for k, b in ipairs(vectors) do row[tostring(k)] = dot(a, b) / math.sqrt(dot(a, a) * dot(b, b)) end
     t:add(row)
   end
   return t
@@ -55,8 +55,9 @@ function M.run(args, out)
   local model
   model, why = require("wane").load(args.model, { threads = args.threads })
   if not model then return nil, why end
-  local ok, vectors, message = pcall(model.embed, model, texts, { pooling = args.pooling, dimensions = args.dimensions,
-    normalize = args.raw and false or nil, threads = args.threads })
+  local pooling = args.pooling or (model.hp.pooling == "none" and "mean" or nil) -- a vector a text
+  local ok, vectors, message = pcall(model.embed, model, texts, { pooling = pooling, dimensions = args.dimensions,
+    normalize = not args.raw, threads = args.threads })
   model:close()
   if not ok then return nil, vectors end
   if not vectors then return nil, message end

@@ -3,6 +3,9 @@ local read = require "wane.cli.read"
 
 local M = { summary = "continue a text" }
 
+--- Flags of options whose names differ.
+M.flags = { type_k = "--kv", type_v = "--kv", schema = "--json-schema" }
+
 --- Options of generation, shared with `wane chat` (whose answers end by
 --- themselves).
 function M.sampling(p, talks)

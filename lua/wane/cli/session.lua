@@ -238,7 +238,7 @@ command("speed", nil, "how fast the last answer was", function(self)
     rate(s.n_prompt, s.prompt_seconds), s.n_tokens, rate(s.n_tokens, s.token_seconds), rate(self.tokens, self.seconds)))
 end)
 
-command("think", "[on|off|show|hide]", "let the model think or not; show what it thinks or not", function(self, how)
+command("think", "[on|off|show|hide]", "let it think or not; show what it thinks or not", function(self, how)
   local chat = self.chat
   local switch = chat.template and chat.template.source:find("enable_thinking", 1, true)
   if how == "show" or how == "hide" then
