@@ -109,7 +109,8 @@ describe("wane chat", function()
 
   it("shows what is thought dim, or hides it", function()
     local t, g = file("t.jinja", TEMPLATE), file("g.gbnf", 'root ::= "<think>\\nhmm\\n</think>\\n\\nyes"')
-    local _, text = chat({ "Sure?", "/think hide", "Sure?", "/think show", "/think off", "/think" }, "--template", t, "--grammar", g)
+    local _, text = chat({ "Sure?", "/think hide", "Sure?", "/think show", "/think off", "/think" },
+      "--template", t, "--grammar", g)
     assert.truthy(text:find("^{hm", 1) or text:find("^{h}{", 1), text)
     assert.matches("}\nyes\nthinking: as the template says, hidden\n{%(thinks%)}\nyes\n", text)
     assert.matches("thinking: off, shown", text)
@@ -123,7 +124,7 @@ describe("wane chat", function()
   it("shows calls of functions and asks for their results", function()
     local t = file("t.jinja", TEMPLATE)
     local g = file("g.gbnf", 'root ::= "<tool_call>\\n{\\"name\\": \\"add\\", \\"arguments\\": {\\"a\\": 1}}\\n</tool_call>"')
-    local tools = file("tools.json", '[{"name": "add", "description": "adds", "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}}}]')
+    local tools = file("tools.json", '[{"name": "add", "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}}}]')
     local saved = support.tmp "talk.json"
     local status, text, notes, prompts = chat({ "1 + 1?", "2", "", "/save " .. saved }, "--template", t, "--grammar", g, "--tools", tools)
     assert.equal(0, status, notes)
@@ -134,7 +135,7 @@ describe("wane chat", function()
     assert.equal("tool", messages[3].role)
     assert.equal("2", messages[3].content)
     local why
-    status, _, why = chat({}, "--tools", g, "--template", t)
+    status, text, why = chat({}, "--tools", g, "--template", t)
     assert.equal(1, status)
     assert.truthy(why:find(g, 1, true), why)
     for _, path in ipairs { t, g, tools, saved } do os.remove(path) end

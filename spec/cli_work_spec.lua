@@ -27,7 +27,7 @@ describe("wane split and merge", function()
     a:close()
     b:close()
     local said
-    status, _, said = run("merge", paths[2], whole)
+    status, text, said = run("merge", paths[2], whole)
     assert.equal(1, status)
     assert.matches("exists %(%-%-overwrite replaces it%)", said)
     assert.equal(0, (run("merge", paths[2], whole, "--overwrite", "--json")))

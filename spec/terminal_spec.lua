@@ -113,8 +113,9 @@ describe("tables on a terminal", function()
     }
     t:add { a = ("a name that is long "):rep(6), b = 123456789, c = "remark", d = 0.25 }
     t:add { a = "kurz, aber mit Ümläuten", b = 1, c = "x", d = 0.5 }
-    made = { t, wane.fit { model = "examples/models/demo-f16.gguf", ram = "16G" }, wane.explain("Q4_K_M", { model = "examples/models/demo-f16.gguf" }),
-      wane.quantize { from = "examples/models/demo-f16.gguf", to = "-", recipe = "Q4_K_M", dry_run = true } }
+    local demo = "examples/models/demo-f16.gguf"
+    made = { t, wane.fit { model = demo, ram = "16G" }, wane.explain("Q4_K_M", { model = demo }),
+      wane.quantize { from = demo, to = "-", recipe = "Q4_K_M", dry_run = true } }
     return made
   end
 

@@ -97,7 +97,8 @@ function M.bash(verbs)
     end
     takes[i] = ("    %s) takes='%s' ;;\n"):format(verb.name, table.concat(valued, " "))
     out[#out + 1] = "      esac\n      case $cur in\n"
-    out[#out + 1] = ('        -*) COMPREPLY=($(compgen -W "%s" -- "$cur")); return ;;\n      esac\n      case $n in\n'):format(table.concat(flags, " "))
+    out[#out + 1] = ('        -*) COMPREPLY=($(compgen -W "%s" -- "$cur")); return ;;\n      esac\n      case $n in\n'):format(
+      table.concat(flags, " "))
     for k, row in ipairs(verb.arguments) do
       out[#out + 1] = ("        %s) %s ;;\n"):format(is_many(row) and "*" or tostring(k - 1), bash_value(row))
     end
