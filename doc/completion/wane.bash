@@ -138,7 +138,7 @@ _wane() {
         -t|--threads) :; return ;;
       esac
       case $cur in
-        -*) COMPREPLY=($(compgen -W "--help --text --context --chunks --tasks --imatrix --output --tensor --threads --heat --no-speed --json --wide" -- "$cur")); return ;;
+        -*) COMPREPLY=($(compgen -W "--help --text --context --chunks --tasks --imatrix --output --tensor --threads --heat --no-speed --no-hashes --json --wide" -- "$cur")); return ;;
       esac
       case $n in
         0) _wane_files '!*.gguf' ;;

@@ -81,6 +81,7 @@ complete -c wane -n '__fish_seen_subcommand_from compare' -l tensor -x -d 'whose
 complete -c wane -n '__fish_seen_subcommand_from compare' -s t -l threads -x -d 'threads'
 complete -c wane -n '__fish_seen_subcommand_from compare' -l heat -d 'measure each tensor alone, for the HTML report'
 complete -c wane -n '__fish_seen_subcommand_from compare' -l no-speed -d 'do not measure speed'
+complete -c wane -n '__fish_seen_subcommand_from compare' -l no-hashes -d 'do not read the files once more for their SHA-256 in the report'
 complete -c wane -n '__fish_seen_subcommand_from compare' -l json -d 'print raw numbers as JSON'
 complete -c wane -n '__fish_seen_subcommand_from compare' -l wide -d 'show all columns, however narrow the terminal is'
 complete -c wane -n __fish_use_subcommand -a tasks -d 'run tasks on a model'

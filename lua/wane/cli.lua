@@ -41,6 +41,7 @@ function M.main(argv, out)
   local output, terminal = require "wane.cli.out", require("wane.core").terminal
   local own = not out and terminal.watch "raise"
   out = output.complete(out or output.terminal())
+  out.command = "wane " .. table.concat(argv, " ")
   local ran, status = pcall(M._main, argv, out)
   if not ran then status = M._failed(out, status) end -- interrupted between two steps
   if own then

@@ -16,6 +16,7 @@ Table.__index = Table
 ---@field title string      what stands above it
 ---@field format? string|fun(v: any): string   how a value is written
 ---@field align? "left"|"right"
+---@field unit? string      of its numbers, for pages
 ---@field drop? integer     where there is no room for all, columns with the largest number go first (default: the
 ---  column's place; 0: never)
 

@@ -14,6 +14,7 @@ function M.describe(p)
   p:option("-t --threads", "threads (default: all cores)"):convert(tonumber)
   p:flag("--heat", "measure each tensor alone, for the HTML report")
   p:flag("--no-speed", "do not measure speed")
+  p:flag("--no-hashes", "do not read the files once more for their SHA-256 in the report")
 end
 
 local function split(text)
@@ -40,7 +41,8 @@ function M.run(args, out)
   c, message = require("wane.eval").compare {
     reference = args.reference, candidates = args.candidates, text = text, context = args.context,
     chunks = args.chunks, tasks = split(args.tasks), imatrix = args.imatrix, threads = args.threads,
-    speed = not args.no_speed, heat = args.heat or false, tensor = args.tensor, progress = read.progress(out),
+    speed = not args.no_speed, heat = args.heat or false, tensor = args.tensor, hashes = not args.no_hashes,
+    command = out.command, progress = read.progress(out),
   }
   if not c then return nil, message end
   out.progress(nil)

@@ -17,6 +17,7 @@ local M = {}
 ---@field warn fun(text: string)    the same, of something that may be wrong
 ---@field paint fun(style: string, text: string, stream?: string): string
 ---@field progress fun(p: table?)   a bar on a terminal; nil clears it
+---@field command string?           what was typed
 ---@field width integer?            columns of the terminal; nil: not one
 ---@field real boolean?            it is the terminal itself: signals may be watched
 ---@field failed fun(): string?     why standard output failed
