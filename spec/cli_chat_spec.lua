@@ -134,9 +134,8 @@ describe("wane chat", function()
     local messages = json.decode(support.slurp(saved)).messages
     assert.equal("tool", messages[3].role)
     assert.equal("2", messages[3].content)
-    local why
-    status, text, why = chat({}, "--tools", g, "--template", t)
-    assert.equal(1, status)
+    local refused, _, why = chat({}, "--tools", g, "--template", t)
+    assert.equal(1, refused)
     assert.truthy(why:find(g, 1, true), why)
     for _, path in ipairs { t, g, tools, saved } do os.remove(path) end
   end)

@@ -26,9 +26,8 @@ describe("wane split and merge", function()
     for i, t in ipairs(a.tensors) do assert(t:raw() == b:tensor(t.name):raw(), ("tensor %d"):format(i)) end
     a:close()
     b:close()
-    local said
-    status, text, said = run("merge", paths[2], whole)
-    assert.equal(1, status)
+    local refused, _, said = run("merge", paths[2], whole)
+    assert.equal(1, refused)
     assert.matches("exists %(%-%-overwrite replaces it%)", said)
     assert.equal(0, (run("merge", paths[2], whole, "--overwrite", "--json")))
     for _, path in ipairs(paths) do os.remove(path) end

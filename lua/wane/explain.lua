@@ -125,6 +125,8 @@ local function grouped(plan)
 end
 
 --- What gets what in the file, as a table.
+---
+---     print(wane.explain("Q4_K_M", { model = path }):table())
 ---@return wane.Table
 function Explanation:table()
   local t = report.table {
@@ -155,6 +157,8 @@ local function mix_lines(self, add)
 end
 
 --- Everything as text.
+---
+---     print(wane.explain("q4_K"):text(80))
 ---@param room? integer  columns of the terminal: tables leave out what does not fit
 ---@return string
 function Explanation:text(room)
@@ -178,6 +182,8 @@ end
 function Explanation:__tostring() return self:text() end
 
 --- Raw facts.
+---
+---     print(#wane.explain("q4_K"):json() > 10)   --> true
 function Explanation:json()
   local o = { name = self.name, kind = self.kind, type = self.type, note = self.note, block = self.block,
     bytes = self.bytes, bits_per_weight = self.bits_per_weight, formula = self.formula, fields = self.fields,

@@ -270,6 +270,8 @@ function Fit:parts_table()
 end
 
 --- The levels as a table (with `ram`).
+---
+---     print(wane.fit({ model = path, ram = "1G" }):levels_table())
 ---@return wane.Table
 function Fit:levels_table()
   local t = report.table {
@@ -288,6 +290,8 @@ function Fit:levels_table()
 end
 
 --- Usual machines and the level to pick on each.
+---
+---     print(fit:machines_table())
 ---@return wane.Table
 function Fit:machines_table()
   local t = report.table {
@@ -299,6 +303,8 @@ function Fit:machines_table()
 end
 
 --- The cache by length and type.
+---
+---     print(fit:cache_table())
 ---@return wane.Table
 function Fit:cache_table()
   local t = report.table { { key = "context", title = "cache for", format = report.count, align = "right" } }
@@ -315,6 +321,8 @@ local function parameters(n)
 end
 
 --- Everything as text.
+---
+---     print(fit:text(80))
 ---@param room? integer  columns of the terminal: tables leave out what does not fit
 ---@return string
 function Fit:text(room)
@@ -339,6 +347,8 @@ end
 function Fit:__tostring() return self:text() end
 
 --- Raw numbers.
+---
+---     print(#fit:json() > 100)   --> true
 function Fit:json()
   local o = {}
   for key, v in pairs(self) do o[key] = v end

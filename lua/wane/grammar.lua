@@ -18,6 +18,8 @@ local options = require "wane.options"
 local tries = setmetatable({}, { __mode = "k" })
 
 --- The trie of a vocabulary; shared by all that ask for it.
+---
+---     local tokens = assert(wane.grammar.tokens(vocab))
 ---@param vocab wane.Vocab
 ---@return userdata|nil tokens
 ---@return string? message
@@ -35,6 +37,9 @@ end
 local check_new = options.checker("grammar.new", { root = "string", vocab = "table" })
 
 --- A grammar from its text. Errors name line and column.
+---
+---     local g = assert(wane.grammar.new 'root ::= "yes" | "no"')
+---     g:close()
 ---@param text string
 ---@param opts? table   root ("root": the rule to begin with), vocab (for tokens given by their text: <|end|>)
 ---@return userdata|nil grammar
@@ -48,6 +53,10 @@ end
 
 --- A text under a grammar: m:allows(id), m:count(), m:ids(), m:accept(id),
 --- m:forced(), m:waits(), m:may_end(), m:complete(), m:reset().
+---
+---     local g = assert(wane.grammar.new 'root ::= "yes" | "no"')
+---     local m = assert(wane.grammar.match(g, vocab))
+---     print(m:count() > 0, m:complete())   --> true  false
 ---@param g userdata
 ---@param vocab wane.Vocab
 ---@param opts? table   triggers (texts and token ids: nothing is asked before one of them), after (a text, as the end

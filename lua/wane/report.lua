@@ -84,7 +84,7 @@ end
 
 --- A text cut to so many columns of a terminal, "..." where something is missing.
 ---
----     report.clip("a long name", 8)   --> a lon...
+---     print(report.clip("a long name", 8))   --> a lon...
 ---@param s string     UTF-8
 ---@param n integer
 ---@return string
@@ -162,6 +162,8 @@ function Table:text(room)
 end
 
 --- A Markdown table.
+---
+---     print(t:markdown())
 ---@return string
 function Table:markdown()
   local cells, widths = layout(self)
@@ -185,6 +187,8 @@ function Table:markdown()
 end
 
 --- CSV (RFC 4180), raw values: numbers are not rounded for show.
+---
+---     io.write(t:csv())
 ---@return string
 function Table:csv()
   local function quote(v)
@@ -212,11 +216,15 @@ M.name = options.type("a name ending in .html, .md, .csv, .json or .txt", functi
 end)
 
 --- One JSON value on one line: wane.json.encode.
+---
+---     print(wane.report.json { a = 1 })   --> {"a":1}
 ---@param v any
 ---@return string
 function M.json(v) return json.encode(v) end
 
 --- A list of objects, one per row.
+---
+---     print(t:json())
 ---@return string
 function Table:json()
   local list = {}
@@ -232,6 +240,8 @@ end
 function Table:__tostring() return self:text() end
 
 --- 4582880 -> "4,582,880"
+---
+---     print(wane.report.count(4582880))   --> 4,582,880
 ---@param n number
 ---@return string
 function M.count(n)
@@ -243,6 +253,8 @@ function M.count(n)
 end
 
 --- 4582880 -> "4.4 MiB"
+---
+---     print(wane.report.bytes(4582880))   --> 4.4 MiB
 ---@param n number
 ---@return string
 function M.bytes(n)
@@ -255,6 +267,8 @@ function M.bytes(n)
 end
 
 --- 75.2 -> "1:15"
+---
+---     print(wane.report.seconds(75.2))   --> 1:15
 ---@param s number
 ---@return string
 function M.seconds(s)
@@ -264,6 +278,8 @@ function M.seconds(s)
 end
 
 --- Text from a file made safe for a terminal: control bytes are escaped.
+---
+---     print(wane.report.printable "a\27[2Jb")   --> a\x1b[2Jb
 ---@param s string
 ---@return string
 function M.printable(s)

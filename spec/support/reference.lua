@@ -434,6 +434,25 @@ function M.without_example()
   return list
 end
 
+--- All examples of the reference: { page =, tag =, text = } in its order.
+---@return { page: string, tag: string, text: string }[]
+function M.examples()
+  local list = {}
+  local function add(page, tag, text)
+    local lines = {}
+    for _, line in ipairs(text) do
+      if is_example(line) and line:find "%S" then lines[#lines + 1] = (line:gsub("^  ? ?", "")) end
+    end
+    if #lines > 0 then list[#list + 1] = { page = page.name, tag = tag, text = table.concat(lines, "\n") } end
+  end
+  for _, page in ipairs(all()) do
+    for _, item in ipairs(page.items) do
+      if item.how then add(page, item.tag, item.text) end
+    end
+  end
+  return list
+end
+
 --- Writes them.
 function M.write()
   for path, text in pairs(M.files()) do

@@ -191,6 +191,8 @@ local function run(o, model)
 end
 
 --- Quantizes a file; see the top of this page.
+---
+---     assert(wane.calibrate.gptq { from = path, to = "small.gguf", recipe = "Q4_K_M", text = text, context = 64, chunks = 1, overwrite = true })
 ---@param o wane.GptqOptions
 ---@return wane.QuantizeReport|nil report  with `rebuilt`: error before and after of each tensor
 ---@return string? message

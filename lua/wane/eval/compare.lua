@@ -305,6 +305,8 @@ local function compare(o)
 end
 
 --- The table (wane.report).
+---
+---     print(c:table():markdown())
 ---@return wane.Table
 function Comparison:table()
   local used = {}
@@ -322,6 +324,8 @@ function Comparison:table()
 end
 
 --- The table as text.
+---
+---     print(c:text(80))
 ---@param room? integer  columns of the terminal: those that do not fit are left out
 ---@return string
 function Comparison:text(room) return self:table():text(room) end
@@ -330,12 +334,16 @@ function Comparison:csv() return self:table():csv() end
 function Comparison:__tostring() return self:text() end
 
 --- Everything as JSON: rows, tasks, heat maps, the passage.
+---
+---     print(#c:json() > 100)   --> true
 function Comparison:json()
   return report.json { rows = self.rows, tasks = self.tasks, heat = self.heat, passage = self.passage,
     tokens = self.tokens, context = self.context, machine = self.cpu.name, origin = self.origin }
 end
 
 --- The report: one HTML page that needs no network.
+---
+---     print(#c:html "Mine" > 1000)   --> true
 ---@param title? string
 function Comparison:html(title) return require("wane.eval.page")(self, title) end
 
