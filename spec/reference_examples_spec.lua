@@ -8,6 +8,8 @@ local support = require "spec.support"
 local SHOWN = {
   ["wane.arch.graph"] = "pieces of an architecture's page: spec/families_spec runs those",
   ["the tensor that a recipe sees"] = "inside of a recipe file: spec/recipe_spec runs those",
+  ["wane.tune"] = "minutes: docs/tuning.md runs them", ["wane.serve"] = "waits for clients: spec/serve_spec runs them",
+  ["wane.sweep"] = "folders of the reader's: spec/sweep_spec runs them",
   ["wane.chat.new"] = "tools want a template, which the demo model has not: spec/chat_spec runs it",
   ["wane.template.compile"] = "of a model with a template",
   ["wane.recipe.load"] = "a file of the reader's", ["wane.provenance.verify"] = "files of the reader's",
@@ -72,7 +74,9 @@ local function at_hand(dir, page)
     c = function() return assert(wane.eval.compare { reference = path, candidates = { "Q8_0" }, text = text, context = 64, chunks = 1,
       speed = false }) end,
     results = function(e) return assert(wane.eval.tasks.run(e.model, { wane.eval.tasks.copy { n = 1 } })) end,
-    job = function() return assert(wane.quantize.start { from = path, to = ("%sjob%d.gguf"):format(dir, n_jobs()), recipe = "Q8_0", overwrite = true }) end,
+    job = function()
+      return assert(wane.quantize.start { from = path, to = ("%sjob%d.gguf"):format(dir, n_jobs()), recipe = "Q8_0", overwrite = true })
+    end,
     t = function() return wane.report.table({ { key = "n", title = "n" } }):add { n = 1 } end,
   }
   if page == "wane.template" or page == "wane.vocab" or page == "wane.answer" then

@@ -27,7 +27,8 @@ _wane() {
     explain) takes='-i --imatrix' ;;
     generate) takes='-f --file -n --max-tokens --temperature --top-k --top-p --min-p --repeat-penalty --seed --stop --grammar --json-schema --lora --draft --kv -c --context -t --threads' ;;
     chat) takes='-s --system --template --format --tools -n --max-tokens --temperature --top-k --top-p --min-p --repeat-penalty --seed --stop --grammar --json-schema --lora --draft --kv -c --context -t --threads' ;;
-    serve) takes='--host -p --port --api-key --alias --parallel --queue -c --context --kv --template --format --pooling --timeout -t --threads' ;;
+    serve) takes='--host -p --port --api-key --alias --parallel --queue -c --context --kv --template --format --report --pooling --timeout -t --threads' ;;
+    sweep) takes='--model --text --calibrate -c --context --chunks --calibrate-chunks --per-job --shards --emit --program -o --output -t --threads' ;;
     convert) takes='--type -i --imatrix --name' ;;
     tokenize) takes='' ;;
     embed) takes='-f --file --pooling --dimensions -t --threads' ;;
@@ -44,7 +45,7 @@ _wane() {
     esac
   done
   case $verb in
-    '') COMPREPLY=($(compgen -W "inspect quantize verify imatrix perplexity compare tasks fit explain generate chat serve convert tokenize embed rank merge split meta completion --version --help" -- "$cur")) ;;
+    '') COMPREPLY=($(compgen -W "inspect quantize verify imatrix perplexity compare tasks fit explain generate chat serve sweep convert tokenize embed rank merge split meta completion --version --help" -- "$cur")) ;;
     inspect)
       case $prev in
         --key) :; return ;;
@@ -260,15 +261,37 @@ _wane() {
         --kv) COMPREPLY=($(compgen -W "f32 f16 bf16 q8_0 q5_1 q5_0 q4_1 q4_0" -- "$cur")); return ;;
         --template) _wane_files; return ;;
         --format) :; return ;;
+        --report) _wane_files; return ;;
         --pooling) COMPREPLY=($(compgen -W "mean cls last" -- "$cur")); return ;;
         --timeout) :; return ;;
         -t|--threads) :; return ;;
       esac
       case $cur in
-        -*) COMPREPLY=($(compgen -W "--help --host --port --api-key --alias --parallel --queue --context --kv --template --format --pooling --timeout --threads --json" -- "$cur")); return ;;
+        -*) COMPREPLY=($(compgen -W "--help --host --port --api-key --alias --parallel --queue --context --kv --template --format --report --pooling --timeout --threads --json" -- "$cur")); return ;;
       esac
       case $n in
         0) _wane_files '!*.gguf' ;;
+      esac ;;
+    sweep)
+      case $prev in
+        --model) _wane_files '!*.gguf'; return ;;
+        --text) _wane_files; return ;;
+        --calibrate) _wane_files; return ;;
+        -c|--context) :; return ;;
+        --chunks) :; return ;;
+        --calibrate-chunks) :; return ;;
+        --per-job) :; return ;;
+        --shards) :; return ;;
+        --emit) COMPREPLY=($(compgen -W "make parallel slurm" -- "$cur")); return ;;
+        --program) :; return ;;
+        -o|--output) _wane_files '*'; return ;;
+        -t|--threads) :; return ;;
+      esac
+      case $cur in
+        -*) COMPREPLY=($(compgen -W "--help --model --text --calibrate --context --chunks --calibrate-chunks --per-job --shards --emit --program --output --threads --json" -- "$cur")); return ;;
+      esac
+      case $n in
+        *) : ;;
       esac ;;
     convert)
       case $prev in

@@ -16,7 +16,7 @@ local M = {}
 --- Verbs in the order of the help text.
 M.names = {
   "inspect", "quantize", "verify", "imatrix", "perplexity", "compare", "tasks", "fit", "explain", "generate", "chat", "serve",
-  "convert", "tokenize", "embed", "rank", "merge", "split", "meta", "completion",
+  "sweep", "convert", "tokenize", "embed", "rank", "merge", "split", "meta", "completion",
 }
 
 ---@class wane.cli.Row

@@ -243,7 +243,7 @@ return function(c, title)
     card("Numbers", "The error of the change is paired: the same positions in both models. Memory is the peak of loading and running, with the "
       .. "mapped file. Marked: no other is smaller and closer.",
       table_html(c)),
-    tasks_html(c), models_html(c), origin_html(c.origin),
+    tasks_html(c), models_html(c), c.origin and origin_html(c.origin) or "",
   }
   return table.concat {
     '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',

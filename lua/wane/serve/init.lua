@@ -28,19 +28,26 @@ local ROUTES = {
   ["/slots"] = { "GET", "status", "slots" },
   ["/tokenize"] = { "POST", "status", "tokenize" },
   ["/detokenize"] = { "POST", "status", "detokenize" },
+  ["/tokenizer_info"] = { "GET", "status", "tokenizer_info" },
   ["/apply-template"] = { "POST", "chat", "apply_template" },
   ["/chat/completions"] = { "POST", "chat", "completions" },
   ["/completions"] = { "POST", "completions", "completions" },
   ["/infill"] = { "POST", "completions", "infill" },
   ["/embeddings"] = { "POST", "vectors", "embeddings" },
   ["/rerank"] = { "POST", "vectors", "rerank" },
+  ["/report"] = { "GET", "inspect", "report" },
+  ["/inspect"] = { "GET", "inspect", "model" },
 }
+
+for _, name in ipairs { "tensor", "block", "layers", "rounding", "outputs", "alpha", "fit" } do
+  ROUTES["/inspect/" .. name] = { "POST", "inspect", name }
+end
 
 local positive = options.integer(1, 2 ^ 31 - 1)
 local seconds = options.number(0.001, 1e6)
 local check = options.checker("serve.new", {
   host = "string", port = options.integer(0, 65535), api_key = "string", parallel = options.integer(1, 1024),
-  queue = options.integer(0, 65536), context = options.context, alias = "string", template = "string", format = "string",
+  queue = options.integer(0, 65536), context = options.context, alias = "string", template = "string", report = "string", format = "string",
   pooling = options.one_of { "mean", "cls", "last" }, connections = positive, body_bytes = positive,
   request_seconds = seconds, body_seconds = seconds, head_seconds = seconds, write_seconds = seconds, idle_seconds = seconds,
   max_choices = options.integer(1, 1024), max_prompts = options.integer(1, 65536), completion_tokens = positive,
@@ -65,16 +72,16 @@ local function libraries()
   return nil, "the server needs the Lua library http (Debian: lua-http, LuaRocks: http): " .. tostring(http):match "^[^\n]*", "EUNSUP"
 end
 
---- An id of an answer.
+-- An id of an answer.
 function Server:new_id(prefix)
   self.n_ids = self.n_ids + 1
   return ("%s%x%04x%06x"):format(prefix, self.started, require("wane.serve.params").draw(65536) - 1, self.n_ids)
 end
 
---- The model's name in answers: what the request said, or ours.
+-- The model's name in answers: what the request said, or ours.
 function Server:model_of(r) return r:string("model", 512) or self.id end
 
---- Whether 'stream_options' asks for the usage.
+-- Whether 'stream_options' asks for the usage.
 function Server.wants_usage(r)
   local o = r:get "stream_options"
   if o == nil then return false end
@@ -131,11 +138,13 @@ local function listen(self, http)
 end
 
 --- A server for a model, listening. Everything that may be said has a default.
+---
+---     local server = assert(require("wane.serve").new(model, { port = 0 }))
 ---@param model wane.Model
 ---@param opts? table   host "127.0.0.1", port 8080 (0: any), api_key, parallel 4 (sequences at once), queue 64 (generations
 ---  that wait), context (tokens of a sequence; the model's default), alias (name in /v1/models), template (Jinja source),
----  format (of wane.chat), pooling ("mean", "cls", "last"), connections 256, body_bytes 8 MiB, request_seconds 600,
----  body_seconds 30, head_seconds 10, write_seconds 30, idle_seconds 30, max_choices 16, max_prompts 256,
+---  format (of wane.chat), report (an HTML text for /report), pooling ("mean", "cls", "last"), connections 256,
+---  body_bytes 8 MiB, request_seconds 600, body_seconds 30, head_seconds 10, write_seconds 30, idle_seconds 30, max_choices 16, max_prompts 256,
 ---  completion_tokens 256 (of /v1/completions without max_tokens), note(text) for a log
 ---@return wane.Server|nil
 ---@return string? message
@@ -165,6 +174,8 @@ function M.new(model, opts)
 end
 
 --- Works for what is ready, waiting at most so long for something.
+---
+---     repeat server:step(0.1) until done
 ---@param timeout? number  seconds; for ever when absent
 ---@return true
 function Server:step(timeout)
@@ -175,6 +186,8 @@ end
 
 --- Serves until it is closed or `stop` was called, from a handler of a signal
 --- for example: then what runs has `drain` seconds to end.
+---
+---     server:loop()
 function Server:loop()
   local monotime = require("cqueues").monotime
   while not self.closed do
@@ -185,6 +198,8 @@ end
 
 --- Takes no more requests; the loop ends when all is answered, or after `drain`
 --- seconds (10).
+---
+---     server:stop(10)   -- seconds for what runs
 function Server:stop(drain)
   if self.closing then return end
   self.closing = require("cqueues").monotime() + (drain or 10)
@@ -192,6 +207,8 @@ function Server:stop(drain)
 end
 
 --- Closes sockets and the context; the model stays.
+---
+---     server:close()
 function Server:close()
   if self.closed then return true end
   self.closed = true
