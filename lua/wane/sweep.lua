@@ -139,7 +139,7 @@ end
 
 --- Plans a sweep and writes FOLDER/plan.json.
 ---
----     local plan = assert(wane.sweep.plan { folder = "out", model = path, text = "text.txt", recipes = { "Q4_K_M", "Q8_0" } })
+---     local plan = assert(require("wane.sweep").plan { folder = "out", model = path, text = "text.txt", recipes = { "Q4_K_M", "Q8_0" } })
 ---@param o table   folder (must exist), model (unquantized GGUF file), text (path: what candidates are measured on), recipes (mixes
 ---  and recipe files), calibrate (path of a text: an importance matrix is measured on it first), context 512 (tokens
 ---  of a chunk), chunks and calibrate_chunks (most of each text; all), per_job 50 (chunks of a job), shards 1 (files of a model)
@@ -191,7 +191,7 @@ end
 
 --- The plan of a folder.
 ---
----     local plan = assert(wane.sweep.open "out")
+---     local plan = assert(require("wane.sweep").open "out")
 ---@param folder string
 ---@return wane.Sweep|nil
 ---@return string? message
@@ -209,7 +209,7 @@ end
 
 --- A recipe of a name or a file.
 ---
----     local recipe = assert(wane.sweep.recipe "Q4_K_M")
+---     local recipe = assert(require("wane.sweep").recipe "Q4_K_M")
 ---@return any|nil
 ---@return string? message
 ---@return string? code

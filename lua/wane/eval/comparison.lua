@@ -73,8 +73,8 @@ local function worst_tokens(q, p, piece)
   end)
   for k = 1, math.min(12, #order) do
     local i, before = order[k], {}
-    for j = math.max(1, i - 6), i - 1 do before[#before + 1] = piece(q.target[j]) end
-    list[k] = { place = i, before = table.concat(before), text = piece(q.target[i]), kld = q.kld[i], nll = q.nll_q[i],
+    for j = math.max(1, i - 6), i - 1 do before[#before + 1] = piece(p.target[j]) end
+    list[k] = { place = i, before = table.concat(before), text = piece(p.target[i]), kld = q.kld[i], nll = q.nll_q[i],
       was_nll = p.nll_p[i], top = piece(q.top_q[i]), was_top = piece(p.top_p[i]) }
   end
   return list
