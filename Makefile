@@ -6,7 +6,7 @@
 #   make test           every spec under both Luas
 #   make check          test, lint and all the lanes below that CI runs
 #   make bench          wane beside llama.cpp (bench-quant, bench-quality,
-#                       bench-grammar, bench-overhead)
+#                       bench-overhead)
 #   make nvim           what the Neovim plugin needs (this folder is the plugin)
 #   make install        into PREFIX (/usr/local), for the Lua of LUA=lua5.4;
 #                       make uninstall takes it away again
@@ -192,7 +192,7 @@ check-bare:
 	@sh .ci/bare "make demo && make test"
 
 # Small bugs put into a copy of the tree, one at a time: which does no spec
-# notice? MUTANTS picks some by a part of their names.
+# notice? MUTANTS picks some by a word of their names: MUTANTS="top_p min_p".
 check-mutants: deps-test all
 	@LUA_PATH="./?.lua;;" lua5.4 spec/mutants/run.lua $(MUTANTS)
 
@@ -248,8 +248,6 @@ bench-quantfile: all peer
 	@$(BENCH) bench/quantfile.lua $(ARGS)
 bench-quality: all peer
 	@$(BENCH) bench/quality.lua --model $(or $(MODEL),demo) $(ARGS)
-bench-grammar: all peer
-	@$(BENCH) bench/grammar.lua $(ARGS)
 bench-overhead: all peer
 	@WANE_BUILD=$(B) $(BENCH) bench/overhead.lua $(ARGS)
 
@@ -271,6 +269,7 @@ uninstall:
 install-rock:
 	install -d '$(INST_LIBDIR)/wane' '$(INST_LUADIR)' '$(INST_BINDIR)'
 	install -m 755 $(B)/$(KIND)/wane/core.so '$(INST_LIBDIR)/wane/core.so'
+	sh .ci/install strip '$(INST_LIBDIR)/wane/core.so'
 	cp -R lua/wane '$(INST_LUADIR)/'
 	install -d '$(INST_LUADIR)/wane/demo'
 	install -m 644 examples/models/demo-f16.gguf examples/text/heldout.txt '$(INST_LUADIR)/wane/demo'
@@ -281,5 +280,5 @@ clean:
 
 FORCE:
 .PHONY: all demo repl reference test check check-asan check-tsan check-oom check-isa check-neon check-amx amx-emulated check-crash \
-        check-asan-slice check-bare check-mutants check-peer peer fuzz lint bench bench-quant bench-quantfile bench-quality bench-grammar bench-overhead install uninstall rock install-rock clean nvim \
+        check-asan-slice check-bare check-mutants check-peer peer fuzz lint bench bench-quant bench-quantfile bench-quality bench-overhead install uninstall rock install-rock clean nvim \
         deps-demo deps-test deps-guests deps-lint deps-peer FORCE

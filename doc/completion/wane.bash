@@ -29,7 +29,7 @@ _wane() {
     chat) takes='-s --system --template --format --tools -n --max-tokens --temperature --top-k --top-p --min-p --repeat-penalty --seed --stop --grammar --json-schema --lora --draft --kv -c --context -t --threads' ;;
     serve) takes='--host -p --port --api-key --alias --parallel --queue -c --context --kv --template --format --report --pooling --timeout -t --threads' ;;
     sweep) takes='--model --text --calibrate -c --context --chunks --calibrate-chunks --per-job --shards --emit --program -o --output -t --threads' ;;
-    convert) takes='--type -i --imatrix --name' ;;
+    convert) takes='--type --base -i --imatrix --name' ;;
     tokenize) takes='' ;;
     embed) takes='-f --file --pooling --dimensions -t --threads' ;;
     rank) takes='-f --file -n --top -t --threads' ;;
@@ -296,11 +296,12 @@ _wane() {
     convert)
       case $prev in
         --type) COMPREPLY=($(compgen -W "AUTO COPY F32 F16 Q4_0 Q4_1 Q8_0 Q5_0 Q5_1 Q2_K Q3_K_S Q3_K_M Q3_K_L Q4_K_S Q4_K_M Q5_K_S Q5_K_M Q6_K IQ2_XXS IQ2_XS Q2_K_S IQ3_XS IQ3_XXS IQ1_S IQ4_NL IQ3_S IQ3_M IQ2_S IQ2_M IQ4_XS IQ1_M BF16 TQ1_0 TQ2_0 MXFP4_MOE NVFP4 Q1_0 Q2_0" -- "$cur")); return ;;
+        --base) _wane_files '*'; return ;;
         -i|--imatrix) _wane_files; return ;;
         --name) :; return ;;
       esac
       case $cur in
-        -*) COMPREPLY=($(compgen -W "--help --type --imatrix --name --force --json" -- "$cur")); return ;;
+        -*) COMPREPLY=($(compgen -W "--help --type --base --imatrix --name --force --json" -- "$cur")); return ;;
       esac
       case $n in
         0) _wane_files '*' ;;

@@ -192,10 +192,11 @@ complete -c wane -n '__fish_seen_subcommand_from sweep' -l program -x -d 'how th
 complete -c wane -n '__fish_seen_subcommand_from sweep' -s o -l output -r -F -d 'folder of the plan and of all results'
 complete -c wane -n '__fish_seen_subcommand_from sweep' -s t -l threads -x -d 'threads of a job'
 complete -c wane -n '__fish_seen_subcommand_from sweep' -l json -d 'print raw numbers as JSON'
-complete -c wane -n __fish_use_subcommand -a convert -d 'make a GGUF file of a Hugging Face checkpoint'
+complete -c wane -n __fish_use_subcommand -a convert -d 'make a GGUF file of a Hugging Face checkpoint or adapter'
 complete -c wane -n '__fish_seen_subcommand_from convert' -F
 complete -c wane -n '__fish_seen_subcommand_from convert' -F
-complete -c wane -n '__fish_seen_subcommand_from convert' -l type -x -a 'AUTO COPY F32 F16 Q4_0 Q4_1 Q8_0 Q5_0 Q5_1 Q2_K Q3_K_S Q3_K_M Q3_K_L Q4_K_S Q4_K_M Q5_K_S Q5_K_M Q6_K IQ2_XXS IQ2_XS Q2_K_S IQ3_XS IQ3_XXS IQ1_S IQ4_NL IQ3_S IQ3_M IQ2_S IQ2_M IQ4_XS IQ1_M BF16 TQ1_0 TQ2_0 MXFP4_MOE NVFP4 Q1_0 Q2_0' -d 'f16, bf16, f32, q8_0, or a mix such as Q4_K_M'
+complete -c wane -n '__fish_seen_subcommand_from convert' -l type -x -a 'AUTO COPY F32 F16 Q4_0 Q4_1 Q8_0 Q5_0 Q5_1 Q2_K Q3_K_S Q3_K_M Q3_K_L Q4_K_S Q4_K_M Q5_K_S Q5_K_M Q6_K IQ2_XXS IQ2_XS Q2_K_S IQ3_XS IQ3_XXS IQ1_S IQ4_NL IQ3_S IQ3_M IQ2_S IQ2_M IQ4_XS IQ1_M BF16 TQ1_0 TQ2_0 MXFP4_MOE NVFP4 Q1_0 Q2_0' -d 'f16'
+complete -c wane -n '__fish_seen_subcommand_from convert' -l base -r -F -d 'adapters: directory with the base model\'s config.json'
 complete -c wane -n '__fish_seen_subcommand_from convert' -s i -l imatrix -r -F -d 'importance matrix, for mixes that want one'
 complete -c wane -n '__fish_seen_subcommand_from convert' -l name -x -d 'the model\'s name'
 complete -c wane -n '__fish_seen_subcommand_from convert' -s f -l force -d 'replace an existing file'
