@@ -73,15 +73,15 @@ local function recall(vocab, key, make)
   return g
 end
 
---- The grammar of a text, or of a schema, for a vocabulary: one of the last eight
---- that were asked for, or a new one. It is not the caller's to close.
----@param vocab wane.Vocab
----@param text string|nil
----@param root? string
----@param schema? string|table|boolean   instead of the text; one given as JSON text is found again
----@return userdata|nil grammar
----@return string? message
----@return string? code
+-- The grammar of a text, or of a schema, for a vocabulary: one of the last eight
+-- that were asked for, or a new one. It is not the caller's to close.
+-- @param vocab wane.Vocab
+-- @param text string|nil
+-- @param root? string
+-- @param schema? string|table|boolean   instead of the text; one given as JSON text is found again
+-- @return userdata|nil grammar
+-- @return string? message
+-- @return string? code
 function M.shared(vocab, text, root, schema)
   root = root or "root"
   local function from(source)
