@@ -20,7 +20,7 @@ typedef struct run {
 
 /* A control token that plain text may not become? */
 static bool is_kept_out(const run *r, uint32_t sym) {
-  return r->guard && sym < r->v->n && (r->v->attr[sym] & WN_ATTR_CONTROL) != 0;
+  return sym < r->v->n && wn_kept_out(r->v, r->guard, sym);
 }
 
 static bool find_pair(const void *ctx, const wn_merge *m, uint32_t i,

@@ -104,9 +104,7 @@ typedef struct run {
 /* The token of a text, or WN_NONE. */
 static uint32_t token_of(const run *r, const uint8_t *p, size_t n) {
   uint32_t id = wn_map_get(&r->v->map, p, n);
-  if (r->guard && id != WN_NONE && (r->v->attr[id] & WN_ATTR_CONTROL))
-    return WN_NONE;
-  return id;
+  return id != WN_NONE && wn_kept_out(r->v, r->guard, id) ? WN_NONE : id;
 }
 
 static bool find_pair(const void *ctx, const wn_merge *m, uint32_t i,

@@ -33,26 +33,36 @@ typedef struct run {
   uint8_t *word;  /* U+2581 and the word so far */
   size_t n;       /* its length */
   size_t n_chars; /* exact: characters of the word */
+  bool guard;
 } run;
 
 /* Exact: a longer word is unknown. */
 enum { MAX_CHARS = 100 };
 
+/* U+2581, which begins the tokens that begin words. In a text it is a letter
+ * that no token of the middle of a word begins with. */
+static bool is_mark(const uint8_t *p, size_t n) {
+  return n >= 3 && memcmp(p, "\xE2\x96\x81", 3) == 0;
+}
+
 /* Splits word[0..n) into longest tokens; false when memory is out. */
 static bool emit_word(run *r) {
   size_t n_before = r->out->n, n = r->n;
   bool too_long = r->n_chars > MAX_CHARS;
+  bool exact = r->v->exact == WN_EXACT_TRAINED;
   r->n = 3;
   r->n_chars = 0;
   if (n == 3) return true;
   for (size_t i = 0; i < n;) {
     uint32_t node = 0, id = WN_NONE;
     size_t len = 0;
-    for (size_t k = i; k < n && !too_long; k++) {
+    bool fits = !too_long && !(exact && i > 0 && is_mark(r->word + i, n - i));
+    for (size_t k = i; k < n && fits; k++) {
       node = wn_trie_step(&r->v->trie, node, r->word[k]);
       if (node == 0) break;
-      if (r->v->trie.value[node] == WN_TRIE_NONE) continue;
-      id = r->v->trie.value[node];
+      uint32_t x = r->v->trie.value[node];
+      if (x == WN_TRIE_NONE || wn_kept_out(r->v, r->guard, x)) continue;
+      id = x;
       len = k + 1 - i;
     }
     if (id == WN_NONE) {
@@ -151,9 +161,9 @@ static bool take(run *r, uint32_t cp) {
   return !alone || emit_word(r);
 }
 
-int wn_wpm_encode(const wn_vocab *v, const uint8_t *p, size_t n, wn_ids *out,
-                  wn_err *e) {
-  run r = {.v = v, .out = out, .n = 3};
+int wn_wpm_encode(const wn_vocab *v, const uint8_t *p, size_t n, bool guard,
+                  wn_ids *out, wn_err *e) {
+  run r = {.v = v, .out = out, .n = 3, .guard = guard};
   bool ok = true, exact = v->exact == WN_EXACT_TRAINED;
   /* decomposed, one byte may become two */
   r.word = wn_alloc(WN_MEM_TEXT, 8 * n + 8);

@@ -169,8 +169,10 @@ end
 ---
 ---     local v = assert(vocab.of(file, { exact = "llama.cpp" }))
 --- A GGUF does not hold the rules of the tokenizer, only their name (`pre`); where one name stands for
---- tokenizers with different rules, the rules are those of the model that gave the name. Unigram (t5) and
---- SentencePiece vocabularies have llama.cpp's ids in both modes.
+--- tokenizers with different rules, the rules are those of the model that gave the name. Special tokens are
+--- cut out of a text from left to right, at each place the longest; under "llama.cpp" all of the longest
+--- first. What the file cannot tell: tokens that count only as whole words, or only after normalising; runs
+--- of spaces next to U+2581 itself where a SentencePiece file has runs of spaces as tokens (Gemma).
 ---@param file wane.File|userdata
 ---@param opts? { exact?: "trained"|"llama.cpp" } whose ids; "trained"
 ---@return wane.Vocab|nil
