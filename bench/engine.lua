@@ -6,6 +6,7 @@
 ---     make bench ARGS=--short                        about a minute
 ---     make bench ARGS="--mode batch"                 sequences decoded together
 ---     make bench ARGS="--mode long --lengths 512,4096,16384"
+---     make bench ARGS="--size families --types Q4_K_M"  those of bench/families.lua, or names of them
 ---     make bench ARGS="--mode frame"                 and prefix, spec: bench/host.lua
 ---
 --- Models are made under build/bench and removed after use (--keep keeps
@@ -19,11 +20,12 @@
 local child = require "bench.child"
 local host = require "bench.host"
 local core = require "wane.core"
+local families = require "bench.families"
 local peer = require "spec.support.peer"
 local synthetic = require "bench.synthetic"
 
 local USAGE = [[
-bench/engine.lua [--mode speed|batch|long|frame|prefix|spec] [--size 430m|1.1b|5m] [--types a,b,.. | all]
+bench/engine.lua [--mode speed|batch|long|frame|prefix|spec] [--size 430m,1.1b,5m,qwen35,.. | families] [--types a,b,.. | all]
                  [--isa amx,avx512,avx2] [--threads 1,2] [--prompt 512] [--decode 32]
                  [--runs 3] [--lengths 512,4096] [--kv f16] [--peer-cpu haswell]
                  [--model FILE] [--short] [--best] [--keep] [--no-peer]
@@ -87,7 +89,11 @@ default("prompt", "512", "128")
 default("decode", "32", "12")
 default("runs", "3", "2")
 default("lengths", "512,2048,8192", "512,1024")
-if not synthetic.shapes[o.size] then fail("unknown size ", o.size) end
+if o.size == "families" then o.size = table.concat(families.names, ",") end
+local sizes = list_of(o.size)
+for _, size in ipairs(sizes) do
+  if not (synthetic.shapes[size] or families[size]) then fail("unknown size or family ", size) end
+end
 if o.types == "all" then o.types = table.concat(TYPES, ",") .. "," .. table.concat(MORE, ",") end
 
 if host.modes[o.mode] then return host.run(o) end
@@ -279,7 +285,7 @@ end
 local function plain(columns)
   return function(cells)
     local t = {}
-    for i, c in ipairs(cells) do t[i] = ((i == 1 and "%-8s" or "%" .. math.max(6, #columns[i]) .. "s")):format(c) end
+    for i, c in ipairs(cells) do t[i] = ((i == 1 and (#sizes > 1 and "%-20s" or "%-8s") or "%" .. math.max(6, #columns[i]) .. "s")):format(c) end
     return table.concat(t, " ")
   end
 end
@@ -307,7 +313,7 @@ end
 
 --- The file to measure: its path, bytes and weights that a token reads, and
 --- whether it is ours to remove.
-local function model_of(kind)
+local function model_of(size, kind)
   if o.model then
     local g, bytes, weights = assert(core.gguf.open(o.model)), 0, 0
     for i = 1, g:info().n_tensors do
@@ -319,8 +325,8 @@ local function model_of(kind)
     g:close()
     return o.model, bytes, weights, false
   end
-  local path = ("build/bench/%s-%s.gguf"):format(o.size, kind)
-  local bytes, weights = synthetic.write(path, o.size, kind)
+  local path = ("build/bench/%s-%s.gguf"):format(size, kind)
+  local bytes, weights = synthetic.write(path, size, kind)
   return path, bytes, weights, not o.keep
 end
 
@@ -329,6 +335,28 @@ local function file_size(path)
   local n = f:seek "end"
   f:close()
   return n
+end
+
+--- The rows of one model; its size is named where there are several.
+local function rows_of(size, kind, add)
+  local path, bytes, weights, ours = model_of(size, kind)
+  local label = #sizes > 1 and size .. " " .. kind or kind
+  for _, tier in ipairs(tiers) do
+    if o.mode == "speed" then
+      local before = bandwidths()
+      local r = speed_of(tier, path)
+      speed_rows(tier, label, r, bytes, weights, file_size(path), before, bandwidths(), add)
+    elseif o.mode == "batch" then
+      batch_rows(tier, label, measure(tier, { mode = "batch", path = path, threads = most, runs = o.runs }), add)
+    elseif o.mode == "long" then
+      long_rows(tier, label, measure(tier, {
+        mode = "long", path = path, threads = most, decode = o.decode, lengths = o.lengths,
+      }), add)
+    else
+      fail("unknown mode ", o.mode)
+    end
+  end
+  if ours then os.remove(path) end
 end
 
 local function run()
@@ -347,24 +375,8 @@ local function run()
     io.stdout:flush()
     markdown[#markdown + 1] = "| " .. table.concat(cells, " | ") .. " |"
   end
-  for _, kind in ipairs(o.model and { "file" } or list_of(o.types)) do
-    local path, bytes, weights, ours = model_of(kind)
-    for _, tier in ipairs(tiers) do
-      if o.mode == "speed" then
-        local before = bandwidths()
-        local r = speed_of(tier, path)
-        speed_rows(tier, kind, r, bytes, weights, file_size(path), before, bandwidths(), add)
-      elseif o.mode == "batch" then
-        batch_rows(tier, kind, measure(tier, { mode = "batch", path = path, threads = most, runs = o.runs }), add)
-      elseif o.mode == "long" then
-        long_rows(tier, kind, measure(tier, {
-          mode = "long", path = path, threads = most, decode = o.decode, lengths = o.lengths,
-        }), add)
-      else
-        fail("unknown mode ", o.mode)
-      end
-    end
-    if ours then os.remove(path) end
+  for _, size in ipairs(o.model and { "" } or sizes) do
+    for _, kind in ipairs(o.model and { "file" } or list_of(o.types)) do rows_of(size, kind, add) end
   end
   if o.markdown then
     save(o.markdown, "```\n" .. table.concat(lines, "\n") .. "\n```\n\n" .. table.concat(markdown, "\n") .. "\n")

@@ -1,5 +1,5 @@
---- Synthetic llama models for benches: real shapes, random weights, written
---- in a few seconds.
+--- Synthetic models for benches, llama or one of bench/families.lua: real
+--- shapes, random weights, written in a few seconds.
 --
 -- The types of the tensors are those that wane's recipes choose; the blocks
 -- come from wane's encoders. A pool of rows is encoded once for each type and
@@ -9,6 +9,7 @@
 local ffi = require "ffi"
 local core = require "wane.core"
 local describe = require "wane.recipe.describe"
+local families = require "bench.families"
 local gguf = require "wane.gguf"
 local imagine = require "wane.fit.imagine"
 local planner = require "wane.recipe.plan"
@@ -66,21 +67,10 @@ local function vocabulary(n)
   return tokens, scores, kinds
 end
 
-local function metadata(s)
-  local tokens, scores, kinds = vocabulary(s.vocab)
-  local meta = {
-    { "general.architecture", "string", "llama" },
-    { "general.name", "string", "wane bench" },
-    { "llama.block_count", "u32", s.layers },
-    { "llama.context_length", "u32", 32768 },
-    { "llama.embedding_length", "u32", s.width },
-    { "llama.feed_forward_length", "u32", s.ff },
-    { "llama.attention.head_count", "u32", s.heads },
-    { "llama.attention.head_count_kv", "u32", s.kv },
-    { "llama.rope.dimension_count", "u32", s.width / s.heads },
-    { "llama.attention.layer_norm_rms_epsilon", "f32", 2 ^ -17 },
-    { "llama.rope.freq_base", "f32", 10000 },
-    { "llama.vocab_size", "u32", s.vocab },
+--- The vocabulary's part of a file's metadata.
+local function vocabulary_keys(n)
+  local tokens, scores, kinds = vocabulary(n)
+  return {
     { "tokenizer.ggml.model", "string", "llama" },
     { "tokenizer.ggml.tokens", "array", tokens, "string" },
     { "tokenizer.ggml.scores", "array", scores, "f32" },
@@ -88,11 +78,38 @@ local function metadata(s)
     { "tokenizer.ggml.bos_token_id", "u32", 1 },
     { "tokenizer.ggml.eos_token_id", "u32", 2 },
   }
-  if s.experts then
-    meta[#meta + 1] = { "llama.expert_count", "u32", s.experts }
-    meta[#meta + 1] = { "llama.expert_used_count", "u32", s.used }
+end
+
+--- Metadata of an architecture from a table of numbers, lists and booleans.
+local function metadata(name, values, n_vocab)
+  local meta = { { "general.architecture", "string", name }, { "general.name", "string", "wane bench" } }
+  local function put(key, v)
+    if type(v) == "table" then
+      meta[#meta + 1] = { key, "array", v, "i32" }
+    elseif type(v) == "boolean" then
+      meta[#meta + 1] = { key, "bool", v }
+    else
+      local whole = v == math.floor(v) and not key:find "freq_base" and not key:find "_scale$"
+      meta[#meta + 1] = { key, whole and "u32" or "f32", v }
+    end
   end
+  local keys = {}
+  for key in pairs(values) do keys[#keys + 1] = key end
+  table.sort(keys)
+  put(name .. ".context_length", 32768)
+  put(name .. ".vocab_size", n_vocab)
+  for _, key in ipairs(keys) do put(name .. "." .. key, values[key]) end
+  for _, pair in ipairs(vocabulary_keys(n_vocab)) do meta[#meta + 1] = pair end
   return meta
+end
+
+--- The keys of a llama.
+local function llama_keys(s)
+  return {
+    block_count = s.layers, embedding_length = s.width, feed_forward_length = s.ff, ["attention.head_count"] = s.heads,
+    ["attention.head_count_kv"] = s.kv, ["rope.dimension_count"] = s.width / s.heads, ["rope.freq_base"] = 10000,
+    ["attention.layer_norm_rms_epsilon"] = 2 ^ -17, expert_count = s.experts, expert_used_count = s.used,
+  }
 end
 
 --- Tensors { name, shape, type } of such a model.
@@ -101,8 +118,19 @@ local function shapes(s)
     layers = s.layers, width = s.width, heads = s.heads, head_size = s.width / s.heads, kv_heads = s.kv, ff = s.ff,
     vocab = s.vocab, experts = s.experts or 0,
   }
-  for _, t in ipairs(list) do t.type = "f16" end
   return list
+end
+
+--- What a size or a family's name stands for: the architecture, its keys, its
+--- tensors, tokens, experts in use.
+local function model(size)
+  local family = families[size]
+  if family and type(size) == "string" then
+    local f = family()
+    return { name = size, keys = f.meta, tensors = f.tensors, vocab = families.vocab, used = f.meta.expert_used_count }
+  end
+  local s = type(size) == "table" and size or assert(M.shapes[size], "no such size")
+  return { name = "llama", keys = llama_keys(s), tensors = shapes(s), vocab = s.vocab, used = s.used }
 end
 
 --- A type ("mxfp4") for all layers, with q8_0 around them.
@@ -122,12 +150,10 @@ local function plan_of(desc, name)
 end
 
 --- The type of every tensor: name -> type name.
-local function choose_types(s, list, name)
-  local meta = {
-    ["general.architecture"] = "llama", ["llama.block_count"] = s.layers,
-    ["llama.attention.head_count"] = s.heads, ["llama.attention.head_count_kv"] = s.kv,
-  }
-  local desc = assert(describe.model { get = function(key) return meta[key] end, tensors = list })
+local function choose_types(m, name)
+  local meta = { ["general.architecture"] = m.name }
+  for key, value in pairs(m.keys) do meta[m.name .. "." .. key] = value end
+  local desc = assert(describe.model { get = function(key) return meta[key] end, tensors = m.tensors })
   local plan = plan_of(desc, name)
   local chosen = {}
   for _, d in ipairs(plan.tensors) do
@@ -165,14 +191,14 @@ local function filler(pool, n_pool, n_rows, seed)
   end
 end
 
---- What a token reads: bytes and weights of all matrices but the embedding,
---- and of the experts it uses.
-local function matrices(list, s)
+--- What a token reads: bytes and weights of all matrices (the embedding too
+--- where it is the output), and of the experts it uses.
+local function matrices(m)
   local bytes, weights = 0, 0
-  for _, t in ipairs(list) do
-    if t.shape[2] and t.name ~= "token_embd.weight" then
+  for _, t in ipairs(m.tensors) do
+    if t.shape[2] and (t.name ~= "token_embd.weight" or not m.has_output) then
       local facts = types.find(t.type)
-      local n = t.shape[1] * t.shape[2] * (t.shape[3] and s.used or 1)
+      local n = t.shape[1] * t.shape[2] * (t.shape[3] and t.name:find "_exps" and m.used or t.shape[3] or 1)
       bytes, weights = bytes + n / facts.block * facts.bytes, weights + n
     end
   end
@@ -184,37 +210,41 @@ local function fill(list)
   local pools = {}
   for i, t in ipairs(list) do
     local width, rows = t.shape[1], t.shape[2] and t.shape[2] * (t.shape[3] or 1)
-    if rows then
+    if t.value or not rows then
+      t.data = ffi.string(ffi.new("float[1]", t.value or 1), 4):rep(width * (rows or 1))
+    else
       local key = t.type .. width
       pools[key] = pools[key] or { make_pool(t.type, width) }
       t.data = filler(pools[key][1], pools[key][2], rows, i)
-    else
-      t.data = ("\0\0\128\63"):rep(width) -- ones
     end
   end
 end
 
---- Writes a model of a size of M.shapes, or of a shape of its own, with the
---- types that `name` chooses, unless the file is there already. Returns the
---- bytes of the matrices that a token reads, and their number of weights.
+--- Writes a model of a size of M.shapes, of a family (bench/families.lua), or
+--- of a shape of its own, with the types that `name` chooses, unless the file is
+--- there already. Returns the bytes of the matrices that a token reads, and
+--- their number of weights.
 ---@param path string
 ---@param size string|bench.Shape
 ---@param name string
 ---@return number bytes
 ---@return number weights
 function M.write(path, size, name)
-  local s = type(size) == "table" and size or assert(M.shapes[size], "no such size")
-  local list = shapes(s)
-  local chosen = choose_types(s, list, name)
-  for _, t in ipairs(list) do t.type = chosen[t.name] end
+  local m = model(size)
+  for _, t in ipairs(m.tensors) do
+    t.type = t.value and "f32" or "f16"
+    m.has_output = m.has_output or t.name == "output.weight"
+  end
+  local chosen = choose_types(m, name)
+  for _, t in ipairs(m.tensors) do t.type = t.value and "f32" or chosen[t.name] end
   local f = io.open(path, "rb")
   if f then
     f:close()
   else
-    fill(list)
-    assert(gguf.write { path = path, meta = metadata(s), tensors = list })
+    fill(m.tensors)
+    assert(gguf.write { path = path, meta = metadata(m.name, m.keys, m.vocab), tensors = m.tensors })
   end
-  return matrices(list, s)
+  return matrices(m)
 end
 
 return M

@@ -396,6 +396,17 @@ describe("quantize", function()
       assert.equal("GGUF", support.slurp(out):sub(1, 4))
     end)
 
+    it("the output exists, before anything is decided", function()
+      local out, asked = tmp(), 0
+      support.spit(out, "precious")
+      local o = { from = source(), to = out, recipe = function() asked = asked + 1 return "q8_0" end }
+      refused(o, "exists", "EEXIST")
+      assert.equal(0, asked)
+      o.to = "build/no/such/folder/x.gguf"
+      refused(o, "build/no/such/folder", "ENOENT")
+      assert.equal(0, asked)
+    end)
+
     it("values that are not finite", function()
       for _, bad in ipairs { { "\0\0\192\127", "nan" }, { "\0\0\128\127", "inf" }, { "\0\0\128\255",
         "%-inf" } } do

@@ -95,7 +95,19 @@ describe("sequences", function()
     assert(c:step(A))
     assert.error_matches(function() c:step({ 1 }, { seq = 3 }) end, "sequence 3 of 2")
     assert.error_matches(function() c:step({ 1, 2 }, { seq = { 1, 4294967295 } }) end, "token 2 is for sequence 4294967295 of 2")
-    assert.error_matches(function() c:step({ 1 }, { seq = 0 }) end, "want an integer from 1")
+    for _, case in ipairs {
+      { { 1 }, { seq = 0 }, "ctx:step: option 'seq': item 1: want an integer from 1 to 4294967295, got 0" },
+      { { 1, 2 }, { seq = { 1, 0 } }, "ctx:step: option 'seq': item 2: want an integer from 1 to 4294967295, got 0" },
+      { { 1, 2 }, { seq = { 1, "x" } }, "ctx:step: option 'seq': item 2: want an integer from 1 to 4294967295, got string" },
+      { { 1, 2 }, { seq = { 1 } }, "ctx:step: option 'seq': 2 tokens, 1 sequences" },
+      { { 1 }, { seq = "1" }, "ctx:step: option 'seq': want a number or a list with one for each token, got a string" },
+      { { 1 }, { want = 5 }, "ctx:step: option 'want': want \"last\", \"none\"" },
+      { { 1, {} }, {}, "ctx:step: tokens: item 2: want an integer from -2147483648 to 2147483647, got table" },
+    } do
+      local ok, why = pcall(c.step, c, case[1], case[2])
+      assert.is_false(ok)
+      assert.truthy(why:find(case[3], 1, true), why)
+    end
     assert.error_matches(function() c:truncate(0, 3) end, "sequence 3 of 2")
     assert.error_matches(function() c:copy(3, 1, 0) end, "sequence 3 of 2")
     assert.error_matches(function() c:copy(1, 3, 0) end, "sequence 3 of 2")

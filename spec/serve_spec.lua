@@ -286,7 +286,39 @@ describe("serve", function()
       assert.equals(one.logprobs.tokens[i], many[1].json.choices[5].logprobs.tokens[i])
       assert.is_true(math.abs(one.logprobs.token_logprobs[i] - many[1].json.choices[5].logprobs.token_logprobs[i]) < 1e-5)
     end
-    assert.equals(2, #server.scores.free)
+  end)
+
+  it_serves("reads nothing twice for log probabilities, and a prompt as long as a slot", function()
+    local made, own = 0, model.context
+    model.context = function(...) -- luacheck: ignore
+      made = made + 1
+      return own(...)
+    end
+    start { parallel = 2 }
+    local ids = json.list {}
+    for i = 1, 128 do ids[i] = 31 + i % 60 end
+    local body = { prompt = ids, max_tokens = 1, temperature = 0, echo = true, logprobs = 1, stream = true }
+    local whole, stream = ask(server, post("/v1/completions", { prompt = ids, max_tokens = 0, echo = true, logprobs = 1 })),
+      ask(server, post("/v1/completions", body))
+    model.context = nil
+    assert.equals(1, made)
+    assert.equals(128, #whole.json.choices[1].logprobs.tokens)
+    local list, told = events(stream.body), { tokens = {}, token_logprobs = {}, text_offset = {} }
+    for i = 1, #list - 1 do
+      for name, all in pairs(told) do
+        for _, v in ipairs(list[i].choices[1].logprobs[name]) do all[#all + 1] = v end
+      end
+    end
+    assert.equals(129, #told.tokens)
+    for i = 1, 128 do
+      assert.equals(whole.json.choices[1].logprobs.token_logprobs[i], told.token_logprobs[i])
+      assert.equals(whole.json.choices[1].logprobs.text_offset[i], told.text_offset[i])
+    end
+    assert.equals(#whole.json.choices[1].text, told.text_offset[129])
+    body.max_tokens, body.stream = 2, nil
+    local long = ask(server, post("/v1/completions", body))
+    assert.equals(400, long.status)
+    assert.truthy(long.body:find("has 128 tokens, a slot has room for 127", 1, true))
   end)
 
   it_serves("stops at texts, bans tokens, keeps seeds", function()
@@ -373,6 +405,122 @@ describe("serve", function()
     assert.equals("", vectors.base64 "")
     local rank = ask(server, post("/v1/rerank", { query = "a", documents = { "b" } }))
     assert.equals(501, rank.status)
+  end)
+
+  -- Runs test with a server of another file.
+  local function with(path, opts, test)
+    local demo = model
+    model = assert(wane.load(path, { context = 128, threads = 1 }))
+    local ok, why = pcall(function()
+      start(opts)
+      test()
+    end)
+    server:close()
+    model:close()
+    server, model = nil, demo
+    if not ok then error(why, 0) end
+  end
+
+  it_serves("ranks documents with a model that has a head for it", function()
+    for _, name in ipairs { "bert-rank", "qwen3-rank" } do
+      with(support.conformance(("families/%s/%s.F32.gguf"):format(name, name)), { context = 64 }, function()
+        local documents = { "the old king", "a dog and a cat", "owls", "the old king" }
+        local own = assert(model:rank("the king", documents))
+        local r = ask(server, post("/v1/rerank", { query = "the king", documents = documents }))
+        assert.equals(200, r.status, r.body)
+        local seen, last = {}, math.huge
+        assert.equals(4, #r.json.results)
+        for _, result in ipairs(r.json.results) do
+          assert.is_true(math.abs(own[result.index + 1] - result.relevance_score) < 1e-6 * (1 + math.abs(own[result.index + 1])))
+          assert.is_true(result.relevance_score <= last)
+          last, seen[result.index] = result.relevance_score, true
+        end
+        assert.is_true(seen[0] and seen[1] and seen[2] and seen[3])
+        assert.is_true(r.json.usage.total_tokens > 8)
+        local best = ask(server, post("/rerank", { query = "the king", documents = { { text = documents[3] }, documents[2] },
+          top_n = 1, return_documents = true })).json.results
+        assert.equals(1, #best)
+        assert.equals(own[3] >= own[2] and "owls" or documents[2], best[1].document.text)
+        for _, case in ipairs {
+          { { documents = { "a" } }, "'query' is missing" }, { { query = "a" }, "'documents' is missing" },
+          { { query = "a", documents = json.list {} }, "at least one" }, { { query = "a", documents = { 1 } }, "element 0" },
+          { { query = "a", documents = { "b" }, top_n = 0 }, "'top_n'" },
+          { { query = ("word "):rep(9000), documents = { "b" } }, "the model takes at most" },
+        } do
+          local refused = ask(server, post("/v1/rerank", case[1]))
+          assert.equals(400, refused.status, refused.body)
+          assert.truthy(refused.json.error.message:find(case[2], 1, true), refused.body)
+        end
+      end)
+    end
+  end)
+
+  it_serves("says that an encoder writes no text", function()
+    with(support.conformance "families/bert-rank/bert-rank.F32.gguf", { context = 64 }, function()
+      for _, r in ipairs { ask(server, post("/v1/chat/completions", chat "Hi"), post("/v1/completions", { prompt = "Hi" })) } do
+        assert.equals(400, r.status, r.body)
+        assert.truthy(r.json.error.message:find("the model makes no text", 1, true), r.body)
+      end
+    end)
+  end)
+
+  it_serves("fills in where the vocabulary has the tokens", function()
+    local path, set = support.tmp "fim.gguf", {}
+    for i, name in ipairs { "pre", "suf", "mid", "rep", "sep" } do set[("tokenizer.ggml.fim_%s_token_id"):format(name)] = 200 + i end
+    local f = assert(require("wane.gguf").open(DEMO))
+    assert(f:write(path, { set = set }))
+    f:close()
+    local PRE, SUF, MID, REP, SEP = 201, 202, 203, 204, 205
+    with(path, nil, function()
+      local prompt
+      local add = server.engine.add
+      server.engine.add = function(self, ids, ...)
+        prompt = ids
+        return add(self, ids, ...)
+      end
+      local function joined(...)
+        local out = {}
+        for _, part in ipairs { ... } do
+          for _, id in ipairs(type(part) == "table" and part or type(part) == "string" and model.vocab:encode(part) or { part }) do
+            out[#out + 1] = id
+          end
+        end
+        return out
+      end
+      local body = { input_prefix = "local function add(a, ", prompt = "b)", input_suffix = "end", n_predict = 8, temperature = 0 }
+      local r = ask(server, post("/infill", body))
+      assert.equals(200, r.status, r.body)
+      local want = joined(model.vocab.bos, PRE, "local function add(a, b)", SUF, "end", MID)
+      assert.same(want, prompt)
+      assert.equals(alone(want, { max_tokens = 8, temperature = 0 }), r.json.content)
+      assert.equals(#want, r.json.tokens_evaluated)
+      assert.equals(8, r.json.tokens_predicted)
+      assert.is_true(r.json.stop)
+      body.stream = true
+      local text, list = "", events(ask(server, post("/infill", body)).body)
+      for _, event in ipairs(list) do text = text .. event.content end
+      assert.equals(r.json.content, text)
+      assert.is_true(list[#list].stop)
+      body.stream, body.input_extra = nil, { { filename = "a.lua", text = "return 1" } }
+      ask(server, post("/infill", body))
+      assert.same(joined(model.vocab.bos, REP, "myproject\n", SEP, "a.lua\n", "return 1", SEP, "filename\n",
+        PRE, "local function add(a, b)", SUF, "end", MID), prompt)
+      -- what is too long is cut where it is farthest from the cursor
+      body.input_prefix, body.input_suffix = ("far "):rep(300) .. "near ", "next " .. ("far "):rep(300)
+      r = ask(server, post("/infill", body))
+      assert.equals(200, r.status, r.body)
+      assert.is_true(#prompt < 128)
+      local read = model.vocab:decode(prompt, { unparse_special = true })
+      assert.truthy(read:find("near b)", 1, true))
+      assert.truthy(read:find("next far", 1, true))
+      assert.equals("", ask(server, post("/infill", { n_predict = 0 })).json.content) -- editors warm up so
+      for _, case in ipairs { { { input_prefix = 1 }, "'input_prefix'" }, { { input_extra = { { text = 1 } } }, "'input_extra'" } } do
+        local refused = ask(server, post("/infill", case[1]))
+        assert.equals(400, refused.status)
+        assert.truthy(refused.json.error.message:find(case[2], 1, true), refused.body)
+      end
+    end)
+    os.remove(path)
   end)
 
   it_serves("refuses what is wrong, and says what", function()
@@ -571,11 +719,6 @@ describe("serve", function()
     assert.equals(0, #server.engine.live)
     assert.equals(3, server.engine.counts.cancelled)
     assert.equals(alone("The King", { max_tokens = 20, temperature = 0 }), other.json.choices[1].text)
-    for _ = 1, 40 do
-      if #server.scores.free == 4 then break end
-      server:step(0.05)
-    end
-    assert.equals(4, #server.scores.free)
   end)
 
   it_serves("ends a request whose time is over", function()

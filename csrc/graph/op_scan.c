@@ -56,11 +56,13 @@ static int verify(wn_checker *c) {
   return rc == WN_OK ? wn_make(c, inner) : rc;
 }
 
-/* A member's scratch: decays of one channel. */
+/* A member's scratch: decays of one channel, or a factor for each channel of a
+ * head. */
 static void plan(wn_planner *pl, uint32_t i) {
   const wn_op *op = &wn_planner_prog(pl)->ops[i];
-  wn_plan_member(pl, wn_plan_floats(pl, 1, op->i[N_STATE]),
-                 &wn_planner_plan(pl)->scan_own);
+  uint32_t n =
+      op->kind == HEADS ? op->i[N_INNER] / op->i[N_HEADS] : op->i[N_STATE];
+  wn_plan_member(pl, wn_plan_floats(pl, 1, n), &wn_planner_plan(pl)->scan_own);
 }
 
 typedef struct scan {
@@ -75,39 +77,59 @@ static float softplus(float x) {
   return x > 20 ? x : log1pf(wn_expf(x));
 }
 
-/* One token of channel c, whose state is s. */
-static void one_token(const scan *v, uint32_t t, uint32_t c, float *s) {
-  const wn_vec *vec = v->m->f->vec;
-  bool by_head = v->op->kind == HEADS;
-  const float *x = wn_row_in(v->m, v->op->in[0], t), *b, *to;
-  const float *raw = wn_row_in(v->m, v->op->in[by_head ? 1 : 2], t);
-  uint32_t head = c / v->per_head, n = v->n;
-  uint32_t group = head / (v->heads / v->groups);
-  b = by_head ? x + v->inner : wn_row_in(v->m, v->op->in[1], t);
-  to = b + (size_t)v->groups * n + (size_t)group * n;
-  b += (size_t)group * n;
-  float dt = softplus(raw[head] + v->bias[head]);
-  if (by_head) {
-    vec->scale(wn_expf(dt * v->decay[head]), s, s, n);
-  } else {
-    vec->exp_of(dt, v->decay + (size_t)c * n, v->scratch, n);
-    vec->mul(s, v->scratch, s, n);
-  }
-  vec->madd(dt * x[c], b, s, n);
-  wn_row(v->m, v->id, t)[c] = vec->dot(s, to, n) + v->skip[head] * x[c];
+/* The state of channels c.. before the first token of a run: where the last
+ * step left it, or zero. */
+static float *begin(const scan *v, uint32_t first, uint32_t c, uint32_t n) {
+  const wn_frame *f = v->m->f;
+  size_t at = (size_t)c * v->n, bytes = (size_t)n * v->n * sizeof(float);
+  const float *old = wn_state_old(f, v->op->i[SLOT], first);
+  float *s = wn_state_new(f, v->op->i[SLOT], first) + at;
+  if (old != NULL)
+    memcpy(s, old + at, bytes);
+  else
+    memset(s, 0, bytes);
+  return s;
 }
 
-/* All tokens of a sequence, channel c. */
-static void one_run(const scan *v, uint32_t first, uint32_t c) {
+/* Mamba1: one token of channel c, whose state is s. */
+static void one_channel(const scan *v, uint32_t t, uint32_t c, float *s) {
+  const wn_vec *vec = v->m->f->vec;
+  const float *x = wn_row_in(v->m, v->op->in[0], t);
+  const float *b = wn_row_in(v->m, v->op->in[1], t);
+  float dt = softplus(wn_row_in(v->m, v->op->in[2], t)[c] + v->bias[c]);
+  vec->exp_of(dt, v->decay + (size_t)c * v->n, v->scratch, v->n);
+  vec->mul(s, v->scratch, s, v->n);
+  vec->madd(dt * x[c], b, s, v->n);
+  wn_row(v->m, v->id, t)[c] = vec->dot(s, b + v->n, v->n) + v->skip[c] * x[c];
+}
+
+/* Mamba2: one token of channels c .. c + n - 1 of one head. Their states are
+ * small enough for the first cache while a whole prompt goes by. */
+static void one_head(const scan *v, uint32_t t, uint32_t c, uint32_t n,
+                     float *s) {
+  uint32_t head = c / v->per_head, group = head / (v->heads / v->groups);
+  const float *x = wn_row_in(v->m, v->op->in[0], t);
+  const float *b = x + v->inner + (size_t)group * v->n;
+  const float *to = b + (size_t)v->groups * v->n;
+  float dt = softplus(wn_row_in(v->m, v->op->in[1], t)[head] + v->bias[head]);
+  float *k = v->scratch, *y = wn_row(v->m, v->id, t) + c;
+  for (uint32_t i = 0; i < n; i++)
+    k[i] = dt * x[c + i];
+  v->m->f->vec->scan(wn_expf(dt * v->decay[head]), k, b, to, s, n, v->n, y);
+  for (uint32_t i = 0; i < n; i++)
+    y[i] += v->skip[head] * x[c + i];
+}
+
+/* All tokens of a sequence, channels c .. c + n - 1, which are of one head. */
+static void one_run(const scan *v, uint32_t first, uint32_t c, uint32_t n) {
   const wn_frame *f = v->m->f;
-  const float *old = wn_state_old(f, v->op->i[SLOT], first);
-  float *s = wn_state_new(f, v->op->i[SLOT], first) + (size_t)c * v->n;
-  if (old != NULL)
-    memcpy(s, old + (size_t)c * v->n, v->n * sizeof *s);
-  else
-    memset(s, 0, v->n * sizeof *s);
-  for (uint32_t t = first; t != WN_NONE; t = f->follow[t])
-    one_token(v, t, c, s);
+  float *s = begin(v, first, c, n);
+  for (uint32_t t = first; t != WN_NONE; t = f->follow[t]) {
+    if (v->op->kind == HEADS)
+      one_head(v, t, c, n, s);
+    else
+      one_channel(v, t, c, s);
+  }
 }
 
 static void run(wn_member *m) {
@@ -120,10 +142,14 @@ static void run(wn_member *m) {
   v.bias = f->bound[v.op->w[DT_BIAS]].vec;
   v.skip = f->bound[v.op->w[SKIP]].vec;
   v.scratch = wn_floats(m->mem, f->plan->scan_own);
+  uint32_t c0 = wn_share(m, v.inner, m->id), n;
   uint32_t c1 = wn_share(m, v.inner, m->id + 1);
   for (uint32_t k = 0; k < f->n_runs; k++)
-    for (uint32_t c = wn_share(m, v.inner, m->id); c < c1; c++)
-      one_run(&v, f->runs[k], c);
+    for (uint32_t c = c0; c < c1; c += n) {
+      n = v.per_head - c % v.per_head; /* what is left of its head */
+      if (n > c1 - c) n = c1 - c;
+      one_run(&v, f->runs[k], c, n);
+    }
 }
 
 static const char *const kinds[] = {"heads", "channels"};

@@ -80,6 +80,10 @@ typedef struct wn_vec {
                size_t n, float *y);
   void (*outer)(const float *k, const float *u, const float *a, float *s,
                 size_t ld, size_t n_rows, size_t n, float *y);
+  /* For each of n_rows rows of s, n values long: s[r] = factor s[r] + k[r] b,
+   * y[r] = the dot product of s[r] and a: the bits of scale, madd and dot. */
+  void (*scan)(float factor, const float *k, const float *b, const float *a,
+               float *s, size_t n_rows, size_t n, float *y);
   void (*softcap)(float cap, const float *x, float *y, size_t n);
   /* x, at least lo and at most hi; NaN stays NaN */
   void (*clamp)(float lo, float hi, const float *x, float *y, size_t n);

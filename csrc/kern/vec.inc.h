@@ -490,6 +490,7 @@ const wn_vec VEC_TABLE = {
     .exp_of = exp_of,
     .fade = fade,
     .outer = outer,
+    .scan = scan,
     .clamp = clamp,
     .xielu = xielu,
     .act = act,

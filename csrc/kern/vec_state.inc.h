@@ -89,3 +89,29 @@ static void outer(const float *k, const float *u, const float *a, float *s,
     outer_strip(k, u + c, a, s + c, ld, n_rows, STRIP, y + c);
   if (c < n) outer_strip(k, u + c, a, s + c, ld, n_rows, n - c, y + c);
 }
+
+static void scan(float factor, const float *k, const float *b, const float *a,
+                 float *s, size_t n_rows, size_t n, float *y) {
+  for (size_t r = 0; r < n_rows; r++, s += n) {
+    strip acc = {{{0}}};
+    size_t i = 0;
+    for (; i + STRIP <= n; i += STRIP) {
+      strip x = load(s + i), u = load(b + i), z = load(a + i);
+      EACH_REG {
+        x.v[r_] = all(factor) * x.v[r_] + all(k[r]) * u.v[r_];
+        acc.v[r_] += x.v[r_] * z.v[r_];
+      }
+      store(s + i, x);
+    }
+    if (i < n) {
+      strip x = load_n(s + i, n - i), u = load_n(b + i, n - i);
+      strip z = load_n(a + i, n - i);
+      EACH_REG {
+        x.v[r_] = all(factor) * x.v[r_] + all(k[r]) * u.v[r_];
+        acc.v[r_] += x.v[r_] * z.v[r_];
+      }
+      store_n(s + i, x, n - i);
+    }
+    y[r] = total(acc);
+  }
+}

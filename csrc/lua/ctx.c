@@ -105,7 +105,8 @@ static int32_t *read_tokens(lua_State *L, int arg, size_t *n) {
   int32_t *ids = scratch(L, *n, sizeof *ids);
   for (size_t i = 0; i < *n; i++) {
     lua_rawgeti(L, arg, (int)i + 1);
-    ids[i] = (int32_t)wn_check_int(L, lua_gettop(L), INT32_MIN, INT32_MAX);
+    ids[i] = (int32_t)wn_check_item(L, "ctx:step: tokens", i + 1, INT32_MIN,
+                                    INT32_MAX);
     lua_pop(L, 1);
   }
   return ids;
@@ -117,14 +118,24 @@ static uint32_t *read_seq(lua_State *L, int t, size_t n) {
   lua_getfield(L, t, "seq");
   int at = lua_gettop(L);
   if (lua_isnil(L, at)) return NULL;
+  bool each = lua_istable(L, at);
+  if (!each && lua_type(L, at) != LUA_TNUMBER)
+    luaL_error(L,
+               "wane: ctx:step: option 'seq': want a number or a list with one "
+               "for each token, got a %s",
+               luaL_typename(L, at));
+  if (each && lua_rawlen(L, at) != n)
+    luaL_error(L, "wane: ctx:step: option 'seq': %d tokens, %d sequences",
+               (int)n, (int)lua_rawlen(L, at));
   seq = scratch(L, n, sizeof *seq);
   for (size_t i = 0; i < n; i++) {
-    bool each = lua_istable(L, at);
     if (each)
       lua_rawgeti(L, at, (int)i + 1);
     else
       lua_pushvalue(L, at);
-    seq[i] = (uint32_t)wn_check_int(L, lua_gettop(L), 1, UINT32_MAX) - 1;
+    seq[i] = (uint32_t)wn_check_item(L, "ctx:step: option 'seq'", i + 1, 1,
+                                     UINT32_MAX) -
+             1;
     lua_pop(L, 1);
   }
   return seq;
@@ -136,7 +147,14 @@ static uint8_t *read_want(lua_State *L, int t, size_t n) {
   lua_getfield(L, t, "want");
   int at = lua_gettop(L);
   if (lua_isnil(L, at)) return NULL;
-  int which = lua_istable(L, at) ? 3 : luaL_checkoption(L, at, NULL, names);
+  int which = 0;
+  const char *name = lua_type(L, at) == LUA_TSTRING ? lua_tostring(L, at) : "";
+  while (names[which] != NULL && strcmp(names[which], name) != 0)
+    which++;
+  if (which == 3 && !lua_istable(L, at))
+    luaL_error(L,
+               "wane: ctx:step: option 'want': want \"last\", \"none\", "
+               "\"all\" or a list of booleans, one for each token");
   if (which == 0) return NULL;
   uint8_t *want = scratch(L, n, 1);
   for (size_t i = 0; i < n; i++) {

@@ -3,7 +3,9 @@
  *
  *   fence(live, total)   from now on this state gets at most `live` more bytes
  *                        at once and `total` in all; more is "not enough
- *                        memory", which a protected call catches
+ *                        memory", which a protected call catches. What is
+ *                        freed counts for `live`, garbage of before as well,
+ *                        but never beyond it
  *   fence() -> hit       the fence is down again; has it held anything back?
  *
  * Strings that are joined or repeated, tables that grow: whatever Lua does to
@@ -15,6 +17,7 @@ typedef struct fence {
   lua_Alloc alloc; /* what was there before */
   void *ud;
   size_t live, total; /* bytes left */
+  size_t limit;       /* what live was at first */
   bool up, hit;
 } fence;
 
@@ -46,7 +49,7 @@ static void *fenced(void *ud, void *p, size_t had, size_t n) {
   if (n > had)
     f->live -= n - had, f->total -= n - had;
   else
-    f->live += had - n;
+    f->live = had - n < f->limit - f->live ? f->live + (had - n) : f->limit;
   return q;
 }
 
@@ -61,7 +64,7 @@ static int core_fence(lua_State *L) {
   int64_t live = wn_check_int(L, 1, 0, (int64_t)1 << 40);
   int64_t total = wn_check_int(L, 2, 0, (int64_t)1 << 40);
   if (f->up) return luaL_error(L, "wane: a fence stands already");
-  f->live = (size_t)live;
+  f->live = f->limit = (size_t)live;
   f->total = (size_t)total;
   f->hit = false;
   f->up = true;

@@ -91,7 +91,9 @@ static void read_tensor(lua_State *L, size_t i, named_tensor *x) {
   lua_pushliteral(L, "shard");
   lua_rawget(L, -2);
   if (!lua_isnil(L, -1))
-    x->t.shard = (uint32_t)wn_check_int(L, lua_gettop(L), 1, WN_MAX_SHARDS) - 1;
+    x->t.shard = (uint32_t)wn_check_item(L, "shards of tensors", i + 1, 1,
+                                         WN_MAX_SHARDS) -
+                 1;
   lua_pop(L, 1);
 }
 

@@ -87,7 +87,7 @@ void wn_match_options(lua_State *L, int t, wn_match_opts *o) {
       o->n_words++;
     } else {
       ids[o->n_tokens++] =
-          (int32_t)wn_check_int(L, lua_gettop(L), 0, INT32_MAX);
+          (int32_t)wn_check_item(L, "grammar: triggers", i + 1, 0, INT32_MAX);
     }
     lua_pop(L, 1);
   }

@@ -184,6 +184,25 @@ static void push_close(lua_State *L, const wn_class_def *def,
   lua_pushcclosure(L, close, 1);
 }
 
+/* luaL_testudata, which 5.1 lacks. */
+static wn_handle *to_handle(lua_State *L, int arg, const char *name) {
+  void *p = lua_touserdata(L, arg);
+  if (p == NULL || !lua_getmetatable(L, arg)) return NULL;
+  luaL_getmetatable(L, name);
+  if (!lua_rawequal(L, -1, -2)) p = NULL;
+  lua_pop(L, 2);
+  return p;
+}
+
+/* "wane.job", "wane.job (closed)": what classes without their own say. */
+static int handle_tostring(lua_State *L) {
+  const wn_class_def *def = lua_touserdata(L, lua_upvalueindex(1));
+  const wn_handle *h = to_handle(L, 1, def->name);
+  if (h == NULL) return luaL_argerror(L, 1, def->name);
+  lua_pushfstring(L, h->obj != NULL ? "%s" : "%s (closed)", def->name);
+  return 1;
+}
+
 void wn_class_register(lua_State *L, const wn_class_def *def) {
   if (!luaL_newmetatable(L, def->name)) {
     lua_pop(L, 1);
@@ -194,6 +213,8 @@ void wn_class_register(lua_State *L, const wn_class_def *def) {
   push_close(L, def, handle_close);
   lua_setfield(L, -2, "close");
   lua_setfield(L, -2, "__index");
+  push_close(L, def, handle_tostring);
+  lua_setfield(L, -2, "__tostring");
   if (def->meta != NULL) wn_setfuncs(L, def->meta);
   push_close(L, def, handle_gc);
   lua_setfield(L, -2, "__gc");
@@ -211,16 +232,6 @@ wn_handle *wn_handle_new(lua_State *L, const wn_class_def *def) {
   luaL_getmetatable(L, def->name);
   lua_setmetatable(L, -2);
   return h;
-}
-
-/* luaL_testudata, which 5.1 lacks. */
-static wn_handle *to_handle(lua_State *L, int arg, const char *name) {
-  void *p = lua_touserdata(L, arg);
-  if (p == NULL || !lua_getmetatable(L, arg)) return NULL;
-  luaL_getmetatable(L, name);
-  if (!lua_rawequal(L, -1, -2)) p = NULL;
-  lua_pop(L, 2);
-  return p;
 }
 
 void *wn_handle_test(lua_State *L, int arg, const wn_class_def *def) {

@@ -164,9 +164,11 @@ static wn_range *check_ranges(lua_State *L, int arg, size_t n, size_t n_keys) {
   for (size_t i = 0; i < n; i++) {
     lua_rawgeti(L, arg, (int)(2 * i + 1));
     lua_rawgeti(L, arg, (int)(2 * i + 2));
-    r[i].lo = (uint32_t)wn_check_int(L, -2, 1, (int64_t)n_keys) - 1;
-    r[i].hi = (uint32_t)wn_check_int(L, -1, r[i].lo + 1, (int64_t)n_keys);
-    lua_pop(L, 2);
+    r[i].hi =
+        (uint32_t)wn_check_item(L, "ranges", 2 * i + 2, 1, (int64_t)n_keys);
+    lua_pop(L, 1);
+    r[i].lo = (uint32_t)wn_check_item(L, "ranges", 2 * i + 1, 1, r[i].hi) - 1;
+    lua_pop(L, 1);
   }
   return r;
 }

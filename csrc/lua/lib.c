@@ -38,6 +38,19 @@ int64_t wn_check_int(lua_State *L, int arg, int64_t min, int64_t max) {
   return luaL_argerror(L, arg, want);
 }
 
+int64_t wn_check_item(lua_State *L, const char *what, size_t i, int64_t min,
+                      int64_t max) {
+  int64_t v = 0;
+  char want[96];
+  if (to_int(L, -1, &v) && v >= min && v <= max) return v;
+  snprintf(want, sizeof want, "item %lld: want an integer from %lld to %lld",
+           (long long)i, (long long)min, (long long)max);
+  bool number = lua_type(L, -1) == LUA_TNUMBER;
+  luaL_error(L, "wane: %s: %s, got %s", what, want,
+             number ? lua_tostring(L, -1) : luaL_typename(L, -1));
+  return 0;
+}
+
 int64_t wn_opt_int(lua_State *L, int table, const char *key, int64_t def,
                    int64_t min, int64_t max) {
   int64_t v = def;

@@ -63,6 +63,10 @@ int wn_push_error(lua_State *L, const wn_err *e);
 /* An integer argument or field value within [min, max]; raises "want an
  * integer from min to max". Accepts floats with an integer value. */
 int64_t wn_check_int(lua_State *L, int arg, int64_t min, int64_t max);
+/* The same for item i (from 1) of the list that the message calls `what`; the
+ * value is on top of the stack and stays there. */
+int64_t wn_check_item(lua_State *L, const char *what, size_t i, int64_t min,
+                      int64_t max);
 /* The same for a field of an option table: absent gives `def`. */
 int64_t wn_opt_int(lua_State *L, int table, const char *key, int64_t def,
                    int64_t min, int64_t max);

@@ -36,7 +36,7 @@ static uint32_t array_int(lua_State *L, int t, int i, int64_t max,
   uint32_t v = none;
   lua_rawgeti(L, t, i);
   if (!lua_isnil(L, -1) && !(lua_isboolean(L, -1) && !lua_toboolean(L, -1)))
-    v = (uint32_t)wn_check_int(L, lua_gettop(L), 0, max);
+    v = (uint32_t)wn_check_item(L, "program", (size_t)i, 0, max);
   lua_pop(L, 1);
   return v;
 }

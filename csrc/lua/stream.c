@@ -101,7 +101,7 @@ static size_t list_int(lua_State *L, const char *list, size_t i, size_t max) {
   lua_rawgeti(L, -1, (int)i);
   size_t v = 0;
   if (lua_toboolean(L, -1))
-    v = (size_t)wn_check_int(L, lua_gettop(L), 1, (int64_t)max);
+    v = (size_t)wn_check_item(L, list, i, 1, (int64_t)max);
   lua_pop(L, 2);
   return v;
 }

@@ -10,8 +10,9 @@
  * } stretches where control tokens stay text v:decode(ids [, { remove_special,
  * unparse_special }]) -> text | nil, ... v:piece(id [, special]) -> text
  * v:text(id) -> text as in the file v:find(text) -> id | nil v:attr(id) ->
- * integer, v:is_eog(id) v:stream(special) -> s               #v -> number of
- * tokens s:push(id) -> text that may be shown now; s:finish() -> the rest
+ * integer, v:is_eog(id) v:digest() -> 32 hexadecimal digits of all texts
+ * v:stream(special) -> s               #v -> number of tokens s:push(id) ->
+ * text that may be shown now; s:finish() -> the rest
  *
  * Ids and texts from C that must live across a Lua call that can raise are in
  * a handle, a box. */
@@ -19,6 +20,7 @@
 
 #include <string.h>
 
+#include "base/digest.h"
 #include "base/limits.h"
 #include "base/mem.h"
 #include "lua/gguf.h"
@@ -251,6 +253,24 @@ static int vocab_piece(lua_State *L) {
   return 1;
 }
 
+/* digest() -> 32 hexadecimal digits: the texts of all tokens, in order. */
+static int vocab_digest(lua_State *L) {
+  const wn_vocab *v = self(L, 1);
+  wn_digest d;
+  char hex[33];
+  wn_digest_init(&d);
+  for (uint32_t id = 0; id < wn_vocab_size(v); id++) {
+    size_t n;
+    const char *text = wn_vocab_text(v, (int32_t)id, &n);
+    uint64_t bytes = n; /* where a text ends is told, too */
+    wn_digest_add(&d, &bytes, sizeof bytes);
+    wn_digest_add(&d, text, n);
+  }
+  wn_digest_hex(wn_digest_end(&d), hex);
+  lua_pushstring(L, hex);
+  return 1;
+}
+
 static int vocab_text(lua_State *L) {
   size_t n;
   const wn_vocab *v = self(L, 2);
@@ -359,12 +379,17 @@ static const wn_class_def stream_class = {"wane.token_stream", stream_methods,
 
 /* ---- classes ---- */
 
-static const luaL_Reg vocab_methods[] = {
-    {"info", vocab_info},     {"encode", vocab_encode},
-    {"decode", vocab_decode}, {"piece", vocab_piece},
-    {"text", vocab_text},     {"find", vocab_find},
-    {"attr", vocab_attr},     {"is_eog", vocab_is_eog},
-    {"stream", vocab_stream}, {NULL, NULL}};
+static const luaL_Reg vocab_methods[] = {{"info", vocab_info},
+                                         {"encode", vocab_encode},
+                                         {"decode", vocab_decode},
+                                         {"piece", vocab_piece},
+                                         {"digest", vocab_digest},
+                                         {"text", vocab_text},
+                                         {"find", vocab_find},
+                                         {"attr", vocab_attr},
+                                         {"is_eog", vocab_is_eog},
+                                         {"stream", vocab_stream},
+                                         {NULL, NULL}};
 
 static const luaL_Reg vocab_meta[] = {{"__len", vocab_len}, {NULL, NULL}};
 

@@ -150,11 +150,13 @@ static void tidy(wn_batch *b) {
   take_in(b);
   for (wn_gen **at = &b->gens; *at != NULL;) {
     wn_gen *g = *at;
-    look_at(g, now);
-    wn_gen_absorb(g);
+    /* asked first: who is closed was cancelled before, so look_at ends it and
+     * frees its seat; closed a moment later, it goes the next time */
     pthread_mutex_lock(&b->lock);
     bool gone = g->closed;
     pthread_mutex_unlock(&b->lock);
+    look_at(g, now);
+    wn_gen_absorb(g);
     if (!gone) {
       at = &g->next;
       continue;

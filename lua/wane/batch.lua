@@ -27,6 +27,9 @@ Batch.__index = Batch
 ---@return wane.Batch
 function M.of(ctx) return setmetatable({ context = ctx, attended = {} }, Batch) end
 
+--- "wane.Batch of wane.Context (512 tokens, 12 used)"
+function Batch:__tostring() return "wane.Batch of " .. tostring(self.context) end
+
 --- Adds a prompt. Options are those of model:generate; without `seq` the prompt
 --- is the whole text (reuse), with it that sequence is continued.
 ---@param prompt string|integer[]

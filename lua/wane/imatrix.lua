@@ -31,6 +31,9 @@ local Imatrix = {}
 Imatrix.__index = Imatrix
 Imatrix.__metatable = "wane.imatrix"
 
+--- "wane.Imatrix (gguf, 75 entries)"
+function Imatrix:__tostring() return ("wane.Imatrix (%s, %d entries)"):format(self.format, #self.order) end
+
 ---@class wane.ImportanceStats
 ---@field n integer
 ---@field min number

@@ -11,6 +11,7 @@ local graph = require "wane.arch.graph"
 local hparams = require "wane.arch.hparams"
 local lora = require "wane.lora"
 local options = require "wane.options"
+local report = require "wane.report"
 local spare = require "wane.arch.spare"
 local vocabs = require "wane.vocab"
 
@@ -223,7 +224,7 @@ function Model:info()
   info.architecture = self.hp.architecture
   info.unused = self.unused
   info.path = self.gguf:info().path
-  return info
+  return report.facts("model", info)
 end
 
 --- The program as text, one line an operation.
@@ -450,9 +451,13 @@ function Context:load(from, opts)
 end
 
 -- The plain operations of the core context.
-for _, name in ipairs { "step", "logits", "n_past", "held", "truncate", "copy", "info" } do
+for _, name in ipairs { "step", "logits", "n_past", "held", "truncate", "copy" } do
   Context[name] = function(self, ...) return self.handle[name](self.handle, ...) end
 end
+
+--- Facts: what it holds, in which types, what it takes.
+---@return table
+function Context:info() return report.facts("context", self.handle:info()) end
 
 function Context:close() return self.handle:close() end
 Context.__close = Context.close

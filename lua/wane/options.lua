@@ -184,6 +184,7 @@ function M.required(t)
 end
 
 -- What many functions take, with the limits of limits.h.
+M.model = M.type("a model (wane.load)", function(m) return type(m) == "table" and m.handle and m.gguf end)
 M.threads = M.integer(1, 4096)
 M.context = M.integer(1, 16777216)
 M.batch = M.integer(1, 16777216)

@@ -212,6 +212,13 @@ function Job:progress()
   return p
 end
 
+--- "wane.QuantizeJob (model.gguf, 42 %)", or "done", "failed: ..."
+function Job:__tostring()
+  local state = self._done and "done" or self._failed and "failed: " .. tostring(self._failed[1])
+    or ("%.0f %%"):format(100 * self:progress().fraction)
+  return ("wane.QuantizeJob (%s, %s)"):format(self._options.to, state)
+end
+
 --- Stops. What is finished stays in the .part for a later run.
 ---@return true
 function Job:cancel()

@@ -168,6 +168,29 @@ end
 
 Table.__tostring = Table.text
 
+local function fact(v)
+  if type(v) ~= "table" then return M.printable(v) end
+  return #v > 0 and ("{ %d }"):format(#v) or "{ ... }"
+end
+
+--- Facts that also read well when printed: the table itself, with its fields on
+--- one line, sorted by name.
+---
+---     print(report.facts("model", { n_vocab = 80, path = "x.gguf" }))   -- model: n_vocab 80, path x.gguf
+---@param title string
+---@param t table<string, any>
+---@return table t
+function M.facts(title, t)
+  options.argument("report.facts", "title", title, "string")
+  options.argument("report.facts", "t", t, "table")
+  return setmetatable(t, { __tostring = function(self)
+    local list = {}
+    for k, v in pairs(self) do list[#list + 1] = ("%s %s"):format(k, fact(v)) end
+    table.sort(list)
+    return title .. ": " .. table.concat(list, ", ")
+  end })
+end
+
 --- 4582880 -> "4,582,880"
 ---@param n number
 ---@return string

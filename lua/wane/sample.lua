@@ -13,6 +13,7 @@
 local M = {}
 
 local core = require "wane.core"
+local options = require "wane.options"
 
 --- Options of sampling, for those who pass them on.
 M.OPTIONS = {}
@@ -167,6 +168,7 @@ Sampler.__index = Sampler
 ---@return string? message
 ---@return string? code
 function M.new(model, opts)
+  options.argument("sample.new", "model", model, options.model)
   opts = opts or {}
   if type(opts) ~= "table" then error("wane: sample.new: options: want a table, got a " .. type(opts), 2) end
   for key in pairs(opts) do
@@ -175,6 +177,11 @@ function M.new(model, opts)
   local handle, functions, code = M.core(model, opts, "sample.new", 2)
   if not handle then return nil, functions, code end
   return setmetatable({ handle = handle, functions = functions }, Sampler)
+end
+
+--- "wane.Sampler", "wane.Sampler (closed)"
+function Sampler:__tostring()
+  return tostring(self.handle):find "closed" and "wane.Sampler (closed)" or "wane.Sampler"
 end
 
 --- The next token for logits (a buffer of n_vocab values). A function among the

@@ -297,6 +297,9 @@ function Vocab:decode() end -- luacheck: ignore
 
 function Vocab:piece() end -- luacheck: ignore
 
+---  digest() -> 32 hexadecimal digits: the texts of all tokens, in order.
+function Vocab:digest() end -- luacheck: ignore
+
 function Vocab:text() end -- luacheck: ignore
 
 function Vocab:find() end -- luacheck: ignore

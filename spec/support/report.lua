@@ -1,6 +1,6 @@
---- A busted output handler: one line per spec file, failures in full at the
---- end, every skip with its reason, and the counts in the file that
---- WANE_COUNTS names (read by spec/support/run.sh).
+--- A busted output handler: one line per spec file with the seconds it took,
+--- failures in full at the end, every skip with its reason, and the counts in
+--- the file that WANE_COUNTS names (read by spec/support/run.sh).
 return function()
   local busted = require "busted"
   local handler = require "busted.outputHandlers.base"()
@@ -12,7 +12,7 @@ return function()
 
   local file_counts
   handler.fileStart = function(file)
-    file_counts = { success = 0, pending = 0, failure = 0, error = 0, name = file.name }
+    file_counts = { success = 0, pending = 0, failure = 0, error = 0, name = file.name, began = busted.monotime() }
     return nil, true
   end
 
@@ -25,8 +25,9 @@ return function()
     local c = file_counts
     local bad = c.failure + c.error
     say(
-      "  %-44s %4d passed%s%s\n",
-      c.name:gsub("^%./", ""),
+      "  %-44s %6.1f s %4d passed%s%s\n",
+      c.name:gsub("^%./", ""):sub(1),
+      busted.monotime() - c.began,
       c.success,
       bad > 0 and (", %d FAILED"):format(bad) or "",
       c.pending > 0 and (", %d skipped"):format(c.pending) or ""

@@ -39,7 +39,7 @@ describe("threads", function()
 
   it("cancel and drop jobs while they run", function()
     local model = assert(wane.load(DEMO, { context = 64, threads = 3 }))
-    for i = 1, 6 do
+    for i = 1, 30 do
       local job = assert(model:start("The King", { max_tokens = 30 }))
       job:poll()
       if i % 2 == 0 then job:cancel() end

@@ -4,7 +4,7 @@ local options = require "wane.options"
 local M = {}
 
 --- What judging functions take: models, texts, chunks.
-M.model = options.type("a model (wane.load)", function(m) return type(m) == "table" and m.handle and m.gguf end)
+M.model = options.model
 M.text = options.either("string", options.token_ids)
 M.context = options.integer(4, 16777216)
 
@@ -22,10 +22,8 @@ function M.tokens_of(model, text)
   return model.vocab:encode(text, { special = true })
 end
 
--- Token texts compared of two vocabularies: ends and an even sample.
-local SAMPLE = 256
-
---- Do two models speak of the same tokens? nil and a sentence when not.
+--- Do two models speak of the same tokens, all of them? nil and a sentence when
+--- not.
 ---@return boolean|nil same
 ---@return string? message
 function M.same_vocabulary(a, b)
@@ -34,15 +32,15 @@ function M.same_vocabulary(a, b)
     return nil, ("the models have different vocabularies: %s has %d tokens, %s %d"):format(
       a:info().path, n, b:info().path, m)
   end
-  if not (a.vocab and b.vocab) then return true end
-  for k = 0, SAMPLE - 1 do
-    local id = math.floor(k * (n - 1) / (SAMPLE - 1))
+  if not (a.vocab and b.vocab) or a.vocab.handle:digest() == b.vocab.handle:digest() then return true end
+  for id = 0, math.min(a.vocab.n, b.vocab.n) - 1 do
     if a.vocab:text(id) ~= b.vocab:text(id) then
       return nil, ("the models have different vocabularies: token %d is %q in %s and %q in %s"):format(
         id, a.vocab:text(id), a:info().path, b.vocab:text(id), b:info().path)
     end
   end
-  return true
+  return nil, ("the models have different vocabularies: %s has %d tokens with a text, %s %d"):format(
+    a:info().path, a.vocab.n, b:info().path, b.vocab.n)
 end
 
 --- Closes a list of contexts or models.

@@ -254,6 +254,15 @@ local function take_tensors(o, state)
   return true
 end
 
+-- A directory that is not there, a file that is in the way: told before the
+-- plan, whose functions may take long. (Where several files are written their
+-- names are known later.)
+local function try_output(o)
+  if o.dry_run or not o.to or o.split or o.shard or o.keep_split then return true end
+  if core.file.kind(o.from) == nil then return true end -- then that is told
+  return core.file.probe(o.to, 0, o.overwrite or false)
+end
+
 -- Everything up to writing. On failure nothing stays open.
 ---@param o wane.QuantizeOptions
 ---@return table? state  options (checked), g, model, imatrix, plan, layout, reuse, reused
@@ -264,7 +273,9 @@ function M.prepare(o)
   o, prune = check.options(o)
   local state = { prune = prune, options = o }
   local function steps()
-    local ok, msg, code = decide(o, state)
+    local ok, msg, code = try_output(o)
+    if not ok then return nil, msg, code end
+    ok, msg, code = decide(o, state)
     if not ok then return nil, msg, code end
     if o.provenance or o.reuse then
       ok, msg, code = provenance.collect(o, state)

@@ -61,10 +61,11 @@ local function copy(t)
   return c
 end
 
--- The message of a failure; of memory that ran out, too.
+-- The message of a failure; of memory that ran out, too. (The fence was hit as
+-- well when the collector then found enough: the reason is another then.)
 local function message_of(why, hit)
   if type(why) == "table" and why.recipe then return why.recipe end
-  if hit then return "the recipe takes more than 128 MiB of memory (or 2 GiB in all)" end
+  if hit and why == "not enough memory" then return "the recipe takes more than 128 MiB of memory (or 2 GiB in all)" end
   return why
 end
 
@@ -151,6 +152,7 @@ function M.run(source, name, recipe)
   local f, msg = compile(source, name, env)
   if not f then return nil, tostring(msg), "EFORMAT" end
   jit_off(f, true)
+  collectgarbage() -- or the host's garbage, freed behind the fence, is room for the recipe
   local ok, result = guarded(f)
   if not ok then
     local text = tostring(result)

@@ -21,9 +21,8 @@ local function call_id()
 end
 
 -- One choice as it grows.
-local function new_choice(c, i, job)
-  return { index = i - 1, parser = conversation.parser(c), ids = {}, seen = 0, scores = json.list {},
-    scorer = job.top and job.run:keep(logprobs.scorer(job.app, c.ids)) or nil }
+local function new_choice(c, i)
+  return { index = i - 1, parser = conversation.parser(c), ids = {}, seen = 0, scores = json.list {} }
 end
 
 -- A delta of the parser as one of the API.
@@ -42,14 +41,9 @@ local function delta_of(choice, d)
 end
 
 -- Log probabilities of the tokens that came since the last time.
-local function scored(job, choice, t)
-  if not choice.scorer then return end
-  local new = {}
-  for k = choice.seen + 1, #t.ids do new[#new + 1] = t.ids[k] end
-  choice.seen = #t.ids
-  for _, s in ipairs(choice.scorer:score(new, job.top)) do
-    choice.scores[#choice.scores + 1] = logprobs.chat_entry(job.app.model.vocab, s)
-  end
+local function scored(choice, t)
+  for k = choice.seen + 1, #t.scores do choice.scores[#choice.scores + 1] = logprobs.chat_entry(t.scores[k]) end
+  choice.seen = #t.scores
 end
 
 local function reason_of(choice, t)
@@ -84,7 +78,7 @@ local function whole(job, x)
   local all = job.run:run(x, function(i, text, t, ended)
     local choice = job.choices[i]
     choice.parser:feed(text)
-    scored(job, choice, t)
+    scored(choice, t)
     if not ended then return end
     choice.message = choice.parser:finish()
     list[i] = json.ordered { { "index", choice.index }, { "message", message_of(choice) },
@@ -119,7 +113,7 @@ local function events(job, x)
   local all = job.run:run(x, function(i, text, t, ended)
     local choice = job.choices[i]
     local deltas = choice.parser:feed(text)
-    scored(job, choice, t)
+    scored(choice, t)
     for _, d in ipairs(deltas) do
       if not chunk(job, x, choice, delta_of(choice, d)) then return false end
     end
@@ -152,10 +146,11 @@ function M.completions(app, x, body)
   local job = { app = app, id = app:new_id "chatcmpl-", created = os.time(), model = app:model_of(r), top = logprobs.wanted(r),
     usage = app.wants_usage(r) }
   local n, stream = r:integer("n", 1, app.opts.max_choices) or 1, r:boolean "stream"
+  opts.logprobs = job.top
   job.c = conversation.read(app, r, opts)
   job.run, job.choices = choices.start(app, { job.c.ids }, n, opts), {}
   local ok, why = pcall(function()
-    for i = 1, n do job.choices[i] = new_choice(job.c, i, job) end
+    for i = 1, n do job.choices[i] = new_choice(job.c, i) end
   end)
   if not ok then
     job.run:close()

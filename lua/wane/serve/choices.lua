@@ -22,7 +22,7 @@ Choices.__index = Choices
 ---@param opts table
 ---@return wane.serve.Choices
 function M.start(app, prompts, n, opts)
-  local self = setmetatable({ app = app, tickets = {}, cond = condition.new(), closing = {} }, Choices)
+  local self = setmetatable({ app = app, tickets = {}, cond = condition.new() }, Choices)
   app.engine:room(#prompts * n)
   for _, ids in ipairs(prompts) do
     for i = 1, n do
@@ -35,12 +35,6 @@ function M.start(app, prompts, n, opts)
     end
   end
   return self
-end
-
---- Something to close with the choices (scorers).
-function Choices:keep(thing)
-  self.closing[#self.closing + 1] = thing
-  return thing
 end
 
 local function has_news(self, done)
@@ -89,11 +83,9 @@ function Choices:run(x, each)
   return all
 end
 
---- Cancels what runs and frees what was kept.
+--- Cancels what runs.
 function Choices:close()
   for _, t in ipairs(self.tickets) do t:cancel() end
-  for _, thing in ipairs(self.closing) do thing:close() end
-  self.closing = {}
 end
 
 --- Why a generation ended, in OpenAI's words.

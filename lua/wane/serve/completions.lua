@@ -56,30 +56,27 @@ local function choice_object(choice, text, scores, reason)
     { "finish_reason", reason or json.null } }
 end
 
--- What stands before the generated text: the prompt, with its scores.
-local function echoed(job, choice)
-  if not job.echo then return "" end
-  if job.top then
-    local text = job.app.scores:text()
-    local ok, list = pcall(text.score, text, choice.prompt, job.top)
-    text:close()
-    if not ok then error(list, 0) end
-    for _, s in ipairs(list) do choice.list[#choice.list + 1] = s end
-  end
-  return choice.echo
-end
-
--- Scores that came since the last call, as the API has them.
+-- Log probabilities that came since the last call, as the API has them: those of
+-- the prompt first, where it is echoed.
 local function scores_of(job, choice, t)
   if not job.top then return nil end
-  local new = {}
-  for k = choice.seen + 1, t and #t.ids or 0 do new[#new + 1] = t.ids[k] end
-  choice.seen = t and #t.ids or choice.seen
-  for _, s in ipairs(choice.scorer and choice.scorer:score(new, job.top) or {}) do choice.list[#choice.list + 1] = s end
-  local out = logprobs.lists(job.app.model.vocab, choice.list, choice.offset)
-  for _, s in ipairs(choice.list) do choice.offset = choice.offset + #job.app.model.vocab:piece(s.id) end
-  choice.list = {}
+  local vocab, list = job.app.model.vocab, {}
+  for _, s in ipairs(job.echo and not choice.echoed and t.prompt_scores or {}) do list[#list + 1] = s end
+  for k = choice.seen + 1, job.silent and 0 or #t.scores do list[#list + 1] = t.scores[k] end
+  choice.seen = #t.scores
+  local out = logprobs.lists(vocab, list, choice.offset)
+  for _, s in ipairs(list) do choice.offset = choice.offset + #vocab:piece(s.id) end
   return out
+end
+
+-- What a choice has said since the last call: its prompt where that is echoed,
+-- and its new text, none where nothing was to be generated.
+local function said(job, choice, text, t)
+  if job.silent then text = "" end
+  if job.echo and not choice.echoed then text = choice.echo .. text end
+  local scores = scores_of(job, choice, t)
+  choice.echoed = true
+  return text, scores
 end
 
 local function merged(a, b)
@@ -90,23 +87,28 @@ local function merged(a, b)
   return a
 end
 
+local function reason_of(job, t) return job.silent and "length" or choices.reason(t) end
+
+local function usage_of(job)
+  local usage = choices.usage(job.run.tickets, job.prompts)
+  if job.silent then usage.completion_tokens, usage.total_tokens = 0, usage.prompt_tokens end
+  return usage
+end
+
 local function whole(job, x)
   local list, texts, scores = {}, {}, {}
-  for i, choice in ipairs(job.choices) do
-    texts[i] = { echoed(job, choice) }
-    scores[i] = job.echo and scores_of(job, choice)
-    if not job.run then list[i] = choice_object(choice, texts[i][1], scores[i], "length") end
-  end
-  local all = not job.run or job.run:run(x, function(i, text, t, ended)
+  for i in ipairs(job.choices) do texts[i] = {} end
+  local all = job.run:run(x, function(i, text, t, ended)
     local choice = job.choices[i]
-    table.insert(texts[i], text)
-    scores[i] = merged(scores[i], scores_of(job, choice, t))
-    if ended then list[i] = choice_object(choice, table.concat(texts[i]), scores[i], choices.reason(t)) end
+    local new, told = said(job, choice, text, t)
+    table.insert(texts[i], new)
+    scores[i] = merged(scores[i], told)
+    if ended then list[i] = choice_object(choice, table.concat(texts[i]), scores[i], reason_of(job, t)) end
   end)
   if not all then return end
   local out = head(job)
   out[#out + 1] = { "choices", list }
-  out[#out + 1] = { "usage", choices.usage(job.run and job.run.tickets or {}, job.prompts) }
+  out[#out + 1] = { "usage", usage_of(job) }
   x:json(200, json.ordered(out))
 end
 
@@ -119,40 +121,33 @@ end
 
 local function events(job, x)
   if not x:begin_events() then return end
-  for _, choice in ipairs(job.echo and job.choices or {}) do
-    local text = echoed(job, choice)
-    send(job, x, { choice_object(choice, text, scores_of(job, choice), not job.run and "length" or nil) })
-  end
-  local all = not job.run or job.run:run(x, function(i, text, t, ended)
-    if text == "" and not ended then return end
+  local all = job.run:run(x, function(i, text, t, ended)
     local choice = job.choices[i]
-    return send(job, x, { choice_object(choice, text, scores_of(job, choice, t), ended and choices.reason(t) or nil) })
+    local new, told = said(job, choice, text, t)
+    if new == "" and not ended then return end
+    return send(job, x, { choice_object(choice, new, told, ended and reason_of(job, t) or nil) })
   end)
   if not all then return end
-  if job.usage then send(job, x, json.list {}, choices.usage(job.run and job.run.tickets or {}, job.prompts)) end
+  if job.usage then send(job, x, json.list {}, usage_of(job)) end
   x:event "[DONE]"
   x:end_events()
 end
 
--- The job of a request: its choices, started unless nothing is to be generated.
+-- The job of a request: its choices, started.
 local function job_of(app, r, prompts, texts, opts)
   local job = { app = app, id = app:new_id "cmpl-", created = os.time(), model = app:model_of(r), top = wanted(r),
     echo = r:boolean "echo", usage = app.wants_usage(r), prompts = prompts, choices = {} }
   local n = r:integer("n", 1, app.opts.max_choices) or 1
-  if opts.max_tokens == 0 and not job.echo then request.refuse(400, "'max_tokens' 0 wants echo = true", "max_tokens") end
-  for _, ids in ipairs(prompts) do
-    if #ids > app.engine.n_ctx then
-      request.refuse(400, ("the prompt has %d tokens, a slot has room for %d"):format(#ids, app.engine.n_ctx), "prompt",
-        "context_length_exceeded")
-    end
+  if opts.max_tokens == 0 then -- one token is made, and not told
+    if not job.echo then request.refuse(400, "'max_tokens' 0 wants echo = true", "max_tokens") end
+    job.silent, opts.max_tokens = true, 1
   end
-  if opts.max_tokens ~= 0 then job.run = choices.start(app, prompts, n, opts) end
+  opts.logprobs, opts.echo = job.top, job.top and job.echo or nil
+  job.run = choices.start(app, prompts, n, opts)
   for p, ids in ipairs(prompts) do
     for _ = 1, n do
-      local choice = { index = #job.choices, prompt = ids, echo = texts[p], seen = 0, list = {},
-        offset = job.echo and 0 or #texts[p] }
-      if job.top and job.run then choice.scorer = job.run:keep(logprobs.scorer(app, ids)) end
-      job.choices[#job.choices + 1] = choice
+      table.insert(job.choices, { index = #job.choices, prompt = ids, echo = texts[p], seen = 0,
+        offset = job.echo and 0 or #texts[p] })
     end
   end
   return job
@@ -170,7 +165,7 @@ function M.completions(app, x, body)
   local stream = r:boolean "stream"
   local job = job_of(app, r, prompts, texts, opts)
   local ok, why = pcall(stream and events or whole, job, x)
-  if job.run then job.run:close() end
+  job.run:close()
   if not ok then error(why, 0) end
 end
 

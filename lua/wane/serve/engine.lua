@@ -35,7 +35,9 @@ function M.new(model, o)
   }, Engine)
 end
 
---- One generation of a request: pending (text not taken), ended, stats.
+--- One generation of a request: pending (text not taken), ended, stats; ids
+--- and, where they were asked for, the log probabilities of those ids (scores) and
+--- of the prompt (prompt_scores, once the first text is there).
 ---@class wane.serve.Ticket
 local Ticket = {}
 Ticket.__index = Ticket
@@ -58,15 +60,16 @@ end
 ---@return wane.serve.Ticket
 function Engine:add(ids, opts, cond)
   if #ids == 0 then request.refuse(400, "the prompt is empty") end
-  if #ids >= self.n_ctx then
-    request.refuse(400, ("the prompt has %d tokens, a slot has room for %d"):format(#ids, self.n_ctx - 1), nil,
-      "context_length_exceeded")
+  local room = opts.max_tokens == 1 and self.n_ctx or self.n_ctx - 1 -- the last token made is not read any more
+  if #ids > room then
+    request.refuse(400, ("the prompt has %d tokens, a slot has room for %d"):format(#ids, room), nil, "context_length_exceeded")
   end
   self:room(1)
   local ok, gen, message, code = pcall(self.batch.add, self.batch, ids, opts)
   if not ok then request.refuse(400, (tostring(gen):gsub("^[^\n]-:%d+: ", ""):gsub("^wane: [%w:_.]+: ", ""))) end
   if not gen then request.refuse(ITS_OWN[code] and 400 or 500, message) end
-  local t = setmetatable({ engine = self, gen = gen, cond = cond, pending = {}, ids = {}, prompt = ids, began = os.time() }, Ticket)
+  local t = setmetatable({ engine = self, gen = gen, cond = cond, pending = {}, ids = {}, scores = {}, prompt = ids,
+    scored = opts.logprobs, echo = opts.echo, began = os.time() }, Ticket)
   self.live[#self.live + 1] = t
   self.work:signal()
   return t
@@ -85,9 +88,20 @@ local function leave(self, t)
   c[kind] = c[kind] + 1
 end
 
+local function extend(list, more)
+  for _, x in ipairs(more) do list[#list + 1] = x end
+end
+
+-- Ids that came since the last time, and what is told of them.
+local function note(t)
+  extend(t.ids, t.gen:ids(#t.ids + 1))
+  if t.scored then extend(t.scores, t.gen:logprobs(#t.scores + 1)) end
+  if t.echo and not t.prompt_scores then t.prompt_scores = t.gen:prompt_logprobs() end
+end
+
 local function finish(t)
   t.stats, t.ended = t.gen:stats(), true
-  for _, id in ipairs(t.gen:ids(#t.ids + 1)) do t.ids[#t.ids + 1] = id end
+  note(t)
   t.gen:close()
   leave(t.engine, t)
   t.cond:signal()
@@ -103,7 +117,7 @@ local function collect(t)
   if text ~= "" then t.pending[#t.pending + 1] = text end
   if not running then return finish(t) end
   if text == "" then return end
-  for _, id in ipairs(t.gen:ids(#t.ids + 1)) do t.ids[#t.ids + 1] = id end
+  note(t)
   t.cond:signal()
 end
 

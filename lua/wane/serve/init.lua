@@ -153,7 +153,6 @@ function M.new(model, opts)
   if not self.style then return nil, message, "EFORMAT" end
   self.engine, message, code = require("wane.serve.engine").new(model, o)
   if not self.engine then return nil, message, code end
-  self.scores = require("wane.serve.score").new(model, o.parallel, self.engine.n_ctx)
   self.id, self.fingerprint = name_of(model, o.alias), "wane-" .. require("wane").version
   local ok
   ok, message, code = listen(self, http)
@@ -199,7 +198,6 @@ function Server:close()
   self.engine:close()
   for _ = 1, 20 do self.cq:step(0) end -- coroutines hear of it
   self.server:close()
-  self.scores:close()
   return true
 end
 Server.__close = Server.close

@@ -1,5 +1,7 @@
 --- Log probabilities in the shapes of the API: lists of tokens for chats, four
---- parallel lists for completions.
+--- parallel lists for completions. What is told is of the model as it is: before
+--- penalties, temperature and grammars. It comes with the generation (option
+--- logprobs of model:generate); nothing is read twice.
 local M = {}
 
 local json = require "wane.json"
@@ -15,55 +17,34 @@ function M.wanted(r)
   return wants and (top or 0) or nil
 end
 
--- A scorer that reads the prompt only when the first token is there.
-local Late = {}
-Late.__index = Late
-
---- A scorer of what comes behind a prompt.
----@param app table
----@param prompt integer[]
-function M.scorer(app, prompt) return setmetatable({ text = app.scores:text(), prompt = prompt }, Late) end
-
-function Late:score(ids, top)
-  if #ids == 0 then return {} end
-  if self.prompt then self.text:feed(self.prompt) end
-  self.prompt = nil
-  return self.text:score(ids, top)
-end
-
-function Late:close() self.text:close() end
-
 local function bytes_of(piece)
   local out = json.list {}
   for i = 1, #piece do out[i] = piece:byte(i) end
   return out
 end
 
-local function entry(vocab, id, value)
-  local piece = vocab:piece(id, true)
-  return { { "token", piece }, { "logprob", value or json.null }, { "bytes", bytes_of(piece) } }
-end
+local function entry(s) return { { "token", s.text }, { "logprob", s.logprob }, { "bytes", bytes_of(s.text) } } end
 
 --- One token of a chat's logprobs.content.
-function M.chat_entry(vocab, s)
-  local out, top = entry(vocab, s.id, s.value), json.list {}
-  for i, id in ipairs(s.ids or {}) do top[i] = json.ordered(entry(vocab, id, s.values[i])) end
+---@param s table   an entry of Generation:logprobs
+function M.chat_entry(s)
+  local out, top = entry(s), json.list {}
+  for i, other in ipairs(s.top) do top[i] = json.ordered(entry(other)) end
   out[#out + 1] = { "top_logprobs", top }
   return json.ordered(out)
 end
 
 --- Tokens of a completion's logprobs: { tokens, token_logprobs, top_logprobs,
---- text_offset }. `offset`: bytes of text before the first.
+--- text_offset }. `offset`: bytes of text before the first. The first token of a
+--- text has neither a log probability nor others beside it.
 function M.lists(vocab, list, offset)
   local out = { tokens = json.list {}, token_logprobs = json.list {}, top_logprobs = json.list {}, text_offset = json.list {} }
   for i, s in ipairs(list) do
-    local piece = vocab:piece(s.id, true)
-    out.tokens[i], out.token_logprobs[i], out.text_offset[i] = piece, s.value or json.null, offset
+    out.tokens[i], out.token_logprobs[i], out.text_offset[i] = s.text, s.logprob or json.null, offset
     offset = offset + #vocab:piece(s.id)
-    local top = s.values and json.object {} or json.null
-    for k, id in ipairs(s.ids or {}) do
-      local name = vocab:piece(id, true)
-      if top[name] == nil then top[name] = s.values[k] end -- several ids may look alike: the first is the best
+    local top = s.logprob and json.object {} or json.null
+    for _, other in ipairs(s.top) do
+      if top[other.text] == nil then top[other.text] = other.logprob end -- ids may look alike: the first is the best
     end
     out.top_logprobs[i] = top
   end
