@@ -6,7 +6,7 @@
 #   make test           every spec under both Luas
 #   make check          test, lint and all the lanes below that CI runs
 #   make bench          wane beside llama.cpp (bench-quant, bench-quality,
-#                       bench-grammar, bench-overhead)
+#                       bench-grammar, bench-overhead, bench-tokens)
 #   make nvim           what the Neovim plugin needs (this folder is the plugin)
 #   make install        into PREFIX (/usr/local), for the Lua of LUA=lua5.4;
 #                       make uninstall takes it away again
@@ -251,6 +251,9 @@ bench-grammar: all peer
 	@$(BENCH) bench/grammar.lua $(ARGS)
 bench-overhead: all peer
 	@WANE_BUILD=$(B) $(BENCH) bench/overhead.lua $(ARGS)
+	@$(BENCH) bench/tokens.lua $(TOKENS)
+bench-tokens: all peer
+	@$(BENCH) bench/tokens.lua $(ARGS)
 
 # ---- install ---------------------------------------------------------------------
 
@@ -280,5 +283,5 @@ clean:
 
 FORCE:
 .PHONY: all demo repl reference test check check-asan check-tsan check-oom check-isa check-neon check-amx amx-emulated check-crash \
-        check-asan-slice check-bare check-mutants check-peer peer fuzz lint bench bench-quant bench-quantfile bench-quality bench-grammar bench-overhead install uninstall rock install-rock clean nvim \
+        check-asan-slice check-bare check-mutants check-peer peer fuzz lint bench bench-quant bench-quantfile bench-quality bench-grammar bench-overhead bench-tokens install uninstall rock install-rock clean nvim \
         deps-demo deps-test deps-guests deps-lint deps-peer FORCE

@@ -108,11 +108,13 @@ typedef struct wn_bpe {
 
 typedef struct wn_ugm {
   wn_trie tokens, user;
-  uint32_t *xcda; /* double array, checked while walking */
+  uint32_t first[256]; /* nodes of `tokens` after one byte */
+  uint32_t *xcda;      /* double array, checked while walking */
   size_t n_xcda;
   char *repl; /* zero-terminated replacements */
   size_t n_repl;
   float unk_score;
+  size_t ring;     /* 2^k - 1, at least the longest token */
   bool plain[256]; /* bytes that normalising mostly leaves: ugm_map.c */
 } wn_ugm;
 

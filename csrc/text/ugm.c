@@ -16,6 +16,7 @@
 int wn_ugm_init(wn_vocab *v, const wn_gguf *g, wn_err *e) {
   wn_ugm *m = &v->ugm;
   float min = FLT_MAX;
+  m->ring = 7; /* a character at least */
   int rc = wn_ugm_load_map(v, g, e);
   if (rc == WN_OK) rc = wn_trie_init(&m->tokens, e);
   if (rc == WN_OK) rc = wn_trie_init(&m->user, e);
@@ -23,53 +24,77 @@ int wn_ugm_init(wn_vocab *v, const wn_gguf *g, wn_err *e) {
     wn_str t = wn_text(v, i);
     unsigned a = v->attr[i];
     if ((a & WN_ATTR_NORMAL) && v->score[i] < min) min = v->score[i];
-    if (a & (WN_ATTR_NORMAL | WN_ATTR_USER | WN_ATTR_UNUSED))
+    if (a & (WN_ATTR_NORMAL | WN_ATTR_USER | WN_ATTR_UNUSED)) {
       rc = wn_trie_put(&m->tokens, t.p, t.n, i, e);
+      while (m->ring < t.n)
+        m->ring = 2 * m->ring + 1;
+    }
     for (size_t k = 1; k + 3 <= t.n; k++)
       if (memcmp(t.p + k, SPACE, 3) == 0) v->no_cut[(uint8_t)t.p[k - 1]] = 1;
     if (rc == WN_OK && (a & WN_ATTR_USER))
       rc = wn_trie_put(&m->user, t.p, t.n, i, e);
   }
   m->unk_score = min - 10.0f;
+  for (unsigned b = 0; rc == WN_OK && b < 256; b++)
+    m->first[b] = wn_trie_step(&m->tokens, 0, (uint8_t)b);
   if (rc == WN_OK) wn_ugm_find_plain(v);
   return rc;
 }
 
 /* ---- the best segmentation ---- */
 
-/* The best way to reach a position: the last token, where it began, and the
- * sum of scores (double, like the reference). */
+/* The best way to reach a position: the last token, and where it began. */
 typedef struct best {
   int32_t id;
   uint32_t from;
-  double sum;
 } best;
 
-static void offer(best *b, int32_t id, size_t from, double sum) {
-  if (sum > b->sum) *b = (best){id, (uint32_t)from, sum};
+typedef struct run {
+  const wn_vocab *v;
+  wn_ids *out;
+  best *b;           /* room for cap positions */
+  double *sum;       /* of scores, like the reference: see slot */
+  size_t cap, first; /* first: where this text's ids begin */
+  double before;     /* not exact: the sum of all stretches before */
+  wn_words *words;
+  bool guard;
+} run;
+
+/* Sums are only needed as far as a token reaches: they live in a ring. */
+static double *slot(const run *r, size_t i) {
+  return &r->sum[i & r->v->ugm.ring];
 }
 
-static void search(const wn_vocab *v, const uint8_t *p, size_t n, bool guard,
-                   best *b) {
+static void offer(run *r, size_t i, int32_t id, size_t from, double sum) {
+  if (sum <= *slot(r, i)) return;
+  *slot(r, i) = sum;
+  r->b[i] = (best){id, (uint32_t)from};
+}
+
+static void search(run *r, const uint8_t *p, size_t n) {
+  const wn_vocab *v = r->v;
   const wn_ugm *m = &v->ugm;
+  size_t open = 0; /* positions before it have a slot */
   for (size_t i = 0; i < n;) {
     uint8_t c = p[i];
     size_t len = c < 0xC0 ? 1 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : 4;
     if (len > n - i) len = n - i;
+    for (; open <= i + m->ring && open <= n; open++)
+      *slot(r, open) = open == 0 ? r->before : -DBL_MAX;
+    double here = *slot(r, i);
     bool single = false; /* a token is exactly this character */
     uint32_t node = 0;
     for (size_t k = i; k < n; k++) {
-      node = wn_trie_step(&m->tokens, node, p[k]);
+      node = k == i ? m->first[p[k]] : wn_trie_step(&m->tokens, node, p[k]);
       if (node == 0) break;
       uint32_t id = m->tokens.value[node];
-      if (id == WN_TRIE_NONE || wn_kept_out(v, guard, id)) continue;
+      if (id == WN_TRIE_NONE || wn_kept_out(v, r->guard, id)) continue;
       if (k + 1 - i == len) single = true;
       double score = v->attr[id] & WN_ATTR_USER ? 0.0 : (double)v->score[id];
-      offer(&b[k + 1], (int32_t)id, i, b[i].sum + score);
+      offer(r, k + 1, (int32_t)id, i, here + score);
     }
     if (!single)
-      offer(&b[i + len], v->special[WN_TOK_UNK], i,
-            b[i].sum + (double)m->unk_score);
+      offer(r, i + len, v->special[WN_TOK_UNK], i, here + (double)m->unk_score);
     i += len;
   }
 }
@@ -94,20 +119,13 @@ static bool collect(const wn_vocab *v, const best *b, size_t n, wn_ids *out) {
   return true;
 }
 
-typedef struct run {
-  const wn_vocab *v;
-  wn_ids *out;
-  best *b;           /* room for cap positions */
-  size_t cap, first; /* first: where this text's ids begin */
-  double sum;        /* not exact: of all stretches before */
-  wn_seen *words;
-  bool guard;
-} run;
-
 static int reserve(run *r, size_t n, wn_err *e) {
+  if (r->sum == NULL)
+    r->sum = wn_alloc(WN_MEM_TEXT, (r->v->ugm.ring + 1) * sizeof *r->sum);
+  if (r->sum == NULL) return wn_oom(e);
   if (n < r->cap) return WN_OK;
   wn_free(r->b);
-  r->cap = n + n / 2 + 256;
+  r->cap = n < 1 << 16 ? n + n / 2 + 256 : n + 1;
   r->b = wn_alloc(WN_MEM_TEXT, r->cap * sizeof *r->b);
   if (r->b == NULL) r->cap = 0;
   return r->b != NULL ? WN_OK : wn_oom(e);
@@ -115,14 +133,11 @@ static int reserve(run *r, size_t n, wn_err *e) {
 
 /* Segments one stretch. */
 static int stretch(run *r, const uint8_t *p, size_t n, wn_err *e) {
-  int32_t unk = r->v->special[WN_TOK_UNK];
   int rc = reserve(r, n, e);
   if (rc != WN_OK) return rc;
-  for (size_t i = 0; i <= n; i++)
-    r->b[i] = (best){unk, 0, i == 0 ? r->sum : -DBL_MAX};
-  search(r->v, p, n, r->guard, r->b);
+  search(r, p, n);
   if (!collect(r->v, r->b, n, r->out)) return wn_oom(e);
-  if (r->v->exact != WN_EXACT_TRAINED) r->sum = r->b[n].sum;
+  if (r->v->exact != WN_EXACT_TRAINED) r->before = *slot(r, n);
   return WN_OK;
 }
 
@@ -177,6 +192,7 @@ int wn_ugm_encode(const wn_vocab *v, const uint8_t *p, size_t n, bool guard,
   if (rc == WN_OK) join_unknown(&r);
   wn_free(t.p);
   wn_free(r.b);
+  wn_free(r.sum);
   wn_free(r.words);
   return rc;
 }

@@ -5,8 +5,9 @@
  * case, control characters dropped) and cut at white space, punctuation and
  * Chinese characters. A word, with U+2581 in front, is the longest token that
  * begins it, then the longest that begins the rest, and so on; when nothing
- * fits, the whole word is the unknown token. */
-#include "text/parts.h"
+ * fits, the whole word is the unknown token. Words of ASCII that were seen
+ * before in a text are copied. */
+#include "text/words.h"
 
 int wn_trie_init_all(wn_vocab *v, wn_err *e) {
   int rc = wn_trie_init(&v->trie, e);
@@ -31,9 +32,10 @@ typedef struct run {
   const wn_vocab *v;
   wn_ids *out;
   uint8_t *word;  /* U+2581 and the word so far */
-  size_t n;       /* its length */
+  size_t n, cap;  /* its length, and room for it */
   size_t n_chars; /* exact: characters of the word */
   bool guard;
+  wn_words *words;
 } run;
 
 /* Exact: a longer word is unknown. */
@@ -84,6 +86,19 @@ static bool is_chinese(uint32_t c) {
          (c >= 0xF900 && c <= 0xFAFF) || (c >= 0x2F800 && c <= 0x2FA1F);
 }
 
+/* Appends to the word; exact, what is unknown anyway is not kept. */
+static bool put(run *r, uint32_t cp) {
+  if (r->cap - r->n < 4) {
+    uint8_t *w = wn_realloc(WN_MEM_TEXT, r->word, 2 * r->cap);
+    if (w == NULL) return false;
+    r->word = w;
+    r->cap *= 2;
+  }
+  if (r->v->exact != WN_EXACT_TRAINED || ++r->n_chars <= MAX_CHARS)
+    r->n += wn_utf8_put(r->word + r->n, cp);
+  return true;
+}
+
 /* ---- exact: BertNormalizer and BertPreTokenizer ---- */
 
 typedef struct span {
@@ -126,9 +141,7 @@ static bool put_exact(run *r, uint32_t cp, bool chinese) {
   if (wn_cp_class(&v->uni, cp) & WN_C_W) return emit_word(r);
   bool alone = chinese || IN(cp, PUNCT);
   if (alone && !emit_word(r)) return false;
-  r->n += wn_utf8_put(r->word + r->n, cp);
-  r->n_chars++;
-  return !alone || emit_word(r);
+  return put(r, cp) && (!alone || emit_word(r));
 }
 
 /* Dropped, decomposed, lower case: in the order of the Python original. */
@@ -157,19 +170,63 @@ static bool take(run *r, uint32_t cp) {
   if (v->strip_accents && cls == WN_C_M) return true;
   bool alone = cls == WN_C_P || (cp < 0x7F && cls == WN_C_S) || is_chinese(cp);
   if (alone && !emit_word(r)) return false;
-  r->n += wn_utf8_put(r->word + r->n, v->lowercase ? wn_lower(cp) : cp);
-  return !alone || emit_word(r);
+  return put(r, v->lowercase ? wn_lower(cp) : cp) && (!alone || emit_word(r));
+}
+
+/* ---- words of ASCII ---- */
+
+enum { A_OTHER, A_SPACE, A_PUNCT, A_WORD };
+
+static int ascii_kind(uint8_t b) {
+  if (b == ' ' || (b >= 9 && b <= 13 && b != 11 && b != 12)) return A_SPACE;
+  if ((b >= '0' && b <= '9') || ((b | 32) >= 'a' && (b | 32) <= 'z'))
+    return A_WORD;
+  return b > ' ' && b < 0x7F ? A_PUNCT : A_OTHER;
+}
+
+/* Length of the word of ASCII at p, which ends where an ASCII space or
+ * punctuation stands, or of one such punctuation; 0: p is none of these. */
+static size_t ascii_word(const uint8_t *p, size_t n) {
+  size_t i = 0;
+  if (ascii_kind(p[0]) == A_PUNCT) return 1;
+  while (i < n && ascii_kind(p[i]) == A_WORD)
+    i++;
+  if (i == 0 || i == n) return i;
+  int next = ascii_kind(p[i]);
+  return next == A_SPACE || next == A_PUNCT ? i : 0;
+}
+
+/* The whole word p[0..n) of ASCII. */
+static bool take_ascii(run *r, const uint8_t *p, size_t n) {
+  bool hit = false, ok = true;
+  wn_seen *s = NULL;
+  if (r->words != NULL && n <= WN_WORD_LEN)
+    s = wn_words_at(r->words, p, n, wn_hash(p, n), &hit);
+  if (hit) return wn_words_repeat(s, r->out);
+  size_t at = r->out->n;
+  for (size_t i = 0; ok && i < n; i++)
+    ok = put(r, r->v->lowercase ? wn_lower(p[i]) : p[i]);
+  ok = ok && emit_word(r);
+  if (ok && s != NULL)
+    *s = (wn_seen){p, (uint32_t)n, (uint32_t)(r->out->n - at), at};
+  return ok;
 }
 
 int wn_wpm_encode(const wn_vocab *v, const uint8_t *p, size_t n, bool guard,
                   wn_ids *out, wn_err *e) {
-  run r = {.v = v, .out = out, .n = 3, .guard = guard};
+  run r = {.v = v, .out = out, .n = 3, .cap = 512, .guard = guard};
   bool ok = true, exact = v->exact == WN_EXACT_TRAINED;
-  /* decomposed, one byte may become two */
-  r.word = wn_alloc(WN_MEM_TEXT, 8 * n + 8);
+  r.word = wn_alloc(WN_MEM_TEXT, r.cap);
   if (r.word == NULL) return wn_oom(e);
   memcpy(r.word, "\xE2\x96\x81", 3);
+  r.words = wn_words_new(n);
   for (size_t i = 0; ok && i < n;) {
+    size_t word = r.n == 3 ? ascii_word(p + i, n - i) : 0;
+    if (word > 0) {
+      ok = take_ascii(&r, p + i, word);
+      i += word;
+      continue;
+    }
     uint32_t cp = 0xFFFD;
     unsigned len = wn_utf8_decode(p + i, n - i, &cp);
     i += len != 0 ? len : 1;
@@ -177,5 +234,6 @@ int wn_wpm_encode(const wn_vocab *v, const uint8_t *p, size_t n, bool guard,
   }
   if (ok) ok = emit_word(&r);
   wn_free(r.word);
+  wn_free(r.words);
   return ok ? WN_OK : wn_oom(e);
 }

@@ -73,6 +73,18 @@ function Vocab:encode(text, opts)
   return self.handle:encode(table.concat(all), opts, plain)
 end
 
+--- How many tokens a text has: as #v:encode(text, opts), without the list.
+---
+---     print(v:count(("word "):rep(1000)))
+---@param text string
+---@param opts? { special?: boolean, parse_special?: boolean } as for `encode`
+---@return integer|nil n
+---@return string? message
+---@return string? code
+function Vocab:count(text, opts)
+  return self.handle:count(text, opts)
+end
+
 --- Text of tokens.
 ---
 ---     print(v:decode(v:encode "round trip"))

@@ -480,4 +480,23 @@ describe("hostile texts", function()
         ids("t5", { "<pad>", "<unk>", "x", "s", "</s>", "<", "/", ">" }, { 3, 2, 1, 1, 1, 1, 1, 1 }, "</s>", t5))
     end)
   end)
+
+  it("V7 take memory in proportion to the text: at most 48 bytes for each of its own", function()
+    local wpm = { [K .. "model"] = { "string", B.str "bert" }, [K .. "bos_token_id"] = { "u32", B.int(1, 4) },
+      [K .. "seperator_token_id"] = { "u32", B.int(1, 4) } }
+    local t5 = { [K .. "model"] = { "string", B.str "t5" } }
+    for name, set in pairs { bpe = letters({ "AA", "AAAA" }, { "A A", "AA AA" }), spm = {}, wpm = wpm, ugm = t5 } do
+      local v = assert(load(file(set)))
+      for _, unit in ipairs { "A", " ", "a", "▁", "\204\129" } do
+        local text = unit:rep(math.floor(1e6 / #unit))
+        local before = core.memory().bytes
+        core.reset_peak()
+        local n = assert(v:count(text))
+        local peak = core.memory().peak_bytes - before
+        assert.truthy(n >= 0)
+        assert(peak <= 48 * #text + 4e6, ("%s of %q: %d bytes for %d"):format(name, unit, peak, #text))
+      end
+      v:close()
+    end
+  end)
 end)
