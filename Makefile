@@ -84,7 +84,7 @@ deps-test: deps-demo
 	@$(NEED) lua-busted lua-argparse luajit libluajit-5.1-dev lua-cjson lua-http parallel
 # What some specs drive, where apt has it: the editor, the game engine, a
 # browser, LuaRocks. Without them (GUESTS= for none) these specs are skipped.
-GUESTS ?= neovim love chromium luarocks
+GUESTS ?= neovim love xvfb chromium haproxy luarocks
 deps-guests:
 	@for p in $(GUESTS); do $(NEED) $$p || echo "without $$p its specs are skipped"; done
 deps-lint:
@@ -246,7 +246,7 @@ bench-quant: all peer
 bench-quantfile: all peer
 	@$(BENCH) bench/quantfile.lua $(ARGS)
 bench-quality: all peer
-	@$(BENCH) bench/quality.lua $(ARGS)
+	@$(BENCH) bench/quality.lua --model $(or $(MODEL),demo) $(ARGS)
 bench-grammar: all peer
 	@$(BENCH) bench/grammar.lua $(ARGS)
 bench-overhead: all peer

@@ -7,7 +7,6 @@ local gguf = require "wane.gguf"
 local wane = require "wane"
 
 local DEMO = "examples/models/demo-f16.gguf"
-local FAMILIES = "../shared/conformance/families/"
 
 local function temp_dir()
   local dir = os.tmpname()
@@ -48,7 +47,7 @@ describe("convert", function()
 
   it("gives the demo model back, whole and from shards", function()
     for _, shards in ipairs { 1, 3 } do
-      checkpoint.from_gguf(DEMO, dir, { shards = shards })
+      checkpoint.from_gguf(DEMO, dir, { shards = shards, template = "{{ messages[0].content }}" })
       local r = assert(wane.convert { from = dir, to = to, overwrite = true })
       assert.equal("llama", r.architecture)
       assert.is_true(same_tensors(DEMO, to) == r.n_tensors)
@@ -99,20 +98,6 @@ describe("convert", function()
       g:close()
     end
   end)
-
-  for _, arch in ipairs { "qwen3moe", "olmo2", "gemma3", "granite", "smollm3", "lfm2" } do
-    local path = FAMILIES .. arch .. "/" .. arch .. ".F32.gguf"
-    local f = io.open(path, "rb")
-    if f then f:close() end
-    local run = f and it or pending
-    run(arch .. ": a file turned into a checkpoint and back is the same", function()
-      checkpoint.from_gguf(path, dir)
-      local r = assert(wane.convert { from = dir, to = to, type = "f32" })
-      assert.equal(arch, r.architecture)
-      same_tensors(path, to)
-      if require("wane.arch").find(arch) then assert(wane.load(to, { context = 32 })):close() end
-    end)
-  end
 
   it("reads FP8 with scales of blocks", function()
     local config = checkpoint.from_gguf(DEMO, dir)

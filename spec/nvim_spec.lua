@@ -447,6 +447,96 @@ describe("Neovim", function()
     ]]
   end)
 
+  it("tells what to do where the native part is missing or made for another Lua", function()
+    drive [[
+      local dir = vim.fn.tempname()
+      vim.fn.mkdir(dir .. "/build/luajit/wane", "p")
+      for _, name in ipairs { "lua", "plugin" } do vim.loop.fs_symlink(root .. "/" .. name, dir .. "/" .. name) end
+      lua("package.loaded['wane.nvim.native'] = nil; package.loaded['wane.nvim.engine'] = nil; vim.opt.rtp = { ... }", dir)
+      lua("package.path = ''; package.cpath = ''")
+      with_model()
+      keys "i<Cmd>Wane complete<CR>"
+      until_true("a message", function() return cmd("messages"):find("the native part is missing: run 'make nvim' in " .. dir, 1, true) end)
+      -- one that wants another Lua's functions, or is no library at all
+      vim.fn.writefile({ "not a library" }, dir .. "/build/luajit/wane/core.so")
+      keys "<Cmd>Wane complete<CR>"
+      until_true("a message", function()
+        return cmd("messages"):find(dir .. "/build/luajit/wane/core.so", 1, true) and cmd("messages"):find "run 'make nvim' in"
+      end)
+      keys "still typing"
+      until_true("typing goes on", function() return lines()[1] == "still typing" end)
+    ]]
+  end)
+
+  it("shares the weights with other editors, and no context", function()
+    drive [[
+      local first = chan
+      local function prepare(n)
+        with_model "{ max_tokens = 8, context = 512, max_ms = 60000 }"
+        local story = {}
+        for i = 1, 12 do story[i] = n .. " The king had a daughter, and she was very beautiful." end
+        call("nvim_buf_set_lines", 0, 0, -1, false, story)
+      end
+      local second = child_start()
+      local function both(f)
+        for n, c in ipairs { first, second } do
+          chan = c
+          f(n)
+        end
+      end
+      both(prepare)
+      both(function() keys "Go<Cmd>Wane complete<CR>" end) -- at the same time
+      both(ghosted)
+      both(function() keys "Then<Cmd>Wane complete<CR>" end)
+      both(function()
+        ghosted()
+        local s = lua [=[
+          for i = 1, 20 do
+            local name, v = debug.getupvalue(require('wane.nvim.complete').text, i)
+            if name == 'shown' then return v.stats end
+          end]=]
+        assert(s.n_reused > s.n_prompt * 0.8, vim.inspect(s))
+        -- the file is mapped; this editor has no copy of its own of any page
+        local mapped, own = 0, 0
+        local pid = lua "return vim.fn.getpid()"
+        local here = false
+        for line in io.lines("/proc/" .. pid .. "/smaps") do
+          if line:find "^%x+%-%x+ " then here = line:find("demo-f16.gguf", 1, true) ~= nil end
+          if here and line:find "^Size:" then mapped = mapped + tonumber(line:match "%d+") end
+          if here and line:find "^Private_Dirty:" then own = own + tonumber(line:match "%d+") end
+        end
+        assert(mapped > 14000, mapped .. " KiB are mapped")
+        eq(0, own)
+      end)
+      chan = second
+      vim.rpcnotify(chan, "nvim_command", "qa!")
+      chan = first
+    ]]
+  end)
+
+  it("begins from each init.lua of the examples, in an empty home", function()
+    if not executed "command -v nvim > /dev/null 2>&1" then support.skip "Neovim is not installed" end
+    if os.getenv "WANE_LANE" then support.skip "not under a sanitizer" end
+    if not support.exists "build/luajit/wane/core.so" then support.skip "no LuaJIT build in build/ (make nvim)" end
+    local home, out = cwd() .. "/" .. support.tmp "home", support.tmp "home.out"
+    local start = home .. "/.local/share/nvim/site/pack/wane/start"
+    executed(("mkdir -p %s %s/.config/nvim && ln -s %s %s/wane && cp examples/nvim/none.lua %s/.config/nvim/init.lua"):format(start, home,
+      cwd(), start, home))
+    executed(("cd / && env -i PATH=\"$PATH\" HOME=%s WANE_MODEL=%s/examples/models/demo-f16.gguf timeout 60 nvim --headless "
+      .. "-c 'redir! > %s/%s' -c 'Wane info' -c 'redir END' -c 'qa!' > /dev/null 2>&1"):format(home, cwd(), cwd(), out))
+    local said = support.slurp(out)
+    executed("rm -rf " .. home)
+    os.remove(out)
+    assert.truthy(said:find("demo-f16.gguf (not loaded)", 1, true), said)
+    -- those of the plugin managers are Lua, and set the same things
+    local want = support.slurp("examples/nvim/none.lua"):match "\n(vim%.g%.wane.*)$"
+    for _, name in ipairs { "lazy", "pack" } do
+      local text = support.slurp("examples/nvim/" .. name .. ".lua")
+      assert(loadfile("examples/nvim/" .. name .. ".lua"))
+      assert.equals(want, text:match "\n(vim%.g%.wane.*)$")
+    end
+  end)
+
   it("says how it is, and helps", function()
     drive [[
       local function health()

@@ -49,7 +49,7 @@ describe("rebuild", function()
   support.check_leaks()
   local types = {
     "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q2_K", "q3_K", "q4_K", "q5_K", "q6_K", "iq4_nl", "iq4_xs",
-    "iq2_xxs", "iq2_xs", "iq2_s", "iq3_xxs", "iq3_s",
+    "iq2_xxs", "iq2_xs", "iq2_s", "iq3_xxs", "iq3_s", "q1_0", "q2_0", "tq1_0", "tq2_0", "mxfp4", "nvfp4",
   }
 
   for _, t in ipairs(types) do
@@ -86,6 +86,46 @@ describe("rebuild", function()
     for _, threads in ipairs { 2, 3, 16 } do
       assert.is_true(one == (core.calib.rebuild("q3_K", w, h, { threads = threads })))
     end
+  end)
+
+  it("rebuilds each row by itself, whoever shares its tile", function()
+    local n, n_rows = 256, 71 -- tiles of 32, 32 and 7 rows with one thread
+    local h = core.calib.hessian(n)
+    h:add(activations(12, 300, n))
+    h:factor(0.01)
+    local w = core.quant.buffer(n_rows, n, rows.make(rows.kinds[1], 15, n_rows, n))
+    local all = core.calib.rebuild("q4_K", w, h, { threads = 1 })
+    for _, r in ipairs { 1, 33, 71 } do
+      local alone = core.calib.rebuild("q4_K", w:rows(r, r), h, { threads = 1 })
+      assert.is_true(alone == all:sub((r - 1) * 144 + 1, r * 144), "row " .. r)
+    end
+  end)
+
+  it("sums correlations of any shape alike on every instruction set", function()
+    local best = core.cpu().best
+    for _, shape in ipairs { { 1, 1 }, { 3, 5 }, { 130, 75 }, { 65, 131 } } do
+      local t, n = shape[1], shape[2]
+      local x = activations(17, t, n)
+      local first
+      for _, isa in ipairs { "ref", "avx2", "avx512" } do
+        if core.set_isa(isa) then
+          local h = core.calib.hessian(n)
+          h:add(x)
+          local m = h:matrix()
+          first = first or m:bytes()
+          assert.is_true(first == m:bytes(), isa)
+          for _, at in ipairs { { 1, n }, { n, 1 }, { n, n }, { math.ceil(n / 2), math.ceil(n / 3) } } do
+            local sum, size = 0, 0
+            for row = 0, t - 1 do
+              local p = x[row * n + at[1]] * x[row * n + at[2]]
+              sum, size = sum + p, size + math.abs(p)
+            end
+            assert.near(sum, m[(at[1] - 1) * n + at[2]], 1e-5 * size)
+          end
+        end
+      end
+    end
+    core.set_isa(best)
   end)
 
   it("gives the same bytes on every instruction set", function()
@@ -130,7 +170,10 @@ describe("rebuild", function()
     assert.has_error(function() core.calib.rebuild("q4_K", w, h, { colour = 1 }) end)
     local wide = core.quant.buffer(1, 256, rows.make(rows.kinds[1], 6, 1, 256))
     assert.has_error(function() core.calib.rebuild("q4_K", wide, h, {}) end, "wane: rebuild: the Hessian is not factored")
-    local _, _, code = core.calib.rebuild("iq1_s", wide, h, {})
-    assert.equals("EUNSUP", code)
+    for _, t in ipairs { "iq1_s", "iq1_m" } do
+      local _, message, code = core.calib.rebuild(t, wide, h, {})
+      assert.equals("EUNSUP", code)
+      assert.equals(("rebuild: blocks of %s cannot be: only its own encoder chooses points and shifts"):format(t), message)
+    end
   end)
 end)

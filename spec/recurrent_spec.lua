@@ -200,6 +200,25 @@ for _, name in ipairs(names) do
       m:close()
     end)
 
+    it("a step that is given up leaves a sequence as it was", function()
+      local m = load(name)
+      local want, inside = run(m, tokens), 0
+      for stages = 1, 8 do
+        local ctx = assert(m:context { kv = "f32", batch = 64, threads = 1 })
+        assert(ctx:eval(slice(tokens, 1, 40)))
+        local gen = m:generate(slice(tokens, 41, 100), { context = ctx, max_tokens = 1, temperature = 0 })
+        for _ = 1, stages do assert(gen:step { ms = 1e-6 }) end
+        gen:close()
+        local at = ctx:n_past()
+        if at == 40 then inside = inside + 1 end -- nothing of the step has happened
+        local rest = assert(ctx:eval(slice(tokens, at + 1, 150), { all = true })):bytes()
+        assert.truthy(rest == want:sub(at * ROW + 1, 150 * ROW), ("%d stages, from %d"):format(stages, at))
+        ctx:close()
+      end
+      assert(inside >= 3, "steps were left inside " .. inside .. " times")
+      m:close()
+    end)
+
     it("a copy goes on as the original does", function()
       local m = load(name)
       local want = run(m, tokens)

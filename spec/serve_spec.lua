@@ -173,6 +173,16 @@ describe("serve", function()
     assert.equals(text, ask(server, post("/detokenize", { tokens = r.tokens })).json.content)
     local pieces = ask(server, post("/tokenize", { content = "Once", with_pieces = true, add_special = true })).json.tokens
     assert.equals(model.vocab.bos, pieces[1].id)
+    -- the words of evaluation programs
+    local other = ask(server, post("/tokenize", { prompt = text, add_special_tokens = true })).json
+    assert.equals(#r.tokens + 1, other.count)
+    assert.equals(model.vocab.bos, other.tokens[1])
+    assert.equals(text, ask(server, post("/detokenize", { tokens = r.tokens })).json.prompt)
+    local info = ask(server, get "/tokenizer_info").json
+    assert.equals(model.vocab:text(model.vocab.bos), info.bos_token)
+    assert.equals(model.vocab:text(model.vocab.eos), info.eos_token)
+    assert.equals(model.vocab.eos, ask(server, post("/tokenize", { prompt = info.eos_token })).json.tokens[1])
+    assert.equals(400, ask(server, post("/tokenize", { prompt = 1 })).status)
   end)
 
   it_serves("answers a chat with what the model says alone", function()
@@ -271,6 +281,71 @@ describe("serve", function()
     assert.is_nil(r.body:find "https?:")
     assert.is_nil(r.body:find("innerHTML", 1, true))
     assert.truthy(r.body:find("/v1/chat/completions", 1, true))
+  end)
+
+  it_serves("takes the model apart for the page", function()
+    start { report = "<!doctype html><p>compared" }
+    local m = ask(server, get "/inspect").json
+    assert.equals("llama", m.architecture)
+    local bytes, by_layer = 0, 0
+    for _, t in ipairs(m.tensors) do bytes = bytes + t.bytes end
+    for _, l in ipairs(m.layers) do by_layer = by_layer + l.tensors end
+    assert.equals(m.bytes, bytes)
+    assert.equals(8, #m.layers)
+    assert.equals(8 * 9, by_layer)
+    local name = "blk.1.ffn_down.weight"
+    local t = ask(server, post("/inspect/tensor", { name = name })).json
+    local counted = 0
+    for _, n in ipairs(t.counts) do counted = counted + n end
+    assert.equals(t.sampled_rows * t.cols, counted)
+    -- a block is what wane.quant makes of the same row
+    local row = assert(core.quant.read(model.gguf, model.gguf:find_tensor(name), 7))
+    local own = assert(require("wane.quant").encode("q4_K", row)):block(2)
+    local b = ask(server, post("/inspect/block", { name = name, row = 7, block = 2, type = "q4_K" })).json
+    assert.same(own.levels, { unpack(b.levels) })
+    assert.equals(257, b.column)
+    assert.equals(144, #b.bytes)
+    for i = 1, 256 do
+      local s = math.floor((i - 1) / 32) + 1
+      assert.is_true(math.abs(b.d * b.scale_codes[s] * b.levels[i] - b.dmin * b.min_codes[s] - b.values[i]) < 1e-6)
+      assert.equals(row[256 + i], b.source[i])
+    end
+    row:close()
+    local layers = ask(server, post("/inspect/layers", { role = "ffn_down", type = "q8_0" })).json.layers
+    assert.equals(8, #layers)
+    for _, l in ipairs(layers) do assert.is_true(l.error > 0 and l.error < 0.02) end
+    local r = ask(server, post("/inspect/rounding", { name = name })).json
+    assert.equals(32, #r.source)
+    assert.equals(6, #r.types)
+    for i = 2, 6 do assert.is_true(r.types[i].error < r.types[i - 1].error) end
+    local o = ask(server, post("/inspect/outputs", { name = name })).json.types
+    for i = 1, 6 do
+      assert.equals(r.types[i].error > 0, o[i].outputs > 0)
+      if i > 1 then assert.is_true(o[i].outputs < o[i - 1].outputs) end
+    end
+    local a = ask(server, post("/inspect/alpha", { name = name, type = "q3_K" })).json
+    assert.equals(11, #a.alphas)
+    for _, p in ipairs(a.alphas) do assert.is_true(p.error > 0 and p.error < 1) end
+    local fits = ask(server, post("/inspect/fit", { ram = "1G" })).json.text
+    assert.truthy(fits:find("Q4_K_M", 1, true))
+    assert.equals("demo-f16: llama", fits:sub(1, 15))
+    assert.equals("<!doctype html><p>compared", ask(server, get "/report").body)
+    for _, case in ipairs {
+      { "tensor", "{}", 400, "'name' is missing" }, { "tensor", { name = "no" }, 404, "no such tensor" },
+      { "block", { name = name, row = 257 }, 400, "'row': want an integer from 1 to 256" },
+      { "block", { name = name, block = 4, type = "q4_K" }, 400, "'block': want an integer from 1 to 3" },
+      { "block", { name = name, type = "q9" }, 400, "'type'" }, { "block", { name = "blk.0.attn_norm.weight", type = 7 }, 400, "'type'" },
+      { "layers", { role = "nothing" }, 404, "no layer" }, { "layers", { type = "f16" }, 400, "'type'" },
+      { "outputs", { name = "token_embd.weight", text = "x" }, 400, "'text'" },
+      { "outputs", { name = "blk.0.attn_norm.weight" }, 400, "has no inputs" }, { "fit", { ram = "much" }, 400, "'ram'" },
+    } do
+      local refused = ask(server, post("/inspect/" .. case[1], case[2]))
+      assert.equals(case[3], refused.status, case[1] .. ": " .. refused.body)
+      assert.truthy(refused.json.error.message:find(case[4], 1, true), refused.body)
+    end
+    start { api_key = "k" }
+    assert.equals(401, ask(server, get "/inspect").status)
+    assert.equals(404, ask(server, get("/report", { lines = { "Authorization: Bearer k" } })).status)
   end)
 
   it_serves("scores more texts than it has sequences", function()
@@ -768,19 +843,38 @@ describe("serve", function()
     assert.truthy(message:find("127.0.0.1:" .. server.port, 1, true))
   end)
 
-  it_serves("runs from the command line and ends when it is told to", function()
+  -- Starts the program; its URL, and how to end it.
+  local function program(more)
     local log = support.tmp "serve.log"
     local lua, build = os.getenv "WANE_LUA" or "luajit", os.getenv "WANE_BUILD" or "build"
-    os.execute(([[LUA_PATH='%s' LUA_CPATH='%s/%s/?.so;;' WANE_API_KEY=k timeout 60 %s lua/wane/cli/wane.lua serve %s ]]
-      .. [[--port 0 --parallel 2 --context 64 -t 1 --json >%s 2>%s.err & echo $! >%s.pid]])
-      :format(PATH, build, lua, lua, DEMO, log, log, log))
+    os.execute(([[LUA_PATH='%s' LUA_CPATH='%s/%s/?.so;;' timeout 120 %s lua/wane/cli/wane.lua serve %s ]]
+      .. [[--port 0 --parallel 2 --context 64 -t 1 --json %s >%s 2>%s.err & echo $! >%s.pid]])
+      :format(PATH, build, lua, lua, DEMO, more or "", log, log, log))
     local url
-    for _ = 1, 200 do
+    for _ = 1, 600 do
       url = support.exists(log) and support.slurp(log):match '"url":"([^"]*)"'
       if url then break end
       os.execute "sleep 0.05"
     end
     assert.truthy(url, support.slurp(log .. ".err"))
+    return url, function()
+      local pid = support.slurp(log .. ".pid"):match "%d+"
+      os.execute("kill -TERM " .. pid)
+      local gone
+      for _ = 1, 400 do
+        local e = os.execute("kill -0 " .. pid .. " 2>/dev/null")
+        gone = e ~= 0 and e ~= true
+        if gone then break end
+        os.execute "sleep 0.05"
+      end
+      assert.is_true(gone)
+      assert.truthy(support.slurp(log .. ".err"):find "closing")
+      for _, name in ipairs { log, log .. ".err", log .. ".pid" } do os.remove(name) end
+    end
+  end
+
+  it_serves("runs from the command line and ends when it is told to", function()
+    local url, stop = program "--api-key k"
     local socket = require("cqueues.socket").connect("127.0.0.1", tonumber(url:match ":(%d+)$"))
     socket:setmode("b", "bn")
     socket:xwrite(post("/v1/completions", { prompt = "Once", max_tokens = 3 }, { lines = { "Authorization: Bearer k" } }), "n", 5)
@@ -788,17 +882,30 @@ describe("serve", function()
     socket:close()
     assert.equals(200, r.status)
     assert.equals(3, r.json.usage.completion_tokens)
-    local pid = support.slurp(log .. ".pid"):match "%d+"
-    os.execute("kill -TERM " .. pid)
-    local gone
-    for _ = 1, 100 do
-      local e = os.execute("kill -0 " .. pid .. " 2>/dev/null")
-      gone = e ~= 0 and e ~= true
-      if gone then break end
-      os.execute "sleep 0.05"
+    stop()
+  end)
+
+  it_serves("draws the model and its figures in a browser", function()
+    local browser = require("spec.support.browser").find()
+    local url, stop = program()
+    local function dom(tab)
+      local p = assert(io.popen(("timeout 90 %s --headless --no-sandbox --disable-gpu --disable-background-networking "
+        .. "--virtual-time-budget=20000 --dump-dom '%s/#%s' 2>/dev/null"):format(browser, url, tab)))
+      local html = p:read "*a"
+      p:close()
+      return html
     end
-    assert.is_true(gone)
-    assert.truthy(support.slurp(log .. ".err"):find "closing")
-    for _, name in ipairs { log, log .. ".err", log .. ".pid" } do os.remove(name) end
+    local page, figures = dom "model", dom "figures"
+    stop()
+    assert.is_nil(page:find('class="failed', 1, true))
+    assert.truthy(page:find("7.34 million weights", 1, true))
+    assert.truthy(page:find('aria-label="histogram"', 1, true))
+    assert.truthy(page:find("value = d * sc * level - dmin * mn", 1, true))
+    assert.equals(256, select(2, page:gsub('aria%-label="column %d+"', "")))
+    assert.is_nil(figures:find('class="failed', 1, true))
+    for _, title in ipairs { "weights and rounded weights", "error by type", "error of weights and outputs by type", "error of outputs by alpha" } do
+      assert.truthy(figures:find(('aria-label="%s"'):format(title), 1, true), title)
+    end
+    assert.truthy(figures:find("the error of the outputs is smallest at 0%.%d"))
   end)
 end)

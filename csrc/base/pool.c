@@ -45,7 +45,7 @@ static struct {
   pthread_t threads[WN_MAX_THREADS];
   int n_started; /* workers alive: members 1..n_started */
   int users;
-  pid_t pid; /* the process that owns the threads */
+  atomic_int pid; /* the process that owns the threads; 0: nobody does */
   wn_task task;
   void *arg;
   wn_team team;
@@ -197,13 +197,14 @@ static void stop_workers(void) {
 /* After a fork the child has this memory but none of the threads, and locks
  * may be held by threads it does not have: it never touches them. */
 static bool in_child(void) {
-  return pool.pid != 0 && pool.pid != getpid();
+  int owner = atomic_load(&pool.pid); /* once: another thread may be leaving */
+  return owner != 0 && owner != getpid();
 }
 
 void wn_pool_enter(void) {
   if (in_child()) return;
   pthread_mutex_lock(&pool.run_lock);
-  if (pool.users++ == 0) pool.pid = getpid();
+  if (pool.users++ == 0) atomic_store(&pool.pid, getpid());
   pthread_mutex_unlock(&pool.run_lock);
 }
 
@@ -212,7 +213,7 @@ void wn_pool_leave(void) {
   pthread_mutex_lock(&pool.run_lock);
   if (--pool.users == 0) {
     stop_workers();
-    pool.pid = 0;
+    atomic_store(&pool.pid, 0);
   }
   pthread_mutex_unlock(&pool.run_lock);
 }

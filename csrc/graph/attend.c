@@ -127,16 +127,16 @@ static att att_of(wn_member *m) {
 
 /* The positions that row r sees: lo <= p < hi. A window ends at the row's own
  * position, or lies around it where all positions see each other. */
-static void range_of(const att *a, uint32_t r, uint32_t *lo, uint32_t *hi) {
-  uint32_t t = wn_token_of(a->m, r), window = a->op->i[3];
-  uint32_t pos = a->m->f->pos[t];
-  if (a->op->kind != WN_ATTEND_FULL) {
+void wn_attend_range(const wn_member *m, const wn_op *op, uint32_t r,
+                     uint32_t *lo, uint32_t *hi) {
+  uint32_t t = wn_token_of(m, r), window = op->i[3], pos = m->f->pos[t];
+  if (op->kind != WN_ATTEND_FULL) {
     *hi = pos + 1;
     *lo = window != 0 && *hi > window ? *hi - window : 0;
-    if (a->op->kind == WN_ATTEND_CHUNKED) *lo = pos / window * window;
+    if (op->kind == WN_ATTEND_CHUNKED) *lo = pos / window * window;
     return;
   }
-  uint32_t end = a->m->f->end[t], half = window / 2;
+  uint32_t end = m->f->end[t], half = window / 2;
   *lo = window != 0 && pos > half ? pos - half : 0;
   *hi = window != 0 && end - pos > half ? pos + half + 1 : end;
 }
@@ -144,7 +144,7 @@ static void range_of(const att *a, uint32_t r, uint32_t *lo, uint32_t *hi) {
 /* What a score of head h loses for each position between query and key, times
  * what scores are multiplied by: slopes halve (or so) from head to head, from
  * 2^(-bias / n) for n heads, a power of two; heads beyond go between. */
-static float slope_of(const wn_op *op, uint32_t h) {
+float wn_attend_slope(const wn_op *op, uint32_t h) {
   uint32_t n = op->i[1], n2 = 1;
   while (n2 * 2 <= n)
     n2 *= 2;
@@ -291,7 +291,7 @@ static void open_tile(const att *a, tile *t) {
   t->first = UINT32_MAX;
   t->end = 0;
   for (uint32_t k = 0; k < t->r1 - t->r0; k++, to += n) {
-    range_of(a, t->r0 + k, &t->lo[k], &t->hi[k]);
+    wn_attend_range(a->m, a->op, t->r0 + k, &t->lo[k], &t->hi[k]);
     if (t->lo[k] < t->first) t->first = t->lo[k];
     if (t->hi[k] > t->end) t->end = t->hi[k];
     memcpy(to, wn_row_in(a->m, a->op->in[0], t->r0 + k) + t->head * n,
@@ -367,7 +367,8 @@ static void lean(const att *a, const tile *t, const block *b, const pass *s,
   for (uint32_t k = s->k0; k < s->k1; k++) {
     float pos = (float)f->pos[wn_token_of(a->m, t->r0 + k)];
     for (uint32_t i = 0; i < a->group; i++, x += WN_PANEL) {
-      float slope = slope_of(a->op, t->head * a->group + i) / a->op->f[0];
+      float slope =
+          wn_attend_slope(a->op, t->head * a->group + i) / a->op->f[0];
       for (uint32_t j = 0; j < n; j++)
         x[j] -= slope * fabsf((float)(b->p0 + j) - pos);
     }
@@ -517,7 +518,7 @@ static void attend_narrow(const att *a) {
   for (uint32_t r = 0; r < a->m->n_rows; r++) {
     tile t = {.r0 = r, .r1 = r + 1};
     uint32_t lo, hi;
-    range_of(a, r, &lo, &hi);
+    wn_attend_range(a->m, a->op, r, &lo, &hi);
     t.seq = a->m->f->seq[wn_token_of(a->m, r)];
     uint32_t first = lo / WN_ATTEND_PART;
     uint32_t n = (hi - 1) / WN_ATTEND_PART - first + 1;

@@ -68,12 +68,14 @@ typedef struct wn_frame {
    * in the batch, and the one that follows each token (WN_NONE: none). */
   uint32_t n_runs;
   const uint32_t *runs, *follow;
-  const uint8_t *turn;      /* of each sequence: which half is valid */
-  const uint32_t *end;      /* of each token: one past the last position of
-                               its sequence in this batch (kind full) */
-  const uint32_t *out_rows; /* the token of each wanted row */
-  const float *gains;       /* of each sequence: p->n_gains */
-  const wn_tap *tap;        /* who watches inputs, or NULL */
+  const uint8_t *turn;        /* of each sequence: which half is valid */
+  const uint32_t *end;        /* of each token: one past the last position of
+                                 its sequence in this batch (kind full) */
+  const uint32_t *out_rows;   /* the token of each wanted row */
+  const float *gains;         /* of each sequence: p->n_gains */
+  const wn_tap *tap;          /* who watches inputs, or NULL */
+  bool exact;                 /* matrices are multiplied as float32 */
+  const struct wn_back *back; /* gradients (back.h), or NULL */
   /* A step may be left between two stages and go on later: member 0 asks
    * `leave(pace, stage)` after each stage but the last (NULL: never leaves).
    * `first` is the stage to go on with, 0 for a new step; `next` comes out:
@@ -179,6 +181,12 @@ static inline uint32_t wn_share(const wn_member *m, uint32_t n, int k) {
   return (uint32_t)((uint64_t)n * (uint64_t)k / (uint64_t)m->n);
 }
 
+/* Rows r0 <= r < r1 of a matrix of w, whose row 0 is at `rows`, times the
+ * packed columns c0 <= c < c1 of n_cols: wn_mm, or the same with the matrix as
+ * float32 where the frame says exact. y[c * ldy + r]. */
+void wn_multiply(wn_member *m, const wn_bound *w, const uint8_t *rows, size_t k,
+                 size_t r0, size_t r1, const uint8_t *packed, size_t n_cols,
+                 size_t c0, size_t c1, float *y, size_t ldy);
 /* The tables of op_rope.c for this step: `own`: for narrow stages. */
 void wn_rope_tables(wn_member *m, bool own);
 /* Where a packed input of this stage lies for this member. */

@@ -7,6 +7,10 @@
 
 #include "graph/op.h"
 
+/* Smallest sum of chosen weights that is divided by: the smallest normal
+ * half, as in other implementations. */
+#define WN_MOE_LEAST_SUM 6.103515625e-5f
+
 /* Flags of i[6]. */
 enum { WN_MOE_MERGED = 1, WN_MOE_WEIGHT_FIRST = 2 };
 
@@ -38,6 +42,27 @@ wn_moe wn_moe_of(wn_member *m, uint32_t id);
 /* The chosen experts of row r: ids; behind them, their weights. */
 int32_t *wn_moe_route(const wn_moe *o, uint32_t r);
 float *wn_moe_weights(const wn_moe *o, uint32_t r);
+
+/* What is multiplied: rows of weight `which` from row `first` on, `width` of
+ * each expert's, of k values. */
+typedef struct wn_moe_product {
+  int which;
+  uint32_t first, width, k;
+} wn_moe_product;
+
+/* Counting sort of the assignments by expert: start and column. */
+void wn_moe_order(const wn_moe *o);
+/* Up, which may be the second half of gate. */
+wn_moe_product wn_moe_up(const wn_moe *o);
+/* For gradients, in the stage of phase 0: gate and up before the activation,
+ * by all members. */
+void wn_moe_products(const wn_moe *o);
+size_t wn_moe_back_shared(const wn_prog *p, const wn_op *op, uint32_t n_tokens);
+void wn_moe_back(wn_member *m, uint32_t i);
+/* The weight of an expert before it is normalised, from the logits of a row.
+ * max and sum: of a softmax over all experts. */
+float wn_moe_weight(const wn_moe *o, const float *x, float max, float sum,
+                    uint32_t expert);
 
 /* Chooses for row r of operation i (a part of the stage before). */
 void wn_moe_choose(wn_member *m, uint32_t i, uint32_t r, uint32_t c0,

@@ -5,10 +5,6 @@
 
 #include "graph/moe.h"
 
-/* Smallest sum of chosen weights that is divided by: the smallest normal
- * half, as in other implementations. */
-#define LEAST_SUM 6.103515625e-5f
-
 /* The arrays, one behind the other (op_moe.c plans them): scores of groups,
  * starts of experts, columns of assignments. */
 wn_moe wn_moe_of(wn_member *m, uint32_t id) {
@@ -60,12 +56,17 @@ static logits logits_of(const wn_moe *o, uint32_t r) {
 }
 
 /* The weight of an expert before normalisation. */
-static float weight_of(const wn_moe *o, const logits *l, uint32_t i) {
-  if (o->op->i[1] == WN_GATE_SIGMOID) return 1.0f / (1.0f + wn_expf(-l->x[i]));
-  if (o->op->i[1] == WN_GATE_CHOSEN) return l->x[i];
+float wn_moe_weight(const wn_moe *o, const float *x, float max, float sum,
+                    uint32_t i) {
+  if (o->op->i[1] == WN_GATE_SIGMOID) return 1.0f / (1.0f + wn_expf(-x[i]));
+  if (o->op->i[1] == WN_GATE_CHOSEN) return x[i];
   if (o->op->i[1] == WN_GATE_SQRT_SOFTPLUS)
-    return sqrtf(l->x[i] > 20 ? l->x[i] : log1pf(wn_expf(l->x[i])));
-  return wn_expf(l->x[i] - l->max) / l->sum;
+    return sqrtf(x[i] > 20 ? x[i] : log1pf(wn_expf(x[i])));
+  return wn_expf(x[i] - max) / sum;
+}
+
+static float weight_of(const wn_moe *o, const logits *l, uint32_t i) {
+  return wn_moe_weight(o, l->x, l->max, l->sum, i);
 }
 
 /* Which groups' scores are larger than that of group g, or equal and first? */
@@ -163,7 +164,7 @@ void wn_moe_choose(wn_member *m, uint32_t i, uint32_t r, uint32_t c0,
   if (o.op->i[1] == WN_GATE_CHOSEN) softmax(w, o.used);
   for (uint32_t k = 0; k < o.used; k++)
     sum += w[k];
-  if (sum < LEAST_SUM) sum = LEAST_SUM;
+  if (sum < WN_MOE_LEAST_SUM) sum = WN_MOE_LEAST_SUM;
   for (uint32_t k = 0; k < o.used; k++) {
     if (o.op->i[2] != 0) w[k] /= sum;
     w[k] *= o.op->f[0];

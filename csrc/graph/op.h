@@ -156,6 +156,18 @@ typedef struct wn_op_desc {
   unsigned taps[WN_OP_PHASES];
   void (*tap_shape)(const wn_prog *p, const wn_stage *st, wn_tap_shape *shape);
   void (*watch)(wn_member *m, wn_tap_item *t);
+
+  /* Gradients (back.h): of the inputs, for row r or, by all members
+   * together, for all rows; of weights that are asked for, by all members
+   * together; back_of: which of the weights have one. NULL: there are none. */
+  unsigned back_of;
+  /* ... floats of a member's scratch, and of scratch that members share, for
+   * so many tokens; or NULL. */
+  size_t (*back_floats)(const wn_op *op, uint32_t n_tokens);
+  size_t (*back_shared)(const wn_prog *p, const wn_op *op, uint32_t n_tokens);
+  void (*back_row)(wn_member *m, uint32_t i, uint32_t r);
+  void (*back)(wn_member *m, uint32_t i);
+  void (*back_weights)(wn_member *m, uint32_t i);
 } wn_op_desc;
 
 #define X(id, desc) extern const wn_op_desc desc;

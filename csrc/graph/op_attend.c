@@ -179,4 +179,6 @@ const wn_op_desc wn_op_attend = {
     .place = place,
     .plan = plan,
     .plan_stage = wn_plan_alone,
-    .run = wn_attend_run};
+    .run = wn_attend_run,
+    .back_of = 1,
+    .back = wn_attend_back};

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/limits.h"
-#include "graph/op.h"
+#include "graph/back.h"
 
 enum { CONV, SHIFT, N_KINDS };
 enum { MAX_TAPS = 16, WEIGHT = 0, BIAS = 1 };
@@ -109,6 +109,45 @@ static void run(wn_member *m) {
     one_run(&v, f->runs[k], zeros);
 }
 
+/* -- gradients ------------------------------------------------------------ */
+
+/* dx of token t from the rows that its taps reach; members divide the
+ * channels. A step holds one sequence from its start. */
+static void back(wn_member *m, uint32_t i) {
+  const wn_op *op = &m->f->p->ops[i];
+  bool shift = op->kind == SHIFT;
+  const float *w = shift ? NULL : m->f->bound[op->w[WEIGHT]].vec;
+  uint32_t n = m->f->p->widths[i], taps = op->i[1], in = op->in[0];
+  uint32_t c0 = wn_share(m, n, m->id), c1 = wn_share(m, n, m->id + 1);
+  for (uint32_t t = 0; wn_needs(m, in) && t < m->n_rows; t++)
+    for (uint32_t k = 0; k < (shift ? 1 : taps); k++) {
+      uint32_t from = t + taps - 1 - k;
+      if (from >= m->n_rows) continue;
+      const float *g = wn_grad(m, i, from);
+      float *dx = wn_grad_in(m, in, t);
+      for (uint32_t c = c0; c < c1; c++)
+        dx[c] += shift ? g[c] : g[c] * w[(size_t)c * taps + k];
+    }
+}
+
+static void back_weights(wn_member *m, uint32_t i) {
+  const wn_op *op = &m->f->p->ops[i];
+  float *dw = wn_grad_weight(m, op, WEIGHT), *db = wn_grad_weight(m, op, BIAS);
+  uint32_t n = m->f->p->widths[i], taps = op->i[1];
+  uint32_t c0 = wn_share(m, n, m->id), c1 = wn_share(m, n, m->id + 1);
+  for (uint32_t t = 0; t < m->n_rows; t++) {
+    const float *g = wn_grad(m, i, t);
+    for (uint32_t c = c0; db != NULL && c < c1; c++)
+      db[c] += g[c];
+    for (uint32_t k = 0; dw != NULL && k < taps; k++) {
+      if (t + k + 1 < taps) continue; /* before the sequence */
+      const float *x = wn_row_in(m, op->in[0], t + k + 1 - taps);
+      for (uint32_t c = c0; c < c1; c++)
+        dw[(size_t)c * taps + k] += g[c] * x[c];
+    }
+  }
+}
+
 static const char *const kinds[] = {"conv", "shift"};
 
 const wn_op_desc wn_op_conv = {.name = "conv",
@@ -123,4 +162,7 @@ const wn_op_desc wn_op_conv = {.name = "conv",
                                .place = wn_fuse_alone,
                                .plan = plan,
                                .plan_stage = wn_plan_alone,
-                               .run = run};
+                               .run = run,
+                               .back_of = 3,
+                               .back = back,
+                               .back_weights = back_weights};

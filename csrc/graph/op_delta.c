@@ -15,7 +15,8 @@
 #include <string.h>
 
 #include "base/limits.h"
-#include "graph/op.h"
+#include "graph/back.h"
+#include "graph/recur.h"
 
 enum { TILED, GROUPED, N_KINDS };
 enum { SLOT, N_KEY, N_VALUE, SIZE }; /* integers */
@@ -120,6 +121,119 @@ static void run(wn_member *m) {
   }
 }
 
+/* -- gradients ------------------------------------------------------------ */
+
+/* One value head, all its columns. q, k: at length one; dq, dk: their
+ * gradients. */
+typedef struct walk {
+  delta v;
+  float *dq, *dk, *m, *du;
+} walk;
+
+/* q, k at length one, S *= decay into s, u. */
+static void enter_token(const walk *w, uint32_t t, float *s) {
+  const delta *v = &w->v;
+  const float *x = wn_row_in(v->m, v->op->in[QKV], t);
+  float decay = wn_expf(wn_row_in(v->m, v->op->in[DECAY], t)[v->head]);
+  float beta = wn_row_in(v->m, v->op->in[BETA], t)[v->head];
+  size_t d = v->d;
+  unit_length(v, x + v->key * d, 1.0f / sqrtf((float)d), v->q);
+  unit_length(v, x + (v->n_k + v->key) * d, 1, v->k);
+  v->m->f->vec->fade(decay, v->k, s, d, d, d, w->m); /* m = S^T k */
+  const float *value = x + (2 * v->n_k + v->head) * d;
+  for (size_t c = 0; c < d; c++)
+    v->u[c] = beta * (value[c] - w->m[c]);
+}
+
+static void walk_forward(void *arg, uint32_t t, float *s) {
+  const walk *w = arg;
+  size_t d = w->v.d;
+  enter_token(w, t, s);
+  for (size_t r = 0; r < d; r++)
+    w->v.m->f->vec->madd(w->v.k[r], w->v.u, s + r * d, d);
+}
+
+/* x at length one times `factor` is y, whose gradient is dy: adds x's. */
+static void length_back(const delta *v, const float *x, float factor,
+                        const float *dy, float *dx) {
+  const wn_vec *vec = v->m->f->vec;
+  float inverse = 1 / sqrtf(vec->dot(x, x, v->d) + v->op->f[0]);
+  float along = vec->dot(x, dy, v->d) * inverse * inverse;
+  for (size_t c = 0; c < v->d; c++)
+    dx[c] += factor * inverse * (dy[c] - x[c] * along);
+}
+
+/* With S' the faded state: u = beta (v - S'^T k), S = S' + k u^T, y = S^T q. */
+static void walk_back(void *arg, uint32_t t, const float *before,
+                      const float *after, float *ds) {
+  const walk *w = arg;
+  const delta *v = &w->v;
+  const wn_vec *vec = v->m->f->vec;
+  const wn_op *op = v->op;
+  size_t d = v->d, at = (size_t)v->head * d;
+  const float *x = wn_row_in(v->m, op->in[QKV], t);
+  const float *value = x + 2 * v->n_k * d + at;
+  const float *g = wn_grad(v->m, v->id, t) + at;
+  float decay = wn_expf(wn_row_in(v->m, op->in[DECAY], t)[v->head]);
+  float beta = wn_row_in(v->m, op->in[BETA], t)[v->head], d_decay = 0,
+        d_beta = 0;
+  float *faded = w->du + d;
+  memcpy(faded, before, d * d * sizeof *faded);
+  enter_token(w, t, faded);
+  memset(w->du, 0, d * sizeof *w->du);
+  for (size_t r = 0; r < d; r++) {
+    vec->madd(v->q[r], g, ds + r * d, d);
+    w->dq[r] = vec->dot(after + r * d, g, d);
+    vec->madd(v->k[r], ds + r * d, w->du, d);
+    w->dk[r] = vec->dot(ds + r * d, v->u, d);
+  }
+  float *dx = wn_grad_in(v->m, op->in[QKV], t), *dv = dx + 2 * v->n_k * d + at;
+  for (size_t c = 0; c < d; c++) {
+    d_beta += w->du[c] * (value[c] - w->m[c]);
+    dv[c] += beta * w->du[c];
+    w->du[c] *= -beta; /* now of S'^T k */
+  }
+  for (size_t r = 0; r < d; r++) {
+    w->dk[r] += vec->dot(faded + r * d, w->du, d);
+    vec->madd(v->k[r], w->du, ds + r * d, d);
+    d_decay += vec->dot(ds + r * d, before + r * d, d);
+    vec->scale(decay, ds + r * d, ds + r * d, d);
+  }
+  wn_grad_in(v->m, op->in[DECAY], t)[v->head] += d_decay * decay;
+  wn_grad_in(v->m, op->in[BETA], t)[v->head] += d_beta;
+  size_t q = (size_t)v->key * d, k = (size_t)(v->n_k + v->key) * d;
+  length_back(v, x + q, 1.0f / sqrtf((float)d), w->dq, dx + q);
+  length_back(v, x + k, 1, w->dk, dx + k);
+}
+
+static size_t back_floats(const wn_op *op, uint32_t n_tokens) {
+  size_t d = op->i[SIZE];
+  return 7 * d + d * d + wn_recur_floats(n_tokens, d * d);
+}
+
+/* A unit is a key head with its value heads. Gradients that nobody asked for
+ * are added up all the same: their places are free. */
+static void back(wn_member *m, uint32_t i) {
+  walk w = {.v = {.m = m, .op = &m->f->p->ops[i], .id = i}};
+  delta *v = &w.v;
+  v->n_k = v->op->i[N_KEY], v->n_v = v->op->i[N_VALUE], v->d = v->op->i[SIZE];
+  size_t d = v->d;
+  float *own = wn_back_own(m);
+  v->q = own, v->k = own + d, v->u = own + 2 * d;
+  w.m = own + 3 * d, w.dq = own + 4 * d, w.dk = own + 5 * d, w.du = own + 6 * d;
+  wn_recur r = {&w, d * d, walk_forward, walk_back};
+  for (;;) {
+    uint64_t unit = (uint64_t)wn_team_next(m->team);
+    if (unit >= v->n_k) return;
+    v->key = (uint32_t)unit;
+    for (v->head = 0; v->head < v->n_v; v->head++) {
+      uint32_t key =
+          v->op->kind == TILED ? v->head % v->n_k : v->head / (v->n_v / v->n_k);
+      if (key == v->key) wn_recur_back(&r, m->n_rows, own + 7 * d + d * d);
+    }
+  }
+}
+
 static const char *const kinds[] = {"tiled", "grouped"};
 
 const wn_op_desc wn_op_delta = {.name = "delta",
@@ -134,4 +248,6 @@ const wn_op_desc wn_op_delta = {.name = "delta",
                                 .place = wn_fuse_alone,
                                 .plan = plan,
                                 .plan_stage = wn_plan_alone,
-                                .run = run};
+                                .run = run,
+                                .back_floats = back_floats,
+                                .back = back};

@@ -1,6 +1,6 @@
 /* op_embed.c - rows of a matrix: of the token, of its position, or always the
  * same one. */
-#include "graph/op.h"
+#include "graph/back.h"
 
 static int verify(wn_checker *c) {
   const wn_weight *w = wn_weight_of(c, 0);
@@ -17,17 +17,34 @@ static int verify(wn_checker *c) {
   return wn_make(c, w->ne[0]);
 }
 
+/* The row of the matrix that row r of the stage is. */
+static size_t row_of(const wn_member *m, const wn_op *op, uint32_t r) {
+  uint32_t t = wn_token_of(m, r);
+  if (op->kind == WN_EMBED_TOKEN) return (size_t)m->f->tokens[t];
+  return op->kind == WN_EMBED_POSITION ? m->f->pos[t] : op->i[0];
+}
+
 static void embed(wn_member *m, uint32_t i, uint32_t r, uint32_t c0,
                   uint32_t c1) {
   const wn_frame *f = m->f;
   const wn_op *op = &f->p->ops[i];
   const wn_bound *w = &f->bound[op->w[0]];
-  uint32_t t = wn_token_of(m, r), row = op->i[0];
   (void)c0, (void)c1; /* whole rows: blocks cannot be cut */
-  if (op->kind == WN_EMBED_TOKEN) row = (uint32_t)f->tokens[t];
-  if (op->kind == WN_EMBED_POSITION) row = f->pos[t];
-  w->decode(w->data + (size_t)row * w->row_bytes, wn_row(m, i, r),
+  w->decode(w->data + row_of(m, op, r) * w->row_bytes, wn_row(m, i, r),
             f->p->widths[i]);
+}
+
+/* Members divide the columns: a token may stand in many rows. */
+static void embed_back(wn_member *m, uint32_t i) {
+  const wn_op *op = &m->f->p->ops[i];
+  float *dw = wn_grad_weight(m, op, 0);
+  size_t n = m->f->p->widths[i];
+  uint32_t c0 = wn_share(m, (uint32_t)n, m->id);
+  uint32_t c1 = wn_share(m, (uint32_t)n, m->id + 1);
+  for (uint32_t r = 0; dw != NULL && r < m->n_rows; r++) {
+    float *to = dw + row_of(m, op, r) * n + c0;
+    m->f->vec->add(to, wn_grad(m, i, r) + c0, to, c1 - c0);
+  }
 }
 
 static const char *const kinds[] = {"token", "position", "row"};
@@ -38,4 +55,6 @@ const wn_op_desc wn_op_embed = {.name = "embed",
                                 .must = 1,
                                 .n_i = 1,
                                 .verify = verify,
-                                .row = embed};
+                                .row = embed,
+                                .back_of = 1,
+                                .back_weights = embed_back};

@@ -2,7 +2,7 @@
  * has. */
 #include <string.h>
 
-#include "graph/op.h"
+#include "graph/back.h"
 
 /* More adapters than anybody has at once. */
 #define MOST_GAINS 64
@@ -29,10 +29,21 @@ static void gain(wn_member *m, uint32_t i, uint32_t r, uint32_t c0,
     memset(y, 0, (c1 - c0) * sizeof *y);
 }
 
+static void gain_back(wn_member *m, uint32_t i, uint32_t r) {
+  const wn_frame *f = m->f;
+  const wn_op *op = &f->p->ops[i];
+  uint32_t seq = f->seq[wn_token_of(m, r)];
+  float factor = f->gains[(size_t)seq * f->p->n_gains + op->i[0]];
+  if (factor == 0) return;
+  f->vec->madd(factor * op->f[0], wn_grad(m, i, r), wn_grad_in(m, op->in[0], r),
+               f->p->widths[i]);
+}
+
 const wn_op_desc wn_op_gain = {.name = "gain",
                                .n_in = 1,
                                .n_i = 1,
                                .n_f = 1,
                                .verify = verify,
                                .granule = wn_granule_any,
-                               .row = gain};
+                               .row = gain,
+                               .back_row = gain_back};

@@ -7,7 +7,7 @@
 
 #include "base/arith.h"
 #include "base/limits.h"
-#include "graph/op.h"
+#include "graph/back.h"
 #include "kern/kern.h"
 
 static int verify(wn_checker *c) {
@@ -61,8 +61,8 @@ static void one_head(wn_member *m, uint32_t head) {
   for (uint32_t r = 0; r < m->n_rows; r++)
     wn_mm_pack(pm->type, wn_row_in(m, op->in[0], r) + (size_t)head * k, 0, k, r,
                r + 1, m->n_rows, pack);
-  wn_mm(w->type, w->data + head * w->matrix_bytes, w->row_bytes, k, 0, n, pack,
-        m->n_rows, 0, m->n_rows, y, ldy, m->mem + f->plan->scratch_own);
+  wn_multiply(m, w, w->data + head * w->matrix_bytes, k, 0, n, pack, m->n_rows,
+              0, m->n_rows, y, ldy);
   if (op->w[1] == WN_NONE) return;
   for (uint32_t r = 0; r < m->n_rows; r++, y += ldy)
     f->vec->scale(f->bound[op->w[1]].vec[0], y, y, n);
@@ -105,6 +105,47 @@ static void watch(wn_member *m, wn_tap_item *t) {
   t->n_rows = t->starts[n];
 }
 
+/* -- gradients ------------------------------------------------------------ */
+
+typedef struct head_of {
+  uint32_t in;
+  size_t at; /* of its values in a row */
+} head_of;
+
+static float *place_head(wn_member *m, const void *arg, uint32_t r) {
+  const head_of *h = arg;
+  return wn_grad_in(m, h->in, r) + h->at;
+}
+
+static void back(wn_member *m, uint32_t i) {
+  const wn_frame *f = m->f;
+  const wn_op *op = &f->p->ops[i];
+  const wn_bound *w = &f->bound[op->w[0]];
+  uint32_t k = head_width(f->p, op), n = f->p->weights[op->w[0]].ne[1];
+  float factor = op->w[1] != WN_NONE ? f->bound[op->w[1]].vec[0] : 1;
+  for (uint32_t h = 0; wn_needs(m, op->in[0]) && h < op->i[0]; h++) {
+    head_of arg = {op->in[0], (size_t)h * k};
+    wn_back_through(m, w, w->data + h * w->matrix_bytes, k, 0, n, factor,
+                    wn_grad(m, i, 0) + (size_t)h * n, f->p->widths[i],
+                    place_head, &arg);
+  }
+}
+
+/* Members divide the heads. */
+static void back_weights(wn_member *m, uint32_t i) {
+  const wn_frame *f = m->f;
+  const wn_op *op = &f->p->ops[i];
+  float *dw = wn_grad_weight(m, op, 0);
+  size_t k = head_width(f->p, op), n = f->p->weights[op->w[0]].ne[1];
+  float factor = op->w[1] != WN_NONE ? f->bound[op->w[1]].vec[0] : 1;
+  uint32_t end = wn_share(m, op->i[0], m->id + 1);
+  for (uint32_t h = wn_share(m, op->i[0], m->id); dw != NULL && h < end; h++)
+    for (uint32_t r = 0; r < m->n_rows; r++)
+      wn_back_outer(m, factor, wn_grad(m, i, r) + h * n,
+                    wn_row_in(m, op->in[0], r) + h * k, dw + h * n * k, 0, n,
+                    k);
+}
+
 const wn_op_desc wn_op_heads = {.name = "heads",
                                 .n_in = 1,
                                 .must = 1,
@@ -117,4 +158,7 @@ const wn_op_desc wn_op_heads = {.name = "heads",
                                 .run = run,
                                 .taps = {1},
                                 .tap_shape = tap_shape,
-                                .watch = watch};
+                                .watch = watch,
+                                .back_of = 1,
+                                .back = back,
+                                .back_weights = back_weights};

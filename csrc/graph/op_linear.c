@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/arith.h"
-#include "graph/op.h"
+#include "graph/back.h"
 #include "kern/kern.h"
 
 /* -- verifying, placing, planning ----------------------------------------- */
@@ -167,9 +167,8 @@ static void multiply_rows(wn_member *m, uint32_t i, size_t first, uint32_t c0,
   const wn_pack_mem *pm = wn_find_pack(m->sm, wn_mm_pack_kind(w->type));
   size_t ldy = f->p->widths[i];
   float *y = wn_row(m, i, 0);
-  wn_mm(w->type, w->data + first * w->row_bytes, w->row_bytes,
-        f->p->widths[m->st->input], c0, c1, wn_pack_place(m, pm), m->n_rows, 0,
-        m->n_rows, y, ldy, m->mem + f->plan->scratch_own);
+  wn_multiply(m, w, w->data + first * w->row_bytes, f->p->widths[m->st->input],
+              c0, c1, wn_pack_place(m, pm), m->n_rows, 0, m->n_rows, y, ldy);
   if (op->w[2] != WN_NONE) scale(m, f->bound[op->w[2]].vec[0], y, ldy, c0, c1);
   if (op->w[1] != WN_NONE)
     add_bias(m, f->bound[op->w[1]].vec + first, y, ldy, c0, c1);
@@ -239,6 +238,82 @@ static void linear(wn_member *m) {
     draw_units(m, all);
 }
 
+/* -- gradients ------------------------------------------------------------ */
+
+static float *place_in(wn_member *m, const void *arg, uint32_t r) {
+  return wn_grad_in(m, *(const uint32_t *)arg, r);
+}
+
+/* Calls visit for each range of output rows and of the matrix. */
+typedef struct range {
+  uint32_t c0, c1; /* outputs */
+  size_t first;    /* row of the matrix that makes output c0 */
+} range;
+static bool next_range(const wn_prog *p, uint32_t i, range *g) {
+  const wn_op *op = &p->ops[i];
+  uint32_t n = p->widths[i], group = op->i[2] != 0 ? op->i[2] : n;
+  if (g->c1 == n) return false;
+  g->c0 = g->c1;
+  g->c1 += group;
+  g->first = op->i[0] + (size_t)(g->c0 / group) * op->i[3];
+  if (op->i[2] == 0) g->first = op->i[0];
+  return true;
+}
+
+static void back(wn_member *m, uint32_t i) {
+  const wn_frame *f = m->f;
+  const wn_op *op = &f->p->ops[i];
+  const wn_bound *w = &f->bound[op->w[0]];
+  float factor = op->w[2] != WN_NONE ? f->bound[op->w[2]].vec[0] : 1;
+  range g = {0};
+  while (wn_needs(m, op->in[0]) && next_range(f->p, i, &g))
+    wn_back_through(m, w, w->data, f->p->widths[op->in[0]], g.first,
+                    g.first + (g.c1 - g.c0), factor, wn_grad(m, i, 0) + g.c0,
+                    f->p->widths[i], place_in, &op->in[0]);
+}
+
+/* dw += factor g^T x for outputs c0 <= c < c1, some rows of it at a time: g
+ * turned, then a product with x where its rows lie together. */
+static void matrix_back(const wn_member *m, uint32_t i, uint32_t c0,
+                        uint32_t c1, float factor, float *dw) {
+  const wn_frame *f = m->f;
+  uint32_t in = f->p->ops[i].in[0], n = m->n_rows;
+  size_t k = f->p->widths[in], ldg = f->p->widths[i];
+  bool together = wn_row_in(m, in, n - 1) == wn_row_in(m, in, 0) + (n - 1) * k;
+  const float *g = wn_grad(m, i, 0);
+  float *own = wn_back_own(m);
+  for (uint32_t c = c0, end; c < c1; c = end, dw += WN_BACK_ROWS * k) {
+    end = c1 - c > WN_BACK_ROWS ? c + WN_BACK_ROWS : c1;
+    for (uint32_t a = c; a < end; a++)
+      for (uint32_t r = 0; r < n; r++)
+        own[(a - c) * n + r] = factor * g[r * ldg + a];
+    for (uint32_t r = 0; r < n; r += together ? n : 1)
+      f->vec->product(own + r, n, end - c, WN_ROW_F32, wn_row_in(m, in, r),
+                      k * sizeof(float), together ? n : 1, k, f->back->ones, dw,
+                      k);
+  }
+}
+
+/* Members divide the outputs. */
+static void back_weights(wn_member *m, uint32_t i) {
+  const wn_frame *f = m->f;
+  const wn_op *op = &f->p->ops[i];
+  float *dw = wn_grad_weight(m, op, 0), *db = wn_grad_weight(m, op, 1);
+  float factor = op->w[2] != WN_NONE ? f->bound[op->w[2]].vec[0] : 1;
+  size_t k = f->p->widths[op->in[0]], ldg = f->p->widths[i];
+  range g = {0};
+  while ((dw != NULL || db != NULL) && next_range(f->p, i, &g)) {
+    uint32_t n = g.c1 - g.c0;
+    uint32_t c0 = g.c0 + wn_share(m, n, m->id);
+    uint32_t c1 = g.c0 + wn_share(m, n, m->id + 1);
+    size_t row = g.first + (c0 - g.c0);
+    if (dw != NULL) matrix_back(m, i, c0, c1, factor, dw + row * k);
+    for (uint32_t r = 0; db != NULL && r < m->n_rows; r++)
+      for (uint32_t c = c0; c < c1; c++)
+        db[row + (c - c0)] += wn_grad(m, i, 0)[r * ldg + c];
+  }
+}
+
 /* -- taps ----------------------------------------------------------------- */
 
 static void tap_shape(const wn_prog *p, const wn_stage *st,
@@ -278,4 +353,7 @@ const wn_op_desc wn_op_linear = {.name = "linear",
                                  .run = linear,
                                  .taps = {1},
                                  .tap_shape = tap_shape,
-                                 .watch = watch};
+                                 .watch = watch,
+                                 .back_of = 3,
+                                 .back = back,
+                                 .back_weights = back_weights};

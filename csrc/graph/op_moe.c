@@ -160,7 +160,7 @@ static uint32_t n_assigned(const wn_moe *o) {
 }
 
 /* Counting sort of the assignments by expert. */
-static void find_order(const wn_moe *o) {
+void wn_moe_order(const wn_moe *o) {
   uint32_t n = o->m->n_rows, *start = o->start;
   memset(start, 0, (o->n_experts + 1) * sizeof *start);
   for (uint32_t r = 0; r < n; r++)
@@ -203,16 +203,9 @@ static float *buffer(const wn_moe *o, size_t off) {
   return wn_floats(o->m->f->arena, off);
 }
 
-/* What is multiplied: rows of weight `which` from row `first` on, `width` of
- * each expert's. */
-typedef struct product {
-  int which;
-  uint32_t first, width, k;
-} product;
-
 /* Factor and bias of an expert on its columns a <= c < b. */
-static void adjust(const wn_moe *o, const product *p, uint32_t expert, float *y,
-                   uint32_t a, uint32_t b, uint32_t c0, uint32_t c1) {
+static void adjust(const wn_moe *o, const wn_moe_product *p, uint32_t expert,
+                   float *y, uint32_t a, uint32_t b, uint32_t c0, uint32_t c1) {
   const wn_frame *f = o->m->f;
   uint32_t bias = o->op->w[p->which + WN_MOE_GATE_B - WN_MOE_GATE];
   uint32_t factor = o->op->w[p->which + WN_MOE_GATE_S - WN_MOE_GATE];
@@ -229,7 +222,7 @@ static void adjust(const wn_moe *o, const product *p, uint32_t expert, float *y,
 
 /* Output rows c0 <= c < c1 of every expert that has assignments: y has one
  * row of p->width values per column. */
-static void multiply(const wn_moe *o, product p, float *y, uint32_t c0,
+static void multiply(const wn_moe *o, wn_moe_product p, float *y, uint32_t c0,
                      uint32_t c1) {
   const wn_frame *f = o->m->f;
   const wn_bound *w = &f->bound[o->op->w[p.which]];
@@ -238,11 +231,16 @@ static void multiply(const wn_moe *o, product p, float *y, uint32_t c0,
   for (uint32_t i = 0; i < o->n_experts; i++) {
     uint32_t a = o->start[i], b = o->start[i + 1];
     if (a == b) continue;
-    wn_mm(w->type, rows + i * w->matrix_bytes, w->row_bytes, p.k, c0, c1,
-          wn_pack_place(o->m, pm), n_assigned(o), a, b, y, p.width,
-          o->m->mem + f->plan->scratch_own);
+    wn_multiply(o->m, w, rows + i * w->matrix_bytes, p.k, c0, c1,
+                wn_pack_place(o->m, pm), n_assigned(o), a, b, y, p.width);
     adjust(o, &p, i, y, a, b, c0, c1);
   }
+}
+
+wn_moe_product wn_moe_up(const wn_moe *o) {
+  bool merged = (o->op->i[6] & WN_MOE_MERGED) != 0;
+  return (wn_moe_product){merged ? WN_MOE_GATE : WN_MOE_UP, merged ? o->ff : 0,
+                          o->ff, o->m->f->p->widths[o->op->in[0]]};
 }
 
 /* Weights that come before the activation: a product is linear. */
@@ -256,14 +254,12 @@ static void weigh_first(const wn_moe *o, float *y, uint32_t c0, uint32_t c1) {
 
 static void up_unit(const wn_moe *o, uint32_t c0, uint32_t c1) {
   const wn_vec *v = o->m->f->vec;
-  bool merged = (o->op->i[6] & WN_MOE_MERGED) != 0;
   bool first = (o->op->i[6] & WN_MOE_WEIGHT_FIRST) != 0;
   bool has_gate = o->op->w[WN_MOE_GATE] != WN_NONE;
   uint32_t k = o->m->f->p->widths[o->op->in[0]];
   float *g = buffer(o, o->mm->at[WN_MOE_AT_GATE]),
         *u = buffer(o, o->mm->at[WN_MOE_AT_UP]);
-  product gate = {WN_MOE_GATE, 0, o->ff, k}, up = {WN_MOE_UP, 0, o->ff, k};
-  if (merged) up.which = WN_MOE_GATE, up.first = o->ff;
+  wn_moe_product gate = {WN_MOE_GATE, 0, o->ff, k}, up = wn_moe_up(o);
   if (has_gate) multiply(o, gate, g, c0, c1);
   multiply(o, up, u, c0, c1);
   if (first && has_gate) weigh_first(o, g, c0, c1);
@@ -282,7 +278,7 @@ static void down_unit(const wn_moe *o, uint32_t c0, uint32_t c1) {
   const wn_vec *v = o->m->f->vec;
   uint32_t width = o->m->f->p->widths[o->id];
   float *d = buffer(o, o->mm->at[WN_MOE_AT_DOWN]);
-  product down = {WN_MOE_DOWN, 0, width, o->ff};
+  wn_moe_product down = {WN_MOE_DOWN, 0, width, o->ff};
   bool weighed = (o->op->i[6] & WN_MOE_WEIGHT_FIRST) != 0;
   multiply(o, down, d, c0, c1);
   for (uint32_t r = 0; r < o->m->n_rows; r++) {
@@ -319,16 +315,34 @@ static void do_units(const wn_moe *o, const wn_bundle *b, uint64_t products,
   }
 }
 
+/* Orders the assignments and packs their inputs; members meet. */
+static void pack_inputs(const wn_moe *o) {
+  wn_member *m = o->m;
+  uint32_t a, end;
+  wn_moe_order(o);
+  my_assignments(o, &a, &end);
+  for (; a < end; a++)
+    pack_column(o, wn_row_in(m, m->st->input, a / o->used),
+                m->f->p->widths[m->st->input], o->column[a]);
+  if (!m->narrow) wn_meet(m);
+}
+
+void wn_moe_products(const wn_moe *o) {
+  wn_member *m = o->m;
+  uint32_t c0 = wn_share(m, o->ff, m->id), c1 = wn_share(m, o->ff, m->id + 1);
+  wn_moe_product gate = {WN_MOE_GATE, 0, o->ff, m->f->p->widths[o->op->in[0]]};
+  pack_inputs(o);
+  if (c0 < c1 && o->op->w[WN_MOE_GATE] != WN_NONE)
+    multiply(o, gate, buffer(o, o->mm->at[WN_MOE_AT_GATE]), c0, c1);
+  if (c0 < c1)
+    multiply(o, wn_moe_up(o), buffer(o, o->mm->at[WN_MOE_AT_UP]), c0, c1);
+  wn_meet(m);
+}
+
 static void experts_up(wn_member *m) {
   wn_moe o = wn_moe_of(m, m->st->op);
-  uint32_t a, end;
   wn_do_prologues(m);
-  find_order(&o);
-  my_assignments(&o, &a, &end);
-  for (; a < end; a++)
-    pack_column(&o, wn_row_in(m, m->st->input, a / o.used),
-                m->f->p->widths[m->st->input], o.column[a]);
-  if (!m->narrow) wn_meet(m);
+  pack_inputs(&o);
   wn_bundle all = {.rows = o.ff, .granule = 1};
   uint64_t products = (uint64_t)m->f->p->widths[m->st->input] * 2;
   do_units(&o, &all, products * n_assigned(&o), up_unit);
@@ -338,7 +352,7 @@ static void experts_down(wn_member *m) {
   wn_moe o = wn_moe_of(m, m->st->op);
   const float *h = buffer(&o, o.mm->at[WN_MOE_AT_GATE]);
   uint32_t a, end;
-  find_order(&o);
+  wn_moe_order(&o);
   my_assignments(&o, &a, &end);
   for (; a < end; a++)
     pack_column(&o, h + (size_t)o.column[a] * o.ff, o.ff, o.column[a]);
@@ -356,7 +370,7 @@ static const float *input_of(const wn_moe *o, uint32_t a) {
 static void watch(wn_member *m, wn_tap_item *t) {
   wn_moe o = wn_moe_of(m, m->st->op);
   uint32_t c0 = wn_share(m, t->n, m->id), c1 = wn_share(m, t->n, m->id + 1);
-  find_order(&o);
+  wn_moe_order(&o);
   for (uint32_t a = 0; a < n_assigned(&o); a++) {
     const float *x = input_of(&o, a);
     uint32_t expert = (uint32_t)wn_moe_route(&o, a / o.used)[a % o.used];
@@ -407,4 +421,7 @@ const wn_op_desc wn_op_moe = {
     .run = experts,
     .taps = {1 << WN_MOE_GATE | 1 << WN_MOE_UP, 1 << WN_MOE_DOWN},
     .tap_shape = tap_shape,
-    .watch = watch};
+    .watch = watch,
+    .back_of = 63,
+    .back_shared = wn_moe_back_shared,
+    .back = wn_moe_back};

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "base/arith.h"
-#include "graph/op.h"
+#include "graph/back.h"
 
 static int verify_part(wn_checker *c) {
   uint32_t width = wn_in_width(c, 0), at = c->op->i[0], n = c->op->i[1];
@@ -16,6 +16,12 @@ static void part(wn_member *m, uint32_t i, uint32_t r, uint32_t c0,
   const wn_op *op = &m->f->p->ops[i];
   const float *x = wn_row_in(m, op->in[0], r) + op->i[0];
   memcpy(wn_row(m, i, r) + c0, x + c0, (c1 - c0) * sizeof *x);
+}
+
+static void part_back(wn_member *m, uint32_t i, uint32_t r) {
+  const wn_op *op = &m->f->p->ops[i];
+  float *dx = wn_grad_in(m, op->in[0], r) + op->i[0];
+  m->f->vec->add(dx, wn_grad(m, i, r), dx, m->f->p->widths[i]);
 }
 
 static int verify_join(wn_checker *c) {
@@ -43,12 +49,36 @@ static void join(wn_member *m, uint32_t i, uint32_t r, uint32_t c0,
   }
 }
 
-/* Both on whole rows: an input's values stand elsewhere than their own. */
-const wn_op_desc wn_op_part = {
-    .name = "part", .n_in = 1, .n_i = 2, .verify = verify_part, .row = part};
+static void join_back(wn_member *m, uint32_t i, uint32_t r) {
+  const wn_op *op = &m->f->p->ops[i];
+  const wn_vec *vec = m->f->vec;
+  uint32_t a = op->i[0], b = op->i[1], head = 0;
+  bool shared = m->f->p->widths[op->in[1]] == b;
+  const float *g = wn_grad(m, i, r);
+  float *dx = wn_needs(m, op->in[0]) ? wn_grad_in(m, op->in[0], r) : NULL;
+  float *dy = wn_needs(m, op->in[1]) ? wn_grad_in(m, op->in[1], r) : NULL;
+  for (uint32_t c = 0; c < m->f->p->widths[i]; c += a + b, head++) {
+    float *x = dx + (size_t)head * a;
+    float *y = dy + (shared ? 0 : (size_t)head * b);
+    if (dx != NULL) vec->add(x, g + c, x, a);
+    if (dy != NULL) vec->add(y, g + c + a, y, b);
+  }
+}
 
-const wn_op_desc wn_op_join = {
-    .name = "join", .n_in = 2, .n_i = 2, .verify = verify_join, .row = join};
+/* Both on whole rows: an input's values stand elsewhere than their own. */
+const wn_op_desc wn_op_part = {.name = "part",
+                               .n_in = 1,
+                               .n_i = 2,
+                               .verify = verify_part,
+                               .row = part,
+                               .back_row = part_back};
+
+const wn_op_desc wn_op_join = {.name = "join",
+                               .n_in = 2,
+                               .n_i = 2,
+                               .verify = verify_join,
+                               .row = join,
+                               .back_row = join_back};
 
 static int verify_sums(wn_checker *c) {
   uint32_t width = wn_in_width(c, 0), group = c->op->i[0];
@@ -66,5 +96,17 @@ static void sums(wn_member *m, uint32_t i, uint32_t r, uint32_t c0,
     to[c] = m->f->vec->sum(x + (size_t)c * op->i[0], op->i[0]);
 }
 
-const wn_op_desc wn_op_sums = {
-    .name = "sums", .n_in = 1, .n_i = 1, .verify = verify_sums, .row = sums};
+static void sums_back(wn_member *m, uint32_t i, uint32_t r) {
+  const wn_op *op = &m->f->p->ops[i];
+  const float *g = wn_grad(m, i, r);
+  float *dx = wn_grad_in(m, op->in[0], r);
+  for (uint32_t c = 0; c < m->f->p->widths[op->in[0]]; c++)
+    dx[c] += g[c / op->i[0]];
+}
+
+const wn_op_desc wn_op_sums = {.name = "sums",
+                               .n_in = 1,
+                               .n_i = 1,
+                               .verify = verify_sums,
+                               .row = sums,
+                               .back_row = sums_back};

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#include "graph/op.h"
+#include "graph/back.h"
 
 static int verify(wn_checker *c) {
   int rc = WN_OK;
@@ -154,15 +154,22 @@ void wn_rope_tables(wn_member *m, bool own) {
   }
 }
 
+/* Cosines and sines of operation i for row r of the stage. */
+static const float *turns_of(const wn_member *m, uint32_t i, uint32_t r) {
+  const wn_frame *f = m->f;
+  uint32_t t = f->plan->rope_of[i];
+  const float *table = f->n_tokens <= WN_NARROW_ROWS
+                           ? wn_floats(m->mem, f->plan->rope_own[t])
+                           : wn_floats(f->arena, f->plan->rope_off[t]);
+  return table + (size_t)wn_token_of(m, r) * f->p->ops[i].i[1];
+}
+
 static void rope(wn_member *m, uint32_t i, uint32_t r, uint32_t c0,
                  uint32_t c1) {
   const wn_frame *f = m->f;
   const wn_op *op = &f->p->ops[i];
-  uint32_t t = f->plan->rope_of[i], head = op->i[0], rot = op->i[1];
-  const float *table = f->n_tokens <= WN_NARROW_ROWS
-                           ? wn_floats(m->mem, f->plan->rope_own[t])
-                           : wn_floats(f->arena, f->plan->rope_off[t]);
-  const float *cs = table + (size_t)wn_token_of(m, r) * rot;
+  uint32_t head = op->i[0], rot = op->i[1];
+  const float *cs = turns_of(m, i, r);
   const float *x = wn_row_in(m, op->in[0], r);
   float *y = wn_row(m, i, r);
   for (uint32_t c = c0; c < c1; c += head) {
@@ -172,6 +179,25 @@ static void rope(wn_member *m, uint32_t i, uint32_t r, uint32_t c0,
       f->vec->rope_neox(cs, x + c, y + c, rot);
     for (uint32_t k = rot; k < head; k++)
       y[c + k] = x[c + k];
+  }
+}
+
+/* The other way round. */
+static void rope_back(wn_member *m, uint32_t i, uint32_t r) {
+  const wn_op *op = &m->f->p->ops[i];
+  uint32_t head = op->i[0], rot = op->i[1];
+  bool normal = op->kind == WN_ROPE_NORMAL;
+  const float *cs = turns_of(m, i, r), *g = wn_grad(m, i, r);
+  float *dx = wn_grad_in(m, op->in[0], r);
+  for (uint32_t c = 0; c < m->f->p->widths[i];
+       c += head, g += head, dx += head) {
+    for (uint32_t j = 0; j < rot / 2; j++) {
+      uint32_t a = normal ? 2 * j : j, b = normal ? 2 * j + 1 : j + rot / 2;
+      dx[a] += g[a] * cs[2 * j] + g[b] * cs[2 * j + 1];
+      dx[b] += g[b] * cs[2 * j] - g[a] * cs[2 * j + 1];
+    }
+    for (uint32_t k = rot; k < head; k++)
+      dx[k] += g[k];
   }
 }
 
@@ -187,4 +213,5 @@ const wn_op_desc wn_op_rope = {.name = "rope",
                                .verify = verify,
                                .granule = granule,
                                .plan = plan,
-                               .row = rope};
+                               .row = rope,
+                               .back_row = rope_back};

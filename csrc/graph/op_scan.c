@@ -15,7 +15,8 @@
 #include <string.h>
 
 #include "base/limits.h"
-#include "graph/op.h"
+#include "graph/back.h"
+#include "graph/recur.h"
 
 enum { HEADS, CHANNELS, N_KINDS };
 enum { SLOT, N_HEADS, N_STATE, N_GROUPS, N_INNER }; /* integers */
@@ -152,6 +153,108 @@ static void run(wn_member *m) {
     }
 }
 
+/* -- gradients ------------------------------------------------------------ */
+
+/* One channel. */
+typedef struct walk {
+  scan v;
+  uint32_t c, head, group;
+  float *d_decay, *d_bias, *d_skip; /* of the weights, or NULL */
+  float *kept;                      /* e^(dt A), n of them */
+} walk;
+
+/* The step of a token, before and after the softplus; e^(dt A). */
+static float step_of(const walk *w, uint32_t t, float *raw) {
+  const scan *v = &w->v;
+  bool by_head = v->op->kind == HEADS;
+  *raw = wn_row_in(v->m, v->op->in[by_head ? 1 : 2], t)[w->head] +
+         v->bias[w->head];
+  float dt = softplus(*raw);
+  for (uint32_t k = 0; k < v->n; k++)
+    w->kept[k] =
+        wn_expf(dt * v->decay[by_head ? w->head : (size_t)w->c * v->n + k]);
+  return dt;
+}
+
+/* Where B begins in the row of its value; C is `groups` n further. */
+static size_t b_at(const walk *w) {
+  return (w->v.op->kind == HEADS ? w->v.inner : 0) + (size_t)w->group * w->v.n;
+}
+
+static void walk_forward(void *arg, uint32_t t, float *s) {
+  const walk *w = arg;
+  const scan *v = &w->v;
+  bool by_head = v->op->kind == HEADS;
+  float raw, dt = step_of(w, t, &raw),
+             x = wn_row_in(v->m, v->op->in[0], t)[w->c];
+  const float *b = wn_row_in(v->m, v->op->in[by_head ? 0 : 1], t) + b_at(w);
+  for (uint32_t k = 0; k < v->n; k++)
+    s[k] = s[k] * w->kept[k] + dt * x * b[k];
+}
+
+static void walk_back(void *arg, uint32_t t, const float *before,
+                      const float *after, float *ds) {
+  const walk *w = arg;
+  const scan *v = &w->v;
+  bool by_head = v->op->kind == HEADS;
+  uint32_t bc = v->op->in[by_head ? 0 : 1], dt_in = v->op->in[by_head ? 1 : 2];
+  float raw, dt = step_of(w, t, &raw),
+             x = wn_row_in(v->m, v->op->in[0], t)[w->c];
+  float g = wn_grad(v->m, v->id, t)[w->c], d_dt = 0, to_b = 0;
+  size_t at = b_at(w), c = at + (size_t)v->groups * v->n;
+  const float *row = wn_row_in(v->m, bc, t);
+  float *d_row = wn_grad_in(v->m, bc, t);
+  for (uint32_t k = 0; k < v->n; k++) {
+    size_t a = by_head ? w->head : (size_t)w->c * v->n + k;
+    ds[k] += g * row[c + k];
+    d_row[c + k] += g * after[k];
+    d_row[at + k] += dt * x * ds[k];
+    to_b += ds[k] * row[at + k];
+    float d_kept = ds[k] * before[k] * w->kept[k];
+    d_dt += d_kept * v->decay[a];
+    if (w->d_decay != NULL) w->d_decay[a] += d_kept * dt;
+    ds[k] *= w->kept[k];
+  }
+  wn_grad_in(v->m, v->op->in[0], t)[w->c] += dt * to_b + v->skip[w->head] * g;
+  d_dt = (d_dt + x * to_b) / (1 + wn_expf(-raw)); /* before the softplus */
+  wn_grad_in(v->m, dt_in, t)[w->head] += d_dt;
+  if (w->d_bias != NULL) w->d_bias[w->head] += d_dt;
+  if (w->d_skip != NULL) w->d_skip[w->head] += g * x;
+}
+
+static size_t back_floats(const wn_op *op, uint32_t n_tokens) {
+  return op->i[N_STATE] + wn_recur_floats(n_tokens, op->i[N_STATE]);
+}
+
+/* A unit is a group with its channels, which share B and C. Gradients that
+ * nobody asked for are added up all the same: their places are free. */
+static void back(wn_member *m, uint32_t i) {
+  const wn_frame *f = m->f;
+  walk w = {.v = {.m = m, .op = &f->p->ops[i], .id = i}};
+  scan *v = &w.v;
+  v->n = v->op->i[N_STATE], v->groups = v->op->i[N_GROUPS];
+  v->heads = v->op->i[N_HEADS], v->inner = v->op->i[N_INNER];
+  v->per_head = v->inner / v->heads;
+  v->decay = f->bound[v->op->w[DECAY]].vec;
+  v->bias = f->bound[v->op->w[DT_BIAS]].vec;
+  v->skip = f->bound[v->op->w[SKIP]].vec;
+  w.d_decay = wn_grad_weight(m, v->op, DECAY);
+  w.d_bias = wn_grad_weight(m, v->op, DT_BIAS);
+  w.d_skip = wn_grad_weight(m, v->op, SKIP);
+  w.kept = wn_back_own(m);
+  wn_recur r = {&w, v->n, walk_forward, walk_back};
+  uint32_t each = v->inner / v->groups;
+  for (;;) {
+    uint64_t unit = (uint64_t)wn_team_next(m->team);
+    if (unit >= v->groups) return;
+    w.group = (uint32_t)unit;
+    for (w.c = w.group * each; w.c < (w.group + 1) * each; w.c++) {
+      w.head = w.c / v->per_head;
+      wn_recur_back(&r, m->n_rows, w.kept + v->n);
+    }
+  }
+}
+
 static const char *const kinds[] = {"heads", "channels"};
 
 const wn_op_desc wn_op_scan = {.name = "scan",
@@ -167,4 +270,7 @@ const wn_op_desc wn_op_scan = {.name = "scan",
                                .place = wn_fuse_alone,
                                .plan = plan,
                                .plan_stage = wn_plan_alone,
-                               .run = run};
+                               .run = run,
+                               .back_of = 7,
+                               .back_floats = back_floats,
+                               .back = back};

@@ -10,7 +10,8 @@
 #include <string.h>
 
 #include "base/limits.h"
-#include "graph/op.h"
+#include "graph/back.h"
+#include "graph/recur.h"
 
 enum { SLOT, N_HEADS, SIZE };
 enum { R, W, K, V, A, B, N_PARTS };
@@ -80,6 +81,69 @@ static void run(wn_member *m) {
   }
 }
 
+/* -- gradients ------------------------------------------------------------ */
+
+/* A head's part of a row, and of its gradient. */
+static const float *part_of(const wkv *v, uint32_t t, int part) {
+  size_t at = ((size_t)part * v->heads + v->head) * v->d;
+  return wn_row_in(v->m, v->op->in[0], t) + at;
+}
+static float *part_grad(const wkv *v, uint32_t t, int part) {
+  size_t at = ((size_t)part * v->heads + v->head) * v->d;
+  return wn_grad_in(v->m, v->op->in[0], t) + at;
+}
+
+static void walk_forward(void *arg, uint32_t t, float *s) {
+  const wkv *v = arg;
+  const wn_vec *vec = v->m->f->vec;
+  size_t d = v->d;
+  for (uint32_t i = 0; i < d; i++, s += d) {
+    float sa = vec->dot(s, part_of(v, t, A), d);
+    vec->mul(s, part_of(v, t, W), s, d);
+    vec->madd(part_of(v, t, V)[i], part_of(v, t, K), s, d);
+    vec->madd(sa, part_of(v, t, B), s, d);
+  }
+}
+
+/* Row i of the state: s' = s w + v_i k + (s a) b, o_i = s' r. */
+static void walk_back(void *arg, uint32_t t, const float *before,
+                      const float *after, float *ds) {
+  const wkv *v = arg;
+  const wn_vec *vec = v->m->f->vec;
+  size_t d = v->d;
+  const float *g = wn_grad(v->m, v->id, t) + v->head * d;
+  for (uint32_t i = 0; i < d; i++, ds += d, before += d, after += d) {
+    vec->madd(g[i], part_of(v, t, R), ds, d);
+    vec->madd(g[i], after, part_grad(v, t, R), d);
+    vec->mul_add(ds, before, part_grad(v, t, W), d);
+    part_grad(v, t, V)[i] += vec->dot(ds, part_of(v, t, K), d);
+    vec->madd(part_of(v, t, V)[i], ds, part_grad(v, t, K), d);
+    float sa = vec->dot(before, part_of(v, t, A), d);
+    float dsa = vec->dot(ds, part_of(v, t, B), d);
+    vec->madd(sa, ds, part_grad(v, t, B), d);
+    vec->madd(dsa, before, part_grad(v, t, A), d);
+    vec->mul(ds, part_of(v, t, W), ds, d);
+    vec->madd(dsa, part_of(v, t, A), ds, d);
+  }
+}
+
+static size_t back_floats(const wn_op *op, uint32_t n_tokens) {
+  return wn_recur_floats(n_tokens, (size_t)op->i[SIZE] * op->i[SIZE]);
+}
+
+/* A unit is a head. */
+static void back(wn_member *m, uint32_t i) {
+  wkv v = {.m = m, .op = &m->f->p->ops[i], .id = i};
+  v.heads = v.op->i[N_HEADS], v.d = v.op->i[SIZE];
+  wn_recur r = {&v, (size_t)v.d * v.d, walk_forward, walk_back};
+  for (;;) {
+    uint64_t unit = (uint64_t)wn_team_next(m->team);
+    if (unit >= v.heads) return;
+    v.head = (uint32_t)unit;
+    wn_recur_back(&r, m->n_rows, wn_back_own(m));
+  }
+}
+
 const wn_op_desc wn_op_wkv = {.name = "wkv",
                               .n_in = 1,
                               .n_i = 3,
@@ -88,4 +152,6 @@ const wn_op_desc wn_op_wkv = {.name = "wkv",
                               .verify = verify,
                               .place = wn_fuse_alone,
                               .plan_stage = wn_plan_alone,
-                              .run = run};
+                              .run = run,
+                              .back_floats = back_floats,
+                              .back = back};

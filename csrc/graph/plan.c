@@ -120,6 +120,8 @@ static void find_last(wn_planner *pl) {
     wn_stage_reads(pl->p, &pl->s->stages[i], note_last, &r);
   }
   pl->last[pl->p->result] = pl->s->n_stages;
+  for (uint32_t v = 0; pl->o->until != NULL && v < pl->p->n_ops; v++)
+    if (pl->o->until[v] > pl->last[v]) pl->last[v] = pl->o->until[v];
 }
 
 /* -- buffers of a stage --------------------------------------------------- */
@@ -164,7 +166,10 @@ static void plan_bundle(wn_planner *pl, const wn_bundle *b, uint32_t stage) {
 void wn_plan_pack(wn_planner *pl, uint32_t stage, uint32_t weight, uint32_t k,
                   uint64_t rows, uint64_t narrow_rows) {
   wn_stage_mem *sm = &pl->plan->stages[stage];
-  int type = pl->o->types[weight], kind = wn_mm_pack_kind(type);
+  int type = pl->o->exact ? WN_TYPE_F32 : pl->o->types[weight];
+  int kind = wn_mm_pack_kind(type);
+  if (pl->o->exact)
+    wn_plan_member(pl, wn_plan_floats(pl, WN_MM_ROWS, k), &pl->plan->exact_own);
   for (uint32_t i = 0; i < sm->n_packs; i++)
     if (sm->packs[i].kind == kind) return;
   wn_pack_mem *pm = &sm->packs[sm->n_packs++];

@@ -59,7 +59,7 @@ typedef struct wn_plan {
   uint32_t n_parts;
   size_t arena_bytes;
   /* a member's memory */
-  size_t scratch_own, attend_own, order_own, conv_own, scan_own;
+  size_t scratch_own, attend_own, order_own, conv_own, scan_own, exact_own;
   size_t member_bytes;
 } wn_plan;
 
@@ -67,6 +67,10 @@ typedef struct wn_plan_opts {
   uint32_t n_batch, n_out, n_ctx;
   int n_threads;
   const int *types; /* of the bound weights, by weight */
+  /* For gradients (back.h): matrices are multiplied as float32 (exact.c), and
+   * value v lives at least until stage until[v]. */
+  bool exact;
+  const uint32_t *until; /* or NULL */
 } wn_plan_opts;
 
 /* Fails with WN_ELIMIT when sizes do not fit. */

@@ -280,7 +280,9 @@ static int calib_rebuild(lua_State *L) {
   uint64_t row_bytes;
   wn_rebuild_stats stats;
   if (!wn_rebuild_supported(type)) {
-    wn_fail(&e, WN_EUNSUP, "rebuild: blocks of %s cannot be",
+    wn_fail(&e, WN_EUNSUP,
+            "rebuild: blocks of %s cannot be: only its own encoder chooses "
+            "points and shifts",
             lua_tostring(L, 1));
     return wn_push_error(L, &e);
   }

@@ -13,7 +13,19 @@
 static const float iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                      1,    13,   25,  38,  53,  69,  89,  113};
 
+/* Pairs of a sign: the levels of q1_0. The magnitudes of E2M1 with signs: those
+ * of mxfp4 and nvfp4. */
+static const float sign_values[2] = {-1, 1};
+static const float e2m1_values[15] = {-6,  -4, -3,   -2, -1.5f, -1, -.5f, 0,
+                                      .5f, 1,  1.5f, 2,  3,     4,  6};
+
 static const wn_grid grids[] = {
+    {WN_TYPE_Q1_0, 128, 0, 1, sign_values, 0, 0, 0, 1, 0, false, 0, false},
+    {WN_TYPE_Q2_0, 64, -1, 2, NULL, 0, 0, 0, 1, 0, false, 0, false},
+    {WN_TYPE_TQ1_0, 256, -1, 1, NULL, 0, 0, 0, 1, 0, false, 0, false},
+    {WN_TYPE_TQ2_0, 256, -1, 1, NULL, 0, 0, 0, 1, 0, false, 0, false},
+    {WN_TYPE_MXFP4, 32, 0, 14, e2m1_values, 0, 0, 0, 0, 0, false, 0, false},
+    {WN_TYPE_NVFP4, 16, 0, 14, e2m1_values, 0, 0, 0, 0, 0, false, 0, false},
     {WN_TYPE_Q4_0, 32, -8, 7, NULL, 0, 0, 0, 1, 0, false, 0, false},
     {WN_TYPE_Q4_1, 32, 0, 15, NULL, 0, 0, 0, 1, 0, true, 0, false},
     {WN_TYPE_Q5_0, 32, -16, 15, NULL, 0, 0, 0, 1, 0, false, 0, false},
@@ -310,6 +322,58 @@ static void put_points(const wn_grid *g, const wn_explained *x, wn_half d,
   if (g->type == WN_TYPE_IQ3_S) put_iq3_s(block, x, at, signs);
 }
 
+/* Fifths of a byte: `count` ternary levels q[0], q[step], ... (blocks.h). */
+static uint8_t ternary_byte(const uint8_t *q, int step, int count) {
+  int number = 0;
+  for (int i = 0; i < 5; i++)
+    number = 3 * number + (i < count ? q[i * step] : 0);
+  return (uint8_t)((number * 256 + 242) / 243);
+}
+
+static void put_tq1_0(wn_block_tq1_0 *b, const uint8_t *q) {
+  for (int m = 0; m < 32; m++)
+    b->qs[m] = ternary_byte(q + m, 32, 5);
+  for (int m = 0; m < 16; m++)
+    b->qs[32 + m] = ternary_byte(q + 160 + m, 16, 5);
+  for (int m = 0; m < 4; m++)
+    b->qh[m] = ternary_byte(q + 240 + m, 4, 4);
+}
+
+static void put_q1_0(wn_block_q1_0 *b, const uint8_t *q) {
+  memset(b->qs, 0, sizeof b->qs);
+  for (int i = 0; i < 128; i++)
+    b->qs[i / 8] = (uint8_t)(b->qs[i / 8] | q[i] << i % 8);
+}
+
+static void put_q2_0(wn_block_q2_0 *b, const uint8_t *q) {
+  memset(b->qs, 0, sizeof b->qs);
+  for (int i = 0; i < 64; i++)
+    b->qs[i / 4] = (uint8_t)(b->qs[i / 4] | q[i] << 2 * (i % 4));
+}
+
+/* The nibble of a place in e2m1_values: bit 3 is the sign. */
+static uint8_t e2m1_nibble(uint8_t place) {
+  return (uint8_t)(place >= 7 ? place - 7 : 8 | (7 - place));
+}
+
+static void put_fp4(const wn_grid *g, const wn_explained *x, uint8_t *q,
+                    void *block) {
+  for (int i = 0; i < x->n; i++)
+    q[i] = e2m1_nibble(q[i]);
+  if (g->type == WN_TYPE_MXFP4) {
+    wn_block_mxfp4 *b = block;
+    b->e = (uint8_t)x->scale_code[0];
+    put_nibbles(b->qs, q);
+    return;
+  }
+  wn_block_nvfp4 *b = block;
+  for (int s = 0; s < 4; s++) {
+    b->d[s] = (uint8_t)x->scale_code[s];
+    for (int j = 0; j < 8; j++)
+      b->qs[8 * s + j] = (uint8_t)(q[16 * s + j] | q[16 * s + j + 8] << 4);
+  }
+}
+
 void wn_compose(const wn_grid *g, const wn_explained *x, void *block) {
   uint8_t q[WN_QK];
   wn_half d = wn_f16_of_f32(x->d), dmin = wn_f16_of_f32(x->dmin);
@@ -319,6 +383,34 @@ void wn_compose(const wn_grid *g, const wn_explained *x, void *block) {
   }
   places(g, x, q);
   switch (g->type) {
+    case WN_TYPE_MXFP4:
+    case WN_TYPE_NVFP4:
+      put_fp4(g, x, q, block);
+      return;
+    case WN_TYPE_Q1_0: {
+      wn_block_q1_0 *b = block;
+      b->d = d;
+      put_q1_0(b, q);
+      return;
+    }
+    case WN_TYPE_Q2_0: {
+      wn_block_q2_0 *b = block;
+      b->d = d;
+      put_q2_0(b, q);
+      return;
+    }
+    case WN_TYPE_TQ1_0: {
+      wn_block_tq1_0 *b = block;
+      b->d = d;
+      put_tq1_0(b, q);
+      return;
+    }
+    case WN_TYPE_TQ2_0: {
+      wn_block_tq2_0 *b = block;
+      b->d = d;
+      put_pairs(b->qs, q);
+      return;
+    }
     case WN_TYPE_Q4_0:
     case WN_TYPE_IQ4_NL: {
       wn_block_q4_0 *b = block;

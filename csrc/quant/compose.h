@@ -13,7 +13,9 @@
  *   value = scale * level + min
  *   scale = d * (code_mul * code + code_add), code_lo <= code <= code_hi
  *   min   = -dmin * min_code, or dmin itself (min_is_dmin)
- * Levels are the integers level_lo..level_hi, or those of `table`. */
+ * Levels are the integers level_lo..level_hi, or those of `table`.
+ * Scales that are no multiples of d (small floats of their own) stay as the
+ * encoder chose them: code_mul and code_add are 0 (wn_grid_keeps_scales). */
 typedef struct wn_grid {
   int type;
   int sub;                /* values of a sub-block */
@@ -34,6 +36,10 @@ enum { WN_GRID_POINTS = 1024, WN_GRID_GROUP = 8 };
 /* Points of a grid with groups, for search: coordinate i of point k at
  * points[i * *n + k]. */
 const float *wn_grid_points(const wn_grid *g, size_t *n);
+
+static inline bool wn_grid_keeps_scales(const wn_grid *g) {
+  return g->code_mul == 0 && g->code_add == 0;
+}
 
 /* The grid of a type, or NULL where blocks cannot be composed. */
 const wn_grid *wn_grid_of(int type);

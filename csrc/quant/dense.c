@@ -1,6 +1,8 @@
 /* dense.c - dense.inc.h for any machine, and the choice. */
 #include "quant/dense.h"
 
+#include <string.h>
+
 #include "base/cpu.h"
 
 WN_EXACT_FLOAT

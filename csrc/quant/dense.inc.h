@@ -4,7 +4,8 @@
 typedef float vec
     __attribute__((vector_size(DENSE_BYTES), aligned(4), may_alias));
 
-enum { LANES = DENSE_BYTES / 4, TILE_I = 4, TILE_V = 4 };
+/* 16 registers hold 4 x 2 sums and what they are made from; 32 hold 4 x 4. */
+enum { LANES = DENSE_BYTES / 4, TILE_I = 4, TILE_V = DENSE_BYTES < 64 ? 2 : 4 };
 
 static void subtract(float *y, const float *x, float a, size_t n) {
   size_t i = 0;
@@ -14,16 +15,21 @@ static void subtract(float *y, const float *x, float a, size_t n) {
     y[i] -= a * x[i];
 }
 
-/* TILE_I rows of h, TILE_V vectors each, in registers over all rows. */
-static void outer_tile(float *h, size_t ldh, const float *a, size_t lda,
-                       const float *b, size_t ldb, size_t n_rows) {
+/* Products go by tiles of TILE_I x TILE_J sums, held in registers over DEPTH
+ * rows of a and b. What a tile reads is first laid out as it will be read:
+ * rows that lie far apart (a power of two, often) would push each other out
+ * of the near cache. Sums that leave h unfilled (edges) go through a copy. */
+enum { TILE_J = TILE_V * LANES, DEPTH = 64, MOST_I = 64 };
+
+static void outer_tile(float *h, size_t ldh, const float *a, const float *b,
+                       size_t n_rows) {
   vec acc[TILE_I][TILE_V];
   WN_UNROLL
   for (int i = 0; i < TILE_I; i++)
     WN_UNROLL
   for (int v = 0; v < TILE_V; v++)
     acc[i][v] = *(const vec *)(h + (size_t)i * ldh + (size_t)(v * LANES));
-  for (size_t t = 0; t < n_rows; t++, a += lda, b += ldb) {
+  for (size_t t = 0; t < n_rows; t++, a += MOST_I, b += TILE_J) {
     vec x[TILE_V];
     WN_UNROLL
     for (int v = 0; v < TILE_V; v++)
@@ -41,29 +47,57 @@ static void outer_tile(float *h, size_t ldh, const float *a, size_t lda,
     *(vec *)(h + (size_t)i * ldh + (size_t)(v * LANES)) = acc[i][v];
 }
 
-/* The same for any shape. */
-static void outer_edge(float *h, size_t ldh, const float *a, size_t lda,
-                       const float *b, size_t ldb, size_t n_rows, size_t ni,
-                       size_t nj) {
+/* The ni x nj sums at h where a whole tile would not fit. */
+static void outer_edge(float *h, size_t ldh, const float *a, const float *b,
+                       size_t n_rows, size_t ni, size_t nj) {
+  float sums[TILE_I * TILE_J] = {0};
   for (size_t i = 0; i < ni; i++)
-    for (size_t t = 0; t < n_rows; t++) {
-      float s = a[t * lda + i];
-      for (size_t j = 0; j < nj; j++)
-        h[i * ldh + j] += s * b[t * ldb + j];
+    memcpy(sums + i * TILE_J, h + i * ldh, nj * sizeof *h);
+  outer_tile(sums, TILE_J, a, b, n_rows);
+  for (size_t i = 0; i < ni; i++)
+    memcpy(h + i * ldh, sums + i * TILE_J, nj * sizeof *h);
+}
+
+/* n of every row's floats, the rows `width` apart; zeros behind them. */
+static void pack(float *to, size_t width, const float *from, size_t ld,
+                 size_t n_rows, size_t n) {
+  for (size_t t = 0; t < n_rows; t++, to += width, from += ld) {
+    if (n == TILE_J && width == TILE_J) { /* of a length that is known here */
+      memcpy(to, from, TILE_J * sizeof *to);
+    } else {
+      memcpy(to, from, n * sizeof *to);
+      memset(to + n, 0, (width - n) * sizeof *to);
     }
+  }
+}
+
+/* Up to MOST_I rows of h, up to DEPTH rows of a and b. */
+static void outer_block(float *h, size_t ldh, const float *a, size_t lda,
+                        const float *b, size_t ldb, size_t n_rows, size_t ni,
+                        size_t nj) {
+  float pa[DEPTH * MOST_I], pb[DEPTH * TILE_J];
+  pack(pa, MOST_I, a, lda, n_rows, ni);
+  for (size_t j = 0; j < nj; j += TILE_J) {
+    size_t cols = nj - j < TILE_J ? nj - j : TILE_J;
+    pack(pb, TILE_J, b + j, ldb, n_rows, cols);
+    for (size_t i = 0; i < ni; i += TILE_I) {
+      size_t rows = ni - i < TILE_I ? ni - i : TILE_I;
+      if (rows == TILE_I && cols == TILE_J)
+        outer_tile(h + i * ldh + j, ldh, pa + i, pb, n_rows);
+      else
+        outer_edge(h + i * ldh + j, ldh, pa + i, pb, n_rows, rows, cols);
+    }
+  }
 }
 
 static void outer(float *h, size_t ldh, const float *a, size_t lda,
                   const float *b, size_t ldb, size_t n_rows, size_t ni,
                   size_t nj) {
-  enum { TILE_J = TILE_V * LANES };
-  size_t i = 0, whole = nj / TILE_J * TILE_J;
-  for (; ni - i >= TILE_I; i += TILE_I)
-    for (size_t j = 0; j < whole; j += TILE_J)
-      outer_tile(h + i * ldh + j, ldh, a + i, lda, b + j, ldb, n_rows);
-  if (i < ni) /* rows that fill no tile */
-    outer_edge(h + i * ldh, ldh, a + i, lda, b, ldb, n_rows, ni - i, whole);
-  outer_edge(h + whole, ldh, a, lda, b + whole, ldb, n_rows, ni, nj - whole);
+  for (size_t i = 0; i < ni; i += MOST_I)
+    for (size_t t = 0; t < n_rows; t += DEPTH)
+      outer_block(h + i * ldh, ldh, a + t * lda + i, lda, b + t * ldb, ldb,
+                  n_rows - t < DEPTH ? n_rows - t : DEPTH,
+                  ni - i < MOST_I ? ni - i : MOST_I, nj);
 }
 
 static void costs(const float *points, size_t n, int dims, const float *a,
@@ -111,19 +145,19 @@ static double dot(const float *a, const double *x, size_t n) {
 
 static void eliminate(double *y, const double *l, const double *b, size_t ldb,
                       size_t nk, size_t n) {
-  enum { TILE = TILE_V * LANES_D };
+  enum { PART = 4, TILE = PART * LANES_D };
   size_t j = 0;
   for (; n - j >= TILE; j += TILE) {
-    vecd acc[TILE_V];
+    vecd acc[PART];
     WN_UNROLL
-    for (int v = 0; v < TILE_V; v++)
+    for (int v = 0; v < PART; v++)
       acc[v] = *(const vecd *)(y + j + v * LANES_D);
     for (size_t k = 0; k < nk; k++)
       WN_UNROLL
-    for (int v = 0; v < TILE_V; v++)
+    for (int v = 0; v < PART; v++)
       acc[v] -= l[k] * *(const vecd *)(b + k * ldb + j + v * LANES_D);
     WN_UNROLL
-    for (int v = 0; v < TILE_V; v++)
+    for (int v = 0; v < PART; v++)
       *(vecd *)(y + j + v * LANES_D) = acc[v];
   }
   for (; j < n; j++)

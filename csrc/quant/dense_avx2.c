@@ -1,4 +1,6 @@
 /* dense_avx2.c - dense.inc.h over 32-byte vectors. */
+#include <string.h>
+
 #include "base/cpu.h"
 #include "quant/dense.h"
 

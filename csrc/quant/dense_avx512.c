@@ -1,4 +1,6 @@
 /* dense_avx512.c - dense.inc.h over 64-byte vectors. */
+#include <string.h>
+
 #include "base/cpu.h"
 #include "quant/dense.h"
 

@@ -35,7 +35,7 @@ typedef struct gram {
   size_t n, lda, ldb, n_rows;
 } gram;
 
-enum { SUM_ROWS = 16 }; /* rows of H that a member takes at a time */
+enum { SUM_ROWS = 64 }; /* rows of H that a member takes at a time */
 
 /* Rows of H are split; each sums over the tokens in their order. Of a
  * symmetric sum one half is computed and then mirrored. */

@@ -101,7 +101,11 @@ static int check_opts(const basis *b, wn_ctx_opts *o, wn_err *e) {
 /* Plan and cache sizes for checked options. */
 static int plan_all(const basis *b, const wn_ctx_opts *o, wn_plan **plan,
                     wn_state *state, uint64_t *buffers, wn_err *e) {
-  wn_plan_opts po = {o->n_batch, o->n_out, o->n_ctx, o->n_threads, b->types};
+  wn_plan_opts po = {.n_batch = o->n_batch,
+                     .n_out = o->n_out,
+                     .n_ctx = o->n_ctx,
+                     .n_threads = o->n_threads,
+                     .types = b->types};
   wn_state_opts so = {o->n_seq,   o->n_ctx,  o->n_batch,
                       o->n_marks, o->type_k, o->type_v};
   int rc = wn_state_plan(b->p, &so, state, e);

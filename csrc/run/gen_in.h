@@ -1,4 +1,4 @@
-/* gen_in.h - what gen.c, batch.c, place.c and driver.c know of each other.
+/* gen_in.h - what the files of a batch and its generations know of each other.
  *
  * Three kinds of fields, by who touches them:
  *   fixed     after wn_gen_new;
@@ -188,6 +188,16 @@ bool wn_batch_is_driven(const wn_batch *b);
 bool wn_batch_is_taken(const wn_batch *b, const wn_gen *g);
 /* Lets go who left, when nobody is inside. */
 void wn_batch_sweep(wn_batch *b);
+
+/* shares.c */
+/* Gives sequences to those that wait for one and would join the next step. */
+void wn_shares_place(wn_batch *b);
+/* The next step's tokens, by budget: what runs, then pieces of prompts. */
+void wn_shares_compose(wn_batch *b, const wn_shift *how);
+/* The step is done: everybody gets the rows that are theirs. */
+void wn_shares_settle(wn_batch *b);
+/* The step failed, and everybody in it. */
+void wn_shares_fail(wn_batch *b, const wn_err *e);
 
 /* Most tokens guessed ahead. */
 #define WN_MAX_DRAFT 64

@@ -11,7 +11,7 @@ local M = {}
 --- Commands in the order of the help text.
 M.commands = {
   "inspect", "quantize", "verify", "imatrix", "perplexity", "compare", "tasks", "fit", "explain", "generate", "chat", "serve",
-  "convert", "tokenize",
+  "sweep", "convert", "tokenize",
 }
 
 ---@class wane.Out

@@ -19,14 +19,17 @@ local MODULES = {
   { "recipe", "wane.recipe" }, { "recipe/view", "the tensor that a recipe sees" }, { "quantize", "wane.quantize" },
   { "provenance", "wane.provenance" }, { "imatrix", "wane.imatrix" }, { "calibrate/init", "wane.calibrate" },
   { "calibrate/gptq", "wane.calibrate.gptq", single = true }, { "calibrate/awq", "wane.calibrate.awq" },
+  { "calibrate/guide", "wane.calibrate" }, { "tune", "wane.tune" },
   { "search/sensitivity", "wane.eval.sensitivity" }, { "search/solve", "wane.recipe" }, { "eval", "wane.eval" },
   { "eval/perplexity", "wane.eval.perplexity", single = true }, { "eval/divergence", "wane.eval.divergence", single = true },
-  { "eval/compare", "wane.eval.compare" }, { "eval/shrink", "wane.eval.shrink" }, { "eval/tasks", "wane.eval.tasks" },
+  { "eval/compare", "wane.eval.compare" }, { "eval/comparison", "wane.eval.compare" },
+  { "eval/shrink", "wane.eval.shrink" }, { "eval/tasks", "wane.eval.tasks" },
   { "fit", "wane.fit" }, { "explain", "wane.explain" }, { "model", "wane" }, { "generate", "wane.generate" },
   { "batch", "wane.batch" }, { "lora", "wane.lora" }, { "sample", "wane.sample" }, { "grammar", "wane.grammar" },
   { "schema", "wane.schema" }, { "chat", "wane.chat" }, { "reply", "wane.reply" }, { "answer", "wane.answer" },
   { "template", "wane.template" }, { "embed", "wane.embed" }, { "vocab", "wane.vocab" }, { "convert", "wane.convert" },
   { "report", "wane.report" }, { "json", "wane.json" }, { "arch/init", "wane.arch" }, { "arch/graph", "wane.arch.graph" },
+  { "serve/init", "wane.serve" }, { "sweep", "wane.sweep" },
 }
 
 local function lines_of(path)

@@ -48,6 +48,7 @@ for page, names in pairs {
   nemotron_h = { "nemotron_h", "nemotron_h_moe" },
   falcon_h1 = { "falcon-h1" },
   mamba2 = { "mamba", "mamba2" },
+  jamba = { "jamba" },
   llama4 = { "llama4" },
   rwkv7 = { "rwkv7" },
   apertus = { "apertus" },

@@ -1,5 +1,5 @@
 --- Selective state spaces: mamba, mamba2, and the layers of this kind in the
---- hybrids granitehybrid, nemotron_h and falcon-h1.
+--- hybrids granitehybrid, nemotron_h, falcon-h1 and jamba.
 local M = {}
 
 local fail = require("wane.arch.hparams").fail
@@ -32,6 +32,16 @@ function M.two(b, a, s)
   return b:linear(y, "ssm_out", { out = b.hp.embedding_length })
 end
 
+--- Sizes of a Mamba1 layer.
+---@param hp table
+function M.one_sizes(hp)
+  local r = hp.r
+  return {
+    taps = r:count("ssm.conv_kernel", 2, 16), inner = r:count("ssm.inner_size", 1, 2 ^ 24),
+    state = r:count("ssm.state_size", 1, 1024), heads = r:count("ssm.time_step_rank", 1, 2 ^ 24),
+  }
+end
+
 --- A Mamba1 layer: a decay for each channel and value of the state.
 function M.one(b, a, s)
   local rank, n = s.heads, s.state
@@ -54,16 +64,7 @@ function M.describe(m)
   local hp = m.hp
   m:use { norm = "rms" }
   local two = hp.architecture == "mamba2"
-  local s
-  if two then
-    s = M.sizes(hp)
-  else
-    local r = hp.r
-    s = {
-      taps = r:count("ssm.conv_kernel", 2, 16), inner = r:count("ssm.inner_size", 1, 2 ^ 24),
-      state = r:count("ssm.state_size", 1, 1024), heads = r:count("ssm.time_step_rank", 1, 2 ^ 24),
-    }
-  end
+  local s = two and M.sizes(hp) or M.one_sizes(hp)
   local x = m:embed "token_embd"
   for i = 0, hp.block_count - 1 do
     local b = m:block(i)

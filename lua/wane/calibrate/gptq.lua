@@ -32,6 +32,7 @@ local store = require "wane.calibrate.store"
 ---  for each input on the half of the text that it was not fitted on (wane.calibrate.trust)
 ---@field sequential boolean?   inputs come from the layers quantized so far (true)
 ---@field steps string?     "layer" (default) or "matrix": how often inputs are collected
+---@field guide boolean?     inputs count by the loss's gradient at the matrix's outputs (wane.calibrate.guide; false)
 ---@field awq boolean|table|nil  scale channels first (wane.calibrate.awq)
 ---@field threads integer?
 ---@field overwrite boolean?
@@ -39,9 +40,8 @@ local store = require "wane.calibrate.store"
 ---@field quantize table?   more options for wane.quantize
 ---@field progress (fun(p: table): boolean?)?  return false to cancel
 
--- Moving targets (aim) helps on the demo model, whose text is of one kind
--- (`make bench-quality ARGS=--tune`), and harms others: errors of the layers
--- above drag weights far from where they were.
+-- Moving targets (aim) helps on the demo model, whose text is of one kind, and
+-- harms others: errors of the layers above drag weights far from where they were.
 local AIM, DAMP, SWEEPS, SHRINK = 0, 0.01, 8, "validate"
 
 local check = options.checker("calibrate.gptq", {
@@ -51,7 +51,7 @@ local check = options.checker("calibrate.gptq", {
   sweeps = options.integer(0, 1000), feedback = "boolean", aim = options.number(0, 1), sequential = "boolean",
   shrink = options.either(options.number(0, 1), options.one_of { "validate" }),
   steps = options.one_of { "layer", "matrix" }, awq = options.either("boolean", "table"), threads = options.threads,
-  overwrite = "boolean", resume = "boolean", quantize = "table", progress = "function",
+  overwrite = "boolean", resume = "boolean", quantize = "table", progress = "function", guide = "boolean",
 })
 
 -- At most n of the chunks, spread evenly.
@@ -98,7 +98,7 @@ local function identity(o, chunks, im, plan)
   local parts = {
     plan.recipe, tostring(o.damp or DAMP), tostring(o.sweeps or SWEEPS), tostring(o.feedback ~= false),
     tostring(o.aim or AIM), tostring(o.shrink or SHRINK), tostring(o.sequential ~= false), o.steps or "layer", tostring(o.awq),
-    (im:check()),
+    tostring(o.guide or false), (im:check()),
   }
   local info = plan.tensors
   for _, d in ipairs(info) do
@@ -137,7 +137,7 @@ local function encode_all(o, model, st)
     damp = o.damp or DAMP, sweeps = o.sweeps or SWEEPS, feedback = o.feedback ~= false, aim = o.aim or AIM,
     shrink = o.shrink or SHRINK,
     sequential = o.sequential ~= false, steps = o.steps or "layer", progress = o.progress,
-    weights = scaled.weights, stand_ins = scaled.stand_ins,
+    weights = scaled.weights, stand_ins = scaled.stand_ins, guide = st.guide,
     load = st.load,
     save = function(name, t, bytes) st.log:save(name, t, bytes) end,
   })
@@ -179,6 +179,13 @@ local function run(o, model)
   st.types, st.plain = sort_tensors(model, plan)
   st.log, message, code = store.open(o.to, identity(o, st.chunks, st.im, plan), o.resume ~= false)
   if not st.log then return nil, message, code end
+  if o.guide then
+    st.guide, message, code = require("wane.calibrate.guide")._of(model, st.chunks, { threads = o.threads, progress = o.progress })
+    if not st.guide then
+      st.log:close(false)
+      return nil, message, code
+    end
+  end
   st.load = function(name, kind) return st.log:load(name, kind) end
   local finished, report
   finished, message, code = encode_all(o, model, st)

@@ -15,6 +15,7 @@ function M.describe(p)
   p:option("--kv", "type of the cache: f16, f32, q8_0, ...")
   p:option("--template", "file with a Jinja template instead of the model's")
   p:option("--format", "a built-in format instead of a template")
+  p:option("--report", "page of wane compare, for /report")
   p:option("--pooling", "of embeddings: mean, cls, last")
   number(p, "--timeout", "most seconds of a request"):default "600"
   number(p, "-t --threads", "threads (default: all cores)")
@@ -47,13 +48,18 @@ function M.run(args, out)
   local wane, serve = require "wane", require "wane.serve"
   local source, why = template_of(args.template)
   if why then return nil, why end
+  local report
+  if args.report then
+    report, why = require("wane.cli.read").text(args.report)
+    if not report then return nil, why end
+  end
   local model
   model, why = wane.load(args.model, { threads = args.threads, kv = args.kv })
   if not model then return nil, why end
   local context = args.context or math.min(4096, model.hp.context_length)
   local fine, server, message = pcall(serve.new, model, { host = args.host, port = args.port, context = context,
     api_key = args.api_key or os.getenv "WANE_API_KEY", alias = args.alias, parallel = args.parallel, queue = args.queue,
-    template = source, format = args.format, pooling = args.pooling, request_seconds = args.timeout, note = out.note })
+    template = source, report = report, format = args.format, pooling = args.pooling, request_seconds = args.timeout, note = out.note })
   if not fine or not server then
     model:close()
     return nil, fine and message or server

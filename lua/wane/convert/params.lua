@@ -96,6 +96,17 @@ function M:rope()
   return r
 end
 
+-- transformers' attention_factor is the whole magnitude of a rotation, GGUF's
+-- attn_factor what it differs by from YaRN's own, 1 + ln(factor) / 10. llama.cpp's
+-- converter writes it as yarn_attn_factor, which its loader does not read.
+local function add_magnitude(self, r)
+  local given = r.attention_factor or r.attn_factor
+  if given == nil then return end
+  self:number(".rope.scaling.yarn_attn_factor", given)
+  local own = 1 + 0.1 * math.log(math.max(r.factor, 1))
+  if math.abs(given / own - 1) > 1e-6 then self:number(".rope.scaling.attn_factor", given / own) end
+end
+
 local function add_scaling(self, r)
   local kind = r.rope_type
   if kind == "linear" and r.factor then
@@ -106,7 +117,7 @@ local function add_scaling(self, r)
     self:number(".rope.scaling.factor", r.factor)
     self:count(".rope.scaling.original_context_length", r.original_max_position_embeddings)
     self:number(".rope.scaling.yarn_ext_factor", r.extrapolation_factor)
-    self:number(".rope.scaling.yarn_attn_factor", r.attention_factor or r.attn_factor)
+    add_magnitude(self, r)
     self:number(".rope.scaling.yarn_beta_fast", r.beta_fast)
     self:number(".rope.scaling.yarn_beta_slow", r.beta_slow)
   elseif kind == "su" or kind == "longrope" then

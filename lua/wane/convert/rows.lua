@@ -13,10 +13,12 @@ local safetensors = require "wane.convert.safetensors"
 local function fail(message, code) error({ msg = message, code = code or "EFORMAT" }, 0) end
 M.fail = fail
 
+--- The value, or its error on its way out.
 local function check(value, message, code)
   if value == nil then fail(message, code) end
   return value
 end
+M.check = check
 
 --- All rows of a tensor of the checkpoint; a vector is one row.
 function M.of(checkpoint, t)

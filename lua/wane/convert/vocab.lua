@@ -374,6 +374,25 @@ local function by_unigram(p, src)
   return t
 end
 
+-- What the tokenizer does to a text before it is cut: whether letters become
+-- small, whether accents are dropped.
+local function set_normalizer(p, src)
+  local function visit(n, depth)
+    if type(n) ~= "table" or depth > 8 then return end
+    local function flag(key, v)
+      if type(v) == "boolean" then p:set("tokenizer.ggml.normalizer." .. key, "bool", v) end
+    end
+    if n.type == "Lowercase" then flag("lowercase", true) end
+    if n.type == "StripAccents" then flag("strip_accents", true) end
+    if n.type == "BertNormalizer" then
+      flag("lowercase", n.lowercase)
+      flag("strip_accents", n.strip_accents)
+    end
+    for _, x in ipairs(type(n.normalizers) == "table" and n.normalizers or {}) do visit(x, depth + 1) end
+  end
+  if src.json then visit(src.json.normalizer, 0) end
+end
+
 -- Which kind a checkpoint has.
 local function choose(p, src, family)
   local path = src.dir .. "/tokenizer.model"
@@ -409,6 +428,7 @@ function M.add(p, dir, family)
   local prefix = known((src.config or {}).add_prefix_space)
   if family.prefix_space_flag and prefix ~= nil then p:set("tokenizer.ggml.add_space_prefix", "bool", prefix) end
   local t = choose(p, src, family)
+  set_normalizer(p, src)
   set_special(p, src, t)
   set_more_ends(p, src)
   set_template(p, src)

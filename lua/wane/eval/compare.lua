@@ -12,12 +12,11 @@
 --- Candidates are files, loaded models, or anything that a shrunk model in
 --- memory can be made of (wane.eval.shrink). All run in lock-step with the
 --- reference on the same chunks; no logits are stored.
+local comparison = require "wane.eval.comparison"
 local core = require "wane.core"
 local divergence = require "wane.eval.divergence"
 local entries = require "wane.eval.entry"
-local file = require "wane.file"
 local options = require "wane.options"
-local report = require "wane.report"
 local run = require "wane.eval.run"
 local speed = require "wane.eval.speed"
 local tasks = require "wane.eval.tasks"
@@ -37,42 +36,12 @@ local tasks = require "wane.eval.tasks"
 ---@field passage? integer       tokens of the passage in the report (192)
 ---@field progress? fun(p: table)
 
----@class wane.Comparison
----@field rows table[]     the reference first; keys are those of the columns
----@field columns wane.Column[]
----@field tasks table      results by name of model
----@field heat table       heat maps by name of model
-local Comparison = {}
-Comparison.__index = Comparison
-
 local check_options = options.checker("eval.compare", {
   reference = options.required "any", candidates = options.required(options.list("any", 1)), text = options.required(run.text),
   tasks = options.list "any", context = run.context, chunks = options.integer(1), imatrix = "any",
   threads = options.threads, speed = "boolean", heat = options.either("boolean", "table"), tensor = "string",
   passage = options.integer(0), progress = "function",
 })
-
-local function percent(v) return ("%.2f %%"):format(100 * v) end
-
-local columns = {
-  { key = "name", title = "model" },
-  { key = "bytes", title = "bytes", format = report.count, align = "right" },
-  { key = "bpw", title = "bits/w", format = "%.2f" },
-  { key = "ppl", title = "perplexity", format = "%.4f" },
-  { key = "ppl_err", title = "+/-", format = "%.3f" },
-  { key = "ppl_change", title = "change", format = function(v) return ("%+.2f %%"):format(100 * v) end, align = "right" },
-  { key = "kld", title = "KLD", format = "%.5f" },
-  { key = "kld_err", title = "+/-", format = "%.5f" },
-  { key = "kld_median", title = "median", format = "%.5f" },
-  { key = "kld_p99", title = "p99", format = "%.4f" },
-  { key = "kld_max", title = "max", format = "%.3f" },
-  { key = "same_top", title = "same top", format = percent, align = "right" },
-  { key = "rms_dp", title = "rms dp", format = percent, align = "right" },
-  { key = "prompt_tps", title = "prompt t/s", format = "%.0f" },
-  { key = "decode_tps", title = "decode t/s", format = "%.0f" },
-  { key = "load_seconds", title = "load", format = report.seconds, align = "right" },
-  { key = "peak_bytes", title = "memory", format = report.bytes, align = "right" },
-}
 
 -- Loads everything into the list, which the caller closes.
 local function load_all(o, list)
@@ -114,21 +83,6 @@ local function row_of(e)
   }
 end
 
--- Fills in what divergence found.
-local function add_divergence(row, d)
-  row.ppl, row.ppl_err = d.perplexity, d.perplexity_err
-  row.ppl_change, row.ppl_change_err = d.ratio - 1, d.ratio_err
-  row.kld, row.kld_err, row.kld_max = d.kld.mean, d.kld.err, d.kld.max
-  row.kld_median, row.kld_p99 = d.kld_quantile(0.5), d.kld_quantile(0.99)
-  row.same_top, row.same_top_err, row.rms_dp, row.rms_dp_err = d.same_top, d.same_top_err, d.rms_dp, d.rms_dp_err
-end
-
--- The perplexity of a reference that has nothing to be compared with.
-local function reference_row(row, first)
-  row.ppl, row.ppl_err = first.reference_perplexity, first.reference_perplexity_err
-  row.reference = true
-end
-
 local function run_tasks(self, list, o)
   for i, e in ipairs(list) do
     local results, message, code = tasks.run(e.model, o.tasks, { text = o.text, threads = o.threads })
@@ -142,26 +96,6 @@ local function run_tasks(self, list, o)
     if o.progress then o.progress { stage = "tasks", done = i, total = #list } end
   end
   return true
-end
-
--- The passage shown token by token: texts, and numbers of each candidate.
-local function passage(list, found, n)
-  local vocab = list[1].model.vocab
-  if not vocab then return nil end
-  local p = { tokens = {}, models = {} }
-  local at = found[1].positions
-  local function piece(id) return vocab:piece(id, true) end
-  for i = 1, math.min(n, #at.target) do
-    p.tokens[i] = { text = piece(at.target[i]), nll = at.nll_p[i], top = piece(at.top_p[i]) }
-  end
-  for k, d in ipairs(found) do
-    local m = { name = list[k + 1].name, kld = {}, nll = {}, top = {} }
-    for i = 1, #p.tokens do
-      m.kld[i], m.nll[i], m.top[i] = d.positions.kld[i], d.positions.nll_q[i], piece(d.positions.top_q[i])
-    end
-    p.models[k] = m
-  end
-  return p
 end
 
 -- Heat maps and weights: what the report draws and the table does not need.
@@ -199,11 +133,9 @@ local function measure_all(self, list, o)
     progress = o.progress and function(p) o.progress { stage = "text", done = p.done, total = p.total } end,
   })
   if not found then return nil, message, code end
-  for i, e in ipairs(list) do self.rows[i] = row_of(e) end
-  reference_row(self.rows[1], found[1])
-  for i, d in ipairs(found) do add_divergence(self.rows[i + 1], d) end
-  self.tokens = found[1].tokens
-  self.passage = passage(list, found, o.passage or 192)
+  local rows = {}
+  for i, e in ipairs(list) do rows[i] = row_of(e) end
+  self:_add(rows, found, list[1].model.vocab, o.passage or 192)
   if o.tasks and #o.tasks > 0 then
     local ok
     ok, message, code = run_tasks(self, list, o)
@@ -258,8 +190,7 @@ local function compare(o)
   o = check(o)
   local ids, message, code = some_ids(o)
   if not ids then return nil, message, code end
-  local self = setmetatable({ rows = {}, columns = {}, tasks = {}, heat = {}, weights = {} }, Comparison)
-  for i, c in ipairs(columns) do self.columns[i] = c end
+  local self = comparison.new()
   local list = { measure = measurer(o, ids) }
   local fine, ok
   fine, ok, message, code = pcall(function()
@@ -274,75 +205,6 @@ local function compare(o)
   self.context = o.context or 512
   self.cpu = core.cpu()
   return self
-end
-
---- The table (wane.report).
----@return wane.Table
-function Comparison:table()
-  local used = {}
-  for _, c in ipairs(self.columns) do
-    for _, row in ipairs(self.rows) do
-      if row[c.key] ~= nil then
-        used[#used + 1] = c
-        break
-      end
-    end
-  end
-  local t = report.table(used)
-  for _, row in ipairs(self.rows) do t:add(row) end
-  return t
-end
-
-function Comparison:text() return self:table():text() end
-function Comparison:markdown() return self:table():markdown() end
-function Comparison:csv() return self:table():csv() end
-Comparison.__tostring = Comparison.text
-
---- Everything as JSON: rows, tasks, heat maps, the passage.
-function Comparison:json()
-  return report.json { rows = self.rows, tasks = self.tasks, heat = self.heat, passage = self.passage,
-    tokens = self.tokens, context = self.context, machine = self.cpu.name }
-end
-
---- The report: one HTML page that needs no network.
----@param title? string
-function Comparison:html(title) return require("wane.eval.page")(self, title) end
-
---- Rows that nothing beats in both size and KLD, smallest first.
----@return table[]
-function Comparison:pareto()
-  local list, front, best = {}, {}, math.huge
-  for _, row in ipairs(self.rows) do
-    if row.kld then list[#list + 1] = row end
-  end
-  table.sort(list, function(a, b)
-    if a.bytes ~= b.bytes then return a.bytes < b.bytes end
-    return a.kld < b.kld
-  end)
-  for _, row in ipairs(list) do
-    if row.kld < best then
-      best = row.kld
-      front[#front + 1] = row
-    end
-  end
-  return front
-end
-
-local check_save = options.checker("comparison:save", { overwrite = "boolean" }, { overwrite = true })
-local writers = { html = "html", md = "markdown", csv = "csv", json = "json", txt = "text" }
-
---- Writes a file, durably; its ending says the form: .html, .md, .csv, .json, .txt.
----
----     assert(c:save "report.html")
----@param path string
----@return true|nil
----@return string? message
----@return string? code
----@param opts? { overwrite?: boolean }  replace an existing file (true)
-function Comparison:save(path, opts)
-  local kind = writers[options.argument("comparison:save", "path", path, report.name):match "%.(%a+)$"]
-  opts = check_save(opts)
-  return file.write(path, self[kind](self), { overwrite = opts.overwrite })
 end
 
 return compare

@@ -3,6 +3,7 @@ local core = require "wane.core"
 local options = require "wane.options"
 local run = require "wane.eval.run"
 local stats = require "wane.stats"
+local summary = require "wane.eval.summary"
 
 ---@class wane.Divergence
 ---@field perplexity number       of the candidate
@@ -19,37 +20,10 @@ local stats = require "wane.stats"
 ---@field rms_dp_err number
 ---@field tokens integer
 
-local function summarise(d)
-  local kld, dp2, same, change = stats.of(d.kld), {}, {}, {}
-  for i = 1, #d.kld do
-    dp2[i] = d.p_diff[i] ^ 2
-    same[i] = d.top_p[i] == d.top_q[i] and 1 or 0
-    change[i] = d.nll_q[i] - d.nll_p[i]
-  end
-  local p, q, s, square = stats.of(d.nll_p), stats.of(d.nll_q), stats.of(same), stats.of(dp2)
-  local log_ratio = stats.of(change)
-  local rms = math.sqrt(square.mean)
-  return {
-    perplexity = math.exp(q.mean),
-    perplexity_err = math.exp(q.mean) * q.err,
-    reference_perplexity = math.exp(p.mean),
-    reference_perplexity_err = math.exp(p.mean) * p.err,
-    ratio = math.exp(log_ratio.mean),
-    ratio_err = math.exp(log_ratio.mean) * log_ratio.err,
-    kld = kld,
-    kld_quantile = stats.quantiles(d.kld),
-    same_top = s.mean,
-    same_top_err = s.err,
-    rms_dp = rms,
-    rms_dp_err = rms > 0 and square.err / (2 * rms) or 0,
-    tokens = #d.kld,
-  }
-end
-
 local check = options.checker("eval.divergence", {
   context = run.context, chunks = options.integer(1), threads = options.threads, progress = "function", positions = "boolean",
 }, { context = 512 })
-local fields = { "nll_p", "nll_q", "kld", "p_diff", "top_p", "top_q" }
+local fields = summary.FIELDS
 
 -- A scoring context for each model, or nil with none left open.
 local function open_contexts(models, n_ctx, threads)
@@ -149,7 +123,7 @@ return function(reference, candidates, text, opts)
   if not ok then return nil, message, code end
   local result = {}
   for i = 1, #candidates do
-    result[i] = summarise(raw[i])
+    result[i] = summary.of(raw[i])
     if opts.positions then result[i].positions = raw[i] end
   end
   return result

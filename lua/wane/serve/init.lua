@@ -28,19 +28,26 @@ local ROUTES = {
   ["/slots"] = { "GET", "status", "slots" },
   ["/tokenize"] = { "POST", "status", "tokenize" },
   ["/detokenize"] = { "POST", "status", "detokenize" },
+  ["/tokenizer_info"] = { "GET", "status", "tokenizer_info" },
   ["/apply-template"] = { "POST", "chat", "apply_template" },
   ["/chat/completions"] = { "POST", "chat", "completions" },
   ["/completions"] = { "POST", "completions", "completions" },
   ["/infill"] = { "POST", "completions", "infill" },
   ["/embeddings"] = { "POST", "vectors", "embeddings" },
   ["/rerank"] = { "POST", "vectors", "rerank" },
+  ["/report"] = { "GET", "inspect", "report" },
+  ["/inspect"] = { "GET", "inspect", "model" },
 }
+
+for _, name in ipairs { "tensor", "block", "layers", "rounding", "outputs", "alpha", "fit" } do
+  ROUTES["/inspect/" .. name] = { "POST", "inspect", name }
+end
 
 local positive = options.integer(1, 2 ^ 31 - 1)
 local seconds = options.number(0.001, 1e6)
 local check = options.checker("serve.new", {
   host = "string", port = options.integer(0, 65535), api_key = "string", parallel = options.integer(1, 1024),
-  queue = options.integer(0, 65536), context = options.context, alias = "string", template = "string", format = "string",
+  queue = options.integer(0, 65536), context = options.context, alias = "string", template = "string", report = "string", format = "string",
   pooling = options.one_of { "mean", "cls", "last" }, connections = positive, body_bytes = positive,
   request_seconds = seconds, body_seconds = seconds, head_seconds = seconds, write_seconds = seconds, idle_seconds = seconds,
   max_choices = options.integer(1, 1024), max_prompts = options.integer(1, 65536), completion_tokens = positive,
@@ -65,16 +72,16 @@ local function libraries()
   return nil, "the server needs the Lua library http (Debian: lua-http, LuaRocks: http): " .. tostring(http):match "^[^\n]*", "EUNSUP"
 end
 
---- An id of an answer.
+-- An id of an answer.
 function Server:new_id(prefix)
   self.n_ids = self.n_ids + 1
   return ("%s%x%04x%06x"):format(prefix, self.started, require("wane.serve.params").draw(65536) - 1, self.n_ids)
 end
 
---- The model's name in answers: what the request said, or ours.
+-- The model's name in answers: what the request said, or ours.
 function Server:model_of(r) return r:string("model", 512) or self.id end
 
---- Whether 'stream_options' asks for the usage.
+-- Whether 'stream_options' asks for the usage.
 function Server.wants_usage(r)
   local o = r:get "stream_options"
   if o == nil then return false end
@@ -134,8 +141,8 @@ end
 ---@param model wane.Model
 ---@param opts? table   host "127.0.0.1", port 8080 (0: any), api_key, parallel 4 (sequences at once), queue 64 (generations
 ---  that wait), context (tokens of a sequence; the model's default), alias (name in /v1/models), template (Jinja source),
----  format (of wane.chat), pooling ("mean", "cls", "last"), connections 256, body_bytes 8 MiB, request_seconds 600,
----  body_seconds 30, head_seconds 10, write_seconds 30, idle_seconds 30, max_choices 16, max_prompts 256,
+---  format (of wane.chat), report (an HTML text for /report), pooling ("mean", "cls", "last"), connections 256,
+---  body_bytes 8 MiB, request_seconds 600, body_seconds 30, head_seconds 10, write_seconds 30, idle_seconds 30, max_choices 16, max_prompts 256,
 ---  completion_tokens 256 (of /v1/completions without max_tokens), note(text) for a log
 ---@return wane.Server|nil
 ---@return string? message

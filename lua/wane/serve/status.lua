@@ -81,18 +81,30 @@ function M.slots(app, x)
   x:json(200, list)
 end
 
---- POST /tokenize: { content, add_special, parse_special, with_pieces }
+--- POST /tokenize: { content, add_special, parse_special, with_pieces }, or, as
+--- evaluation programs ask, { prompt, add_special_tokens }.
 function M.tokenize(app, x, body)
   local r = request.new(body)
-  r:need("content", "a text")
-  local parse = r:boolean "parse_special"
-  local ids, message = app.model.vocab:encode(r:string "content",
-    { special = r:boolean "add_special" == true, parse_special = parse == nil or parse })
-  if not ids then request.refuse(400, message, "content") end
+  local field = r:get "content" == nil and r:get "prompt" ~= nil and "prompt" or "content"
+  r:need(field, "a text")
+  local parse, special = r:boolean "parse_special", r:boolean "add_special"
+  if special == nil then special = r:boolean "add_special_tokens" end
+  local ids, message = app.model.vocab:encode(r:string(field), { special = special == true, parse_special = parse == nil or parse })
+  if not ids then request.refuse(400, message, field) end
   local out = json.list {}
   local pieces = r:boolean "with_pieces"
   for i, id in ipairs(ids) do out[i] = pieces and { id = id, piece = app.model.vocab:piece(id, true) } or id end
-  x:json(200, { tokens = out })
+  x:json(200, { tokens = out, count = #ids, max_model_len = app.engine.n_ctx })
+end
+
+--- GET /tokenizer_info: what evaluation programs want to know of a vocabulary.
+function M.tokenizer_info(app, x)
+  local v = app.model.vocab
+  local function token(name) return v.special[name] and v:text(v.special[name]) or json.null end
+  local template = app.opts.template or app.model:meta "tokenizer.chat_template"
+  x:json(200, json.ordered { { "tokenizer_class", "wane" }, { "bos_token", token "bos" }, { "eos_token", token "eos" },
+    { "pad_token", token "pad" }, { "unk_token", token "unk" }, { "chat_template", type(template) == "string" and template or json.null },
+    { "model_max_length", app.engine.n_ctx } })
 end
 
 --- POST /detokenize: { tokens }
@@ -104,7 +116,8 @@ function M.detokenize(app, x, body)
   end
   local ids = {}
   for i = 1, #tokens do ids[i] = tokens[i] end
-  x:json(200, { content = app.model.vocab:decode(ids, { unparse_special = true }) })
+  local text = app.model.vocab:decode(ids, { unparse_special = true })
+  x:json(200, { content = text, prompt = text })
 end
 
 return M

@@ -4,7 +4,7 @@ local M = { arch = "bert" }
 M.top = {
   ["embeddings.word_embeddings"] = "token_embd", ["embeddings.position_embeddings"] = "position_embd",
   ["embeddings.token_type_embeddings"] = "token_types", ["embeddings.LayerNorm"] = "token_embd_norm",
-  ["classifier.dense"] = "cls", ["classifier.out_proj"] = "cls.output",
+  ["classifier.dense"] = "cls", ["classifier.out_proj"] = "cls.output", ["pooler.dense"] = "cls",
 }
 M.names = {
   ["attention.self.query"] = "attn_q", ["attention.self.key"] = "attn_k", ["attention.self.value"] = "attn_v",
@@ -18,9 +18,11 @@ function M.rename(name)
   return (name:gsub("^encoder%.layer%.", "model.layers."))
 end
 
---- Not needed for embeddings.
-function M.ignore(name)
-  return name == "embeddings.position_ids" or name:find "^pooler%." ~= nil or name:find "^cls%.predictions" ~= nil
+--- Not needed for embeddings. A classifier of BERT's sees its first token
+--- through the pooler (a matrix and tanh): llama.cpp's converter drops that too.
+function M.ignore(name, class)
+  if name:find "^pooler%." then return class ~= "BertForSequenceClassification" end
+  return name == "embeddings.position_ids" or name:find "^cls%.predictions" ~= nil
     or name:find "^cls%.seq_relationship" ~= nil or name:find "^lm_head%." ~= nil
 end
 

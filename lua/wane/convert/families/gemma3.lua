@@ -10,6 +10,19 @@ function M.rename(name)
   return (name:gsub("^language_model%.", ""):gsub("^model%.language_model%.", "model."))
 end
 
+-- Every how many layers one is full, where it is not every sixth: by layer_types,
+-- or sliding_window_pattern. llama.cpp's converter drops it.
+local function pattern(p)
+  local types, n = p:get "layer_types", p:get("sliding_window_pattern", "_sliding_window_pattern")
+  for i, t in ipairs(types or {}) do
+    if t == "full_attention" then
+      n = i
+      break
+    end
+  end
+  if n and n ~= 1 and n ~= 6 then p:count(".attention.sliding_window_pattern", n) end
+end
+
 function M.params(p)
   local r = p:rope()
   p:count(".context_length", p:get "max_position_embeddings" or 131072)
@@ -20,6 +33,7 @@ function M.params(p)
   p:number(".rope.freq_base", (r.full_attention or r).rope_theta or 1000000)
   p:number(".final_logit_softcapping", p:get "final_logit_softcapping")
   if p:get "sliding_window_pattern" ~= 1 then p:count(".attention.sliding_window", p:need "sliding_window") end
+  pattern(p)
   p:count(".attention.head_count_kv", p:get "num_key_value_heads" or 4)
 end
 

@@ -59,7 +59,16 @@ function M.params(p, c)
   p:count(".rope.dimension_count_swa", math.floor(own * (p:rope().partial_rotary_factor or 1)))
 end
 
-function M.vocab(p)
+-- Marks that whoever reads an answer must see: shown as text.
+local visible = {
+  ["<|channel>"] = true, ["<channel|>"] = true, ["<|tool_call>"] = true, ["<tool_call|>"] = true,
+  ["<|tool_response>"] = true, ["<tool_response|>"] = true, ["<|\"|>"] = true,
+}
+
+function M.vocab(p, t)
+  for i, text in ipairs(t.texts) do
+    if visible[text] then t.kinds[i] = 4 end
+  end
   p:set("tokenizer.ggml.add_space_prefix", "bool", false)
   p:set("tokenizer.ggml.add_bos_token", "bool", true)
 end

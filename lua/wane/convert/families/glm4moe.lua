@@ -20,7 +20,8 @@ function M.params(p)
 end
 
 function M.vocab(p, t)
-  local function special(key, text)
+  local function special(key, text) -- unless the tokenizer's settings say one
+    if p.index["tokenizer.ggml." .. key] then return end
     for i, s in ipairs(t.texts) do
       if s == text then return p:set("tokenizer.ggml." .. key, "u32", i - 1) end
     end

@@ -3,9 +3,13 @@ local common = require "wane.convert.families.common"
 
 local M = { arch = "llama", prefix_space_flag = true }
 
-function M.params(p)
+function M.params(p, c)
   p:count(".vocab_size", p:need "vocab_size")
   p:count(".rope.dimension_count", p:head_size())
+  if c and (c.class == "LlamaForCausalLM" or c.class == "MistralForCausalLM") then -- whose settings fill it in
+    p:count(".attention.key_length", p:head_size())
+    p:count(".attention.value_length", p:head_size())
+  end
 end
 
 function M.vocab(p, t)
