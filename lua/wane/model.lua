@@ -35,9 +35,17 @@ local kv_type = options.type('the name of a type, or { k =, v = }', function(v)
   return true
 end)
 
+local replace_type = options.type("buffers or blocks by tensor name", function(v)
+  if type(v) ~= "table" then return false end
+  for name, data in pairs(v) do
+    if type(name) ~= "string" or type(data) ~= "userdata" then return false end
+  end
+  return true
+end)
+
 local check_load = options.checker("load", {
   context = options.context, threads = options.threads, batch = options.batch, kv = kv_type, map = "boolean",
-  max_bytes = options.bytes, fuse = "boolean", replace = "table", embeddings = "boolean",
+  max_bytes = options.bytes, fuse = "boolean", replace = replace_type, embeddings = "boolean",
   unused = options.one_of { "ignore", "error" }, lora = "any", exact = options.one_of { "trained", "llama.cpp" },
 })
 local CONTEXT = {
