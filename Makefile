@@ -191,7 +191,7 @@ check-bare:
 	@sh .ci/bare "make demo && make test"
 
 # Small bugs put into a copy of the tree, one at a time: which does no spec
-# notice? MUTANTS picks some by a part of their names.
+# notice? MUTANTS picks some by a word of their names: MUTANTS="top_p min_p".
 check-mutants: deps-test all
 	@LUA_PATH="./?.lua;;" lua5.4 spec/mutants/run.lua $(MUTANTS)
 
