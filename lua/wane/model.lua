@@ -148,7 +148,8 @@ local function load(g, opts, adapters)
 end
 
 --- Loads a model.
----@param path string a GGUF file, or any file of a split one
+---@param path string a GGUF file, or any file of a split one, or the directory
+--- of a Hugging Face checkpoint (converted without loss to a temporary file)
 ---@param opts table|nil context, threads, batch, kv: defaults for contexts;
 --- map = false: read weights into memory instead of mapping the file;
 --- max_bytes: refuse larger weights; fuse = false: one operation a stage;
@@ -163,6 +164,8 @@ end
 ---@return string|nil code
 function M.load(path, opts)
   options.argument("load", "path", path, "path")
+  local checkpoints = require "wane.convert.view"
+  if checkpoints.is(path) then return checkpoints.load(path, function(made) return M.load(made, opts) end) end
   opts = check_load(opts)
   local g, msg, code = core.gguf.open(path)
   if not g then return nil, msg, code end
@@ -347,6 +350,7 @@ function Model:close()
   if self.users.n > 0 then return true end
   self.prog:close()
   self.gguf:close()
+  if self.view then self.view:close() end -- the file of a checkpoint's directory
   return true
 end
 Model.__close = Model.close

@@ -202,7 +202,7 @@ end
 ---@return wane.QuantizeReport|nil report  with `rebuilt`: error before and after of each tensor
 ---@return string? message
 ---@return string? code
-return function(o)
+local function gptq(o)
   o = check(o)
   local ok, message, code = can_write(o)
   if not ok then return nil, message, code end
@@ -224,3 +224,6 @@ return function(o)
   if report then report.seconds, report.reused = core.now() - start, 0 end
   return report, message, code
 end
+
+-- The source may be a checkpoint's directory.
+return function(o) return require("wane.convert.view").around(o, "from", gptq) end
