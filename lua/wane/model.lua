@@ -46,7 +46,7 @@ end)
 local check_load = options.checker("load", {
   context = options.context, threads = options.threads, batch = options.batch, kv = kv_type, map = "boolean",
   max_bytes = options.bytes, fuse = "boolean", replace = replace_type, embeddings = "boolean",
-  unused = options.one_of { "ignore", "error" }, lora = "any",
+  unused = options.one_of { "ignore", "error" }, lora = "any", exact = options.one_of { "trained", "llama.cpp" },
 })
 local CONTEXT = {
   context = options.context, threads = options.threads, batch = options.batch, kv = kv_type,
@@ -79,9 +79,9 @@ end
 
 -- The vocabulary, when the file has one. A kind that wane does not know leaves
 -- the model usable with token ids; a broken one is an error.
-local function vocab_of(g)
+local function vocab_of(g, exact)
   if not g:find_kv "tokenizer.ggml.model" then return nil end
-  local v, msg, code = vocabs.of(g)
+  local v, msg, code = vocabs.of(g, { exact = exact })
   if v or code == "EUNSUP" then return v, msg end
   error({ code = code, msg = msg, named = true }, 0)
 end
@@ -127,7 +127,7 @@ local function load(g, opts, adapters)
   if not describe then hparams.fail("EUNSUP", "%s", arch.unknown(name)) end
   local hp = hparams.read(g)
   local prog, used, adapted = graph.build(g, describe, hp, opts.embeddings, adapters)
-  local vocab, vocab_error = vocab_of(g)
+  local vocab, vocab_error = vocab_of(g, opts.exact)
   local fuse = opts.fuse
   if fuse == nil then fuse = os.getenv "WANE_FUSE" ~= "0" end
   local handle = with_adapters(adapters, adapted, opts.replace, function(replace)
@@ -161,7 +161,8 @@ end
 --- file's (core.quant buffers and blocks; copied); embeddings = true: a causal
 --- model that gives embeddings instead of logits, without its output matrix;
 --- unused = "ignore": load a file with tensors that the model does not use; lora:
---- adapters, a path, { path =, scale = 1 } or a list of them (wane.lora)
+--- adapters, a path, { path =, scale = 1 } or a list of them (wane.lora); exact:
+--- whose token ids, "trained" (default) or "llama.cpp" (wane.vocab)
 ---@return wane.Model|nil model
 ---@return string|nil message
 ---@return string|nil code

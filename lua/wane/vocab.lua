@@ -73,6 +73,18 @@ function Vocab:encode(text, opts)
   return self.handle:encode(table.concat(all), opts, plain)
 end
 
+--- How many tokens a text has: as #v:encode(text, opts), without the list.
+---
+---     print(v:count(("word "):rep(1000)))
+---@param text string
+---@param opts? { special?: boolean, parse_special?: boolean } as for `encode`
+---@return integer|nil n
+---@return string? message
+---@return string? code
+function Vocab:count(text, opts)
+  return self.handle:count(text, opts)
+end
+
 --- Text of tokens.
 ---
 ---     print(v:decode(v:encode "round trip"))
@@ -181,8 +193,10 @@ end
 ---
 ---     local v = assert(wane.vocab.of(f, { exact = "llama.cpp" }))
 --- A GGUF does not hold the rules of the tokenizer, only their name (`pre`); where one name stands for
---- tokenizers with different rules, the rules are those of the model that gave the name. Unigram (t5) and
---- SentencePiece vocabularies have llama.cpp's ids in both modes.
+--- tokenizers with different rules, the rules are those of the model that gave the name. Special tokens are
+--- cut out of a text from left to right, at each place the longest; under "llama.cpp" all of the longest
+--- first. What the file cannot tell: tokens that count only as whole words, or only after normalising; runs
+--- of spaces next to U+2581 itself where a SentencePiece file has runs of spaces as tokens (Gemma).
 ---@param file wane.File|userdata
 ---@param opts? { exact?: "trained"|"llama.cpp" } whose ids; "trained"
 ---@return wane.Vocab|nil
