@@ -83,8 +83,9 @@ deps-demo:
 deps-test: deps-demo
 	@$(NEED) lua-busted lua-argparse luajit libluajit-5.1-dev lua-cjson lua-http parallel
 # What some specs drive, where apt has it: the editor, the game engine, a
-# browser, LuaRocks. Without them (GUESTS= for none) these specs are skipped.
-GUESTS ?= neovim love xvfb chromium haproxy luarocks
+# browser, LuaRocks, a terminal, shells. Without them (GUESTS= for none) these
+# specs are skipped.
+GUESTS ?= neovim love xvfb chromium haproxy luarocks tmux lua-readline groff zsh fish
 deps-guests:
 	@for p in $(GUESTS); do $(NEED) $$p || echo "without $$p its specs are skipped"; done
 deps-lint:

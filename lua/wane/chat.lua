@@ -29,9 +29,13 @@ local M = {}
 ---@field tool_call_id? string      of a tool's result
 
 --- The built-in formats by name (wane.chat_formats).
+---
+---     print(require("wane.chat").formats.chatml.render { { role = "user", content = "Hello" } })
 M.formats = formats.formats
 
 --- The format that a model's template is recognised as, or "plain".
+---
+---     print(require("wane.chat").detect(model))   --> plain
 ---@param model wane.Model
 ---@return string name
 function M.detect(model) return formats.detect(model:meta "tokenizer.chat_template") end
@@ -311,6 +315,8 @@ end
 --- Sends a message and returns the whole reply. Tool calls whose handlers were
 --- given are answered, and the model goes on, `tool_rounds` times at most; the
 --- last message tells of calls that are left.
+---
+---     print(chat:ask "Hello")
 ---@param message string|wane.Message|table  as Chat:stream
 ---@return string reply
 function Chat:ask(message)
@@ -328,6 +334,8 @@ end
 
 --- Ids of messages as this conversation would write them; with `open` the
 --- beginning of the next reply behind them, where its format tells them apart.
+---
+---     print(#chat:tokens({ { role = "user", content = "Hello" } }, true))
 ---@param messages wane.Message[]
 ---@param open boolean
 ---@return integer[]
@@ -346,6 +354,8 @@ function Chat:tokens(messages, open)
 end
 
 --- Ends a reply in progress and frees the context.
+---
+---     chat:close()
 function Chat:close()
   if self.reply then self.reply:close() end
   return self.ctx:close()
