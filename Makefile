@@ -6,7 +6,7 @@
 #   make test           every spec under both Luas
 #   make check          test, lint and all the lanes below that CI runs
 #   make bench          wane beside llama.cpp (bench-quant, bench-quality,
-#                       bench-grammar, bench-overhead)
+#                       bench-overhead)
 #   make nvim           what the Neovim plugin needs (this folder is the plugin)
 #   make install        into PREFIX (/usr/local), for the Lua of LUA=lua5.4;
 #                       make uninstall takes it away again
@@ -247,8 +247,6 @@ bench-quantfile: all peer
 	@$(BENCH) bench/quantfile.lua $(ARGS)
 bench-quality: all peer
 	@$(BENCH) bench/quality.lua --model $(or $(MODEL),demo) $(ARGS)
-bench-grammar: all peer
-	@$(BENCH) bench/grammar.lua $(ARGS)
 bench-overhead: all peer
 	@WANE_BUILD=$(B) $(BENCH) bench/overhead.lua $(ARGS)
 
@@ -270,6 +268,7 @@ uninstall:
 install-rock:
 	install -d '$(INST_LIBDIR)/wane' '$(INST_LUADIR)' '$(INST_BINDIR)'
 	install -m 755 $(B)/$(KIND)/wane/core.so '$(INST_LIBDIR)/wane/core.so'
+	sh .ci/install strip '$(INST_LIBDIR)/wane/core.so'
 	cp -R lua/wane '$(INST_LUADIR)/'
 	install -d '$(INST_LUADIR)/wane/demo'
 	install -m 644 examples/models/demo-f16.gguf examples/text/heldout.txt '$(INST_LUADIR)/wane/demo'
@@ -280,5 +279,5 @@ clean:
 
 FORCE:
 .PHONY: all demo repl reference test check check-asan check-tsan check-oom check-isa check-neon check-amx amx-emulated check-crash \
-        check-asan-slice check-bare check-mutants check-peer peer fuzz lint bench bench-quant bench-quantfile bench-quality bench-grammar bench-overhead install uninstall rock install-rock clean nvim \
+        check-asan-slice check-bare check-mutants check-peer peer fuzz lint bench bench-quant bench-quantfile bench-quality bench-overhead install uninstall rock install-rock clean nvim \
         deps-demo deps-test deps-guests deps-lint deps-peer FORCE

@@ -7,6 +7,7 @@
 ---     make bench ARGS="--mode batch"                 sequences decoded together
 ---     make bench ARGS="--mode long --lengths 512,4096,16384"
 ---     make bench ARGS="--size families --types Q4_K_M"  those of bench/families.lua, or names of them
+---     make bench ARGS="--mode grammar"               masks of schemas: bench/grammar.lua
 ---     make bench ARGS="--mode frame"                 and prefix, spec: bench/host.lua
 ---
 --- Models are made under build/bench and removed after use (--keep keeps
@@ -25,9 +26,10 @@ local peer = require "spec.support.peer"
 local synthetic = require "bench.synthetic"
 
 local USAGE = [[
-bench/engine.lua [--mode speed|batch|long|frame|prefix|spec] [--size 430m,1.1b,5m,qwen35,.. | families] [--types a,b,.. | all]
+bench/engine.lua [--mode speed|batch|long|grammar|frame|prefix|spec] [--size 430m,1.1b,5m,qwen35,.. | families] [--types a,b,.. | all]
                  [--isa amx,avx512,avx2] [--threads 1,2] [--prompt 512] [--decode 32]
                  [--runs 3] [--lengths 512,4096] [--kv f16] [--peer-cpu haswell]
+                 [--vocab FILE] [--tokens 400]
                  [--model FILE] [--short] [--best] [--keep] [--no-peer]
                  [--markdown FILE] [--json FILE]
 ]]
@@ -49,7 +51,7 @@ end
 -- -- options ----------------------------------------------------------------------
 
 local valued = {}
-for name in ("mode size types isa threads prompt decode runs lengths kv peer-cpu model markdown json"):gmatch "%S+" do
+for name in ("mode size types isa threads prompt decode runs lengths kv peer-cpu model markdown json vocab tokens"):gmatch "%S+" do
   valued[name] = true
 end
 local flags = { short = true, best = true, keep = true, ["no-peer"] = true }
@@ -97,6 +99,7 @@ end
 if o.types == "all" then o.types = table.concat(TYPES, ",") .. "," .. table.concat(MORE, ",") end
 
 if host.modes[o.mode] then return host.run(o) end
+if o.mode == "grammar" then return require("bench.grammar").run(o) end
 
 local tiers = o.isa and list_of(o.isa) or { core.cpu().best }
 local threads = list_of(o.threads)

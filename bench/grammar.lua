@@ -1,11 +1,13 @@
 --- Time to find the tokens that a grammar allows, beside llama.cpp's grammar.
 ---
----   make bench-grammar [ARGS="--vocab FILE.gguf --tokens N"]
+---   make bench ARGS="--mode grammar [--vocab FILE.gguf] [--tokens N] [--no-peer]"
 ---
 --- Each schema is compiled here; llama.cpp gets the same grammar text. Texts are
---- chosen at random from what is allowed. Times are of this thread's processor
---- time, per token: the mask here, llama_sampler_apply there (on every fourth
---- token: it is slow).
+--- chosen at random from what is allowed: four begin anew, none over 100 tokens, as
+--- long texts of random tokens end in one string. Times are of this thread's
+--- processor time, per token: the mask here, when nobody used the grammar before
+--- and when another text is read under it; llama_sampler_apply there (on every
+--- eighth token of the first round: it is slow).
 local core = require "wane.core"
 local ffi = require "ffi"
 local peer = require "spec.support.peer"
@@ -19,18 +21,13 @@ void *llama_sampler_init_grammar(void *vocab, const char *text, const char *root
 void llama_sampler_apply(void *, bench_tokens *);
 void llama_sampler_accept(void *, int32_t);
 void llama_sampler_free(void *);
+typedef struct { long s, ns; } bench_time;
+int clock_gettime(int, bench_time *);
 ]]
 
-local args = { vocab = nil, tokens = 400 }
-for i = 1, #arg, 2 do args[arg[i]:gsub("^%-%-", "")] = arg[i + 1] end
-args.tokens = tonumber(args.tokens)
+local M = {}
 
-local VOCAB = args.vocab
-if not VOCAB then
-  VOCAB = os.tmpname()
-  local packed = "../shared/conformance/vocabularies/vocabs/qwen3.gguf.gz"
-  assert(os.execute(("gzip -dc %s > %s"):format(packed, VOCAB)) == 0, "no vocabulary: give --vocab FILE.gguf")
-end
+local PACKED = "../shared/conformance/vocabularies/vocabs/qwen3.gguf.gz"
 
 local SCHEMAS = {
   { "a record", [[{"type":"object","properties":{"name":{"type":"string"},"age":{"type":"integer","minimum":0,"maximum":150},
@@ -49,66 +46,107 @@ local function random(n)
   return x % n
 end
 
+local time = ffi.new "bench_time"
+local function now() -- microseconds of this thread
+  ffi.C.clock_gettime(3, time)
+  return tonumber(time.s) * 1e6 + tonumber(time.ns) / 1e3
+end
+
 local function summary(t)
   table.sort(t)
   if #t == 0 then return "-", "-" end
-  return ("%.1f"):format(t[math.floor(#t / 2) + 1] * 1e6), ("%.0f"):format(t[#t] * 1e6)
+  return ("%.1f"):format(t[math.floor(#t / 2) + 1]), ("%.0f"):format(t[#t])
 end
 
-local function measure(text, vocab, tokens, llama, their_vocab)
-  local grammar = assert(schema.compile(text))
-  local t0 = os.clock()
-  local g = assert(core.grammar.new(grammar))
-  local m = assert(core.grammar.match(g, tokens))
-  local compile = os.clock() - t0
-  local n = #vocab.handle
-  local theirs = llama.llama_sampler_init_grammar(their_vocab, grammar, "root")
-  assert(theirs ~= nil, "llama.cpp does not take the grammar")
-  local data = ffi.new("bench_token[?]", n)
-  local mine, other, differ = {}, {}, 0
-  for i = 1, args.tokens do
-    t0 = os.clock()
-    local count = assert(m:count())
-    mine[#mine + 1] = os.clock() - t0
-    if m:complete() then break end
-    local ids = m:ids()
-    if i % 4 == 1 then
-      for k = 0, n - 1 do data[k].id, data[k].logit = k, 0 end
-      local t = ffi.new("bench_tokens", { data, n, -1, false })
-      t0 = os.clock()
-      llama.llama_sampler_apply(theirs, t)
-      other[#other + 1] = os.clock() - t0
-      local allowed = 0
-      for k = 0, n - 1 do if data[k].logit == 0 then allowed = allowed + 1 end end
-      if allowed ~= count then differ = differ + 1 end
+--- One call of llama.cpp's grammar; how many tokens it leaves.
+local function theirs_now(llama, sampler, data, n, times)
+  for k = 0, n - 1 do data[k].id, data[k].logit = k, 0 end
+  local t = ffi.new("bench_tokens", { data, n, -1, false })
+  local t0 = now()
+  llama.llama_sampler_apply(sampler, t)
+  times[#times + 1] = now() - t0
+  local allowed = 0
+  for k = 0, n - 1 do if data[k].logit == 0 then allowed = allowed + 1 end end
+  return allowed
+end
+
+-- Reads texts of `tokens` tokens in all; adds to the times.
+local function read_texts(g, vocab, trie, tokens, mine, peer_of)
+  local left, differ = tokens, 0
+  while left > 0 do
+    local m = assert(core.grammar.match(g, trie))
+    local their = peer_of and peer_of()
+    for i = 1, math.min(left, 100) do
+      left = left - 1
+      local t0 = now()
+      local count = assert(m:count())
+      mine[#mine + 1] = now() - t0
+      if m:complete() then break end
+      local ids = m:ids()
+      if their and i % 8 == 1 and their.count() ~= count then differ = differ + 1 end
+      local id = ids[random(#ids) + 1]
+      if vocab.handle:is_eog(id) then break end
+      assert(m:accept(id))
+      if their then their.accept(id) end
     end
-    local id = ids[random(#ids) + 1]
-    if vocab.handle:is_eog(id) then break end
-    assert(m:accept(id))
-    llama.llama_sampler_accept(theirs, id)
+    if their then their.free() end
+    m:close()
   end
-  llama.llama_sampler_free(theirs)
-  m:close()
-  g:close()
-  return compile, mine, other, differ
+  return differ
 end
 
-local vocab = assert(wane.vocab.open(VOCAB))
-local tokens = assert(core.grammar.tokens(vocab.handle))
-local llama = peer.open()
-local p = llama.llama_model_default_params()
-peer.set_bool(p, 72, true)
-local model = llama.llama_model_load_from_file(VOCAB, p)
-assert(model ~= nil, "the peer cannot load the vocabulary")
-print(("%d tokens; microseconds of processor time per token"):format(#vocab.handle))
-print(("%-18s %10s %10s %10s %12s %12s %8s"):format("schema", "compile ms", "median", "worst", "llama median", "llama worst", "tokens"))
-for _, s in ipairs(SCHEMAS) do
-  local compile, mine, other = measure(s[2], vocab, tokens, llama, llama.llama_model_get_vocab(model))
-  local a, b = summary(mine)
-  local c, d = summary(other)
-  print(("%-18s %10.2f %10s %10s %12s %12s %8d"):format(s[1], compile * 1e3, a, b, c, d, #mine))
+local function measure(text, vocab, trie, tokens, llama, their_vocab)
+  local t0 = now()
+  local grammar = assert(schema.compile(text))
+  local g = assert(core.grammar.new(grammar))
+  assert(core.grammar.match(g, trie)):close()
+  local compile = now() - t0
+  local n = #vocab.handle
+  local data, first, again, other = ffi.new("bench_token[?]", n), {}, {}, {}
+  local peer_of = llama and function()
+    local s = llama.llama_sampler_init_grammar(their_vocab, grammar, "root")
+    assert(s ~= nil, "llama.cpp does not take the grammar")
+    return { count = function() return theirs_now(llama, s, data, n, other) end,
+      accept = function(id) llama.llama_sampler_accept(s, id) end, free = function() llama.llama_sampler_free(s) end }
+  end
+  local differ = read_texts(g, vocab, trie, tokens, first, peer_of)
+  read_texts(g, vocab, trie, tokens, again)
+  g:close()
+  return compile, first, again, other, differ
 end
-llama.llama_model_free(model)
-tokens:close()
-vocab:close()
-if not args.vocab then os.remove(VOCAB) end
+
+--- Measures all schemas. o: vocab, tokens (400), no-peer.
+function M.run(o)
+  local path = o.vocab or os.tmpname()
+  if not o.vocab then assert(os.execute(("gzip -dc %s > %s"):format(PACKED, path)) == 0, "no vocabulary: give --vocab FILE.gguf") end
+  local vocab = assert(wane.vocab.open(path))
+  local trie = assert(core.grammar.tokens(vocab.handle))
+  local llama, model, their_vocab = nil, nil, nil
+  if not o["no-peer"] then
+    llama = peer.open()
+    local p = llama.llama_model_default_params()
+    peer.set_bool(p, 72, true)
+    model = llama.llama_model_load_from_file(path, p)
+    assert(model ~= nil, "the peer cannot load the vocabulary")
+    their_vocab = llama.llama_model_get_vocab(model)
+  end
+  local cpu = io.open "/proc/cpuinfo"
+  local name = cpu and cpu:read("*a"):match "model name%s*:%s*([^\n]+)" or "?"
+  if cpu then cpu:close() end
+  print(("%d tokens; microseconds of processor time per token; %s"):format(#vocab.handle, name))
+  print "| schema | compile ms | median | worst | median again | worst again | llama.cpp median | worst | tokens | differ |"
+  print "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+  for _, s in ipairs(SCHEMAS) do
+    local compile, first, again, other, differ = measure(s[2], vocab, trie, tonumber(o.tokens or 400), llama, their_vocab)
+    local a, b = summary(first)
+    local c, d = summary(again)
+    local e, f = summary(other)
+    print(("| %s | %.2f | %s | %s | %s | %s | %s | %s | %d | %d |"):format(s[1], compile / 1e3, a, b, c, d, e, f, #first, differ))
+  end
+  if llama then llama.llama_model_free(model) end
+  trie:close()
+  vocab:close()
+  if not o.vocab then os.remove(path) end
+end
+
+return M

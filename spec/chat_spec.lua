@@ -55,7 +55,8 @@ describe("chat", function()
     end
     assert.equals("system", c.messages[1].role)
     assert.is_true(#c.messages < 24)
-    assert.has_error(function() c:ask(("long "):rep(500)) end)
+    assert.error_matches(function() c:ask(("long "):rep(500)) end,
+      "chat: the message has 522 tokens, the context has room for 192")
     assert.truthy(c:ask "still here")
     c:close()
   end)
@@ -78,9 +79,10 @@ describe("chat", function()
       assert.is_true(i <= prompts[1] or id ~= model.vocab.eos)
     end
     c:close()
-    assert.has_error(function() model:chat { template = "{% if %}" } end)
+    assert.error_matches(function() model:chat { template = "{% if %}" } end,
+      "chat: template: template: line 1, column 7: found %%}, want an expression %(option 'format' names another%)")
     c = model:chat { template = "{{ raise_exception('not so') }}" }
-    assert.has_error(function() c:ask "Hello" end)
+    assert.error_matches(function() c:ask "Hello" end, "chat: template: line 1, column 19: not so")
     assert.equals(0, #c.messages)
     c:close()
   end)
@@ -225,6 +227,6 @@ describe("chat", function()
   end)
 
   it("raises on an unknown format", function()
-    assert.has_error(function() model:chat { format = "klingon" } end)
+    assert.error_matches(function() model:chat { format = "klingon" } end, "chat: no format 'klingon'")
   end)
 end)

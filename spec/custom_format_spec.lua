@@ -96,7 +96,7 @@ describe("quant.define", function()
       "wane: quant.define: option 'name': 'Q4_k' is the name of a built-in format")
     assert.error_matches(function() quant.define { name = "x", blocks = 32, encode = print, decode = print } end,
       "unknown option 'blocks'")
-    assert.has_error(function() quant.define "sign" end)
+    assert.error_matches(function() quant.define "sign" end, 'quant%.define: definition: want a table, got "sign"')
   end)
 
   it("checks data as built-in formats do", function()
@@ -112,7 +112,8 @@ describe("quant.define", function()
     for i = 1, 64 do imp[i] = 1 end
     imp[3] = -1
     assert.equal("EFORMAT", select(3, quant.encode("sign", weights(1, 1, 64), { importance = imp })))
-    assert.has_error(function() quant.encode("sign", w, { importance = { 1 } }) end)
+    assert.error_matches(function() quant.encode("sign", w, { importance = { 1 } }) end,
+      "the importance vector has 1 values, want one for each of 64 columns")
   end)
 
   it("reports functions that return nonsense", function()

@@ -99,19 +99,22 @@ describe("generate", function()
   end)
 
   it("surfaces errors of user code between steps", function()
-    assert.has_error(function()
+    local ok, why = pcall(function()
       for _ in model:generate("Once", { max_tokens = 50 }) do
         error "mine"
       end
     end)
+    assert.is_false(ok)
+    assert.matches("mine$", tostring(why))
     assert.truthy((collect(model, "Once", { max_tokens = 3 })))
   end)
 
   it("raises on misuse", function()
-    assert.has_error(function() model:generate("x", { colour = 1 }) end)
-    assert.has_error(function() model:generate({}, {}) end)
-    assert.has_error(function() model:generate({ 1e9 }, {}) end)
-    assert.has_error(function() model:generate(("word "):rep(400), {}) end)
+    assert.error_matches(function() model:generate("x", { colour = 1 }) end, "generate: unknown option 'colour'")
+    assert.error_matches(function() model:generate({}, {}) end, "generate: the prompt has no tokens")
+    assert.error_matches(function() model:generate({ 1e9 }, {}) end, "generate: token 1 is 1000000000, want 0 to 2047")
+    assert.error_matches(function() model:generate(("word "):rep(400), {}) end,
+      "generate: the prompt has 403 tokens, the context has room for 256")
   end)
 
   it("runs in the background", function()

@@ -101,6 +101,89 @@ describe("grammar", function()
     probe:close()
   end)
 
+  it("has the same masks for runs of a class however they are written", function()
+    local x = 29
+    local function random(n)
+      x = x * 16807 % 2147483647
+      return x % n
+    end
+    -- on the right no state takes a whole class: nothing is taken in one piece
+    local pairs_of = {
+      { 'root ::= "\\"" [^"\\x00-\\x1F]* "\\""', 'root ::= "\\"" ([a-k] | [^"a-k\\x00-\\x1F])* "\\""' },
+      { 'root ::= [a-z]{2,7} [a-z0-9]{3} "."', 'root ::= ([a-k] | [l-z]){2,7} ([a-k] | [l-z] | [0-4] | [5-9]){3} "."' },
+      { 'root ::= [A-Z]? [a-z ]+ [,.]', 'root ::= [A-Z]? ([a-l] | [m-z] | " ")+ [,.]' },
+      { 'root ::= ([a-z]{1,4} [._-]){0,3} [a-z]{5,9} ";"', 'root ::= (([a-h] | [i-z]){1,4} [._-]){0,3} ([a-h] | [i-z]){5,9} ";"' },
+      { 'root ::= [^0-9\\u00e9]{3,12} "1"', 'root ::= ([a-m] | [^0-9a-m\\u00e9]){3,12} "1"' },
+      { 'root ::= [\\u0080-\\U0010FFFFa-z]{1,6} "!"', 'root ::= ([\\u0080-\\u1234] | [\\u1235-\\U0010FFFF] | [a-z]){1,6} "!"' },
+    }
+    for _, p in ipairs(pairs_of) do
+      local a, b = match(p[1]), match(p[2])
+      for _ = 1, 8 do
+        a:reset()
+        b:reset()
+        for _ = 1, 12 do
+          local list = a:ids()
+          assert.same(b:ids(), list)
+          if #list == 0 or a:complete() then break end
+          for id = 0, #vocab.handle - 1, 7 do
+            if not a:allows(id) then assert.is_nil((b:accept(id))) end
+          end
+          local id = list[random(#list) + 1]
+          assert(a:accept(id))
+          assert(b:accept(id))
+          if vocab.handle:is_eog(id) then break end
+        end
+      end
+      a:close()
+      b:close()
+    end
+  end)
+
+  it("hands what a match has learnt to the next one", function()
+    local g = assert(core.grammar.new 'root ::= "\\"" [^"]{0,9} "\\"" [0-9]+')
+    local quote = vocab:encode('"', { special = false })
+    local function masks(m)
+      local out = {}
+      for i = 1, #quote do assert(m:accept(quote[i])) end
+      for _ = 1, 5 do
+        local ids = m:ids()
+        out[#out + 1] = ids
+        assert(m:accept(ids[#ids]))
+      end
+      return out
+    end
+    local first = assert(core.grammar.match(g, tokens))
+    local want = masks(first)
+    local beside = assert(core.grammar.match(g, tokens)) -- while the first lives
+    assert.same(want, masks(beside))
+    first:close()
+    local bytes = core.memory().bytes
+    local again = assert(core.grammar.match(g, tokens))
+    assert.same(want, masks(again))
+    assert(core.memory().bytes - bytes < 16384, "masks were made again") -- a token's text alone
+    local other = assert(core.grammar.tokens(vocab.handle)) -- of another trie
+    local m = assert(core.grammar.match(g, other))
+    assert.same(want, masks(m))
+    for _, x in ipairs { beside, again, m, other } do x:close() end
+    g:close()
+  end)
+
+  it("shares the last eight grammars of a vocabulary", function()
+    local text = 'root ::= "a"+'
+    local g = assert(grammar.shared(vocab, text))
+    assert.equals(g, (grammar.shared(vocab, text, "root")))
+    assert.not_equals(g, (grammar.shared(vocab, text .. "\nother ::= root", "other")))
+    local s = assert(grammar.shared(vocab, nil, nil, '{"type":"integer"}'))
+    assert.equals(s, (grammar.shared(vocab, nil, nil, '{"type":"integer"}')))
+    assert.equals(s, (grammar.shared(vocab, nil, nil, { type = "integer" }))) -- the same text of a grammar
+    for i = 1, 8 do assert(grammar.shared(vocab, ('root ::= "%d"'):format(i))) end
+    assert.not_equals(g, (grammar.shared(vocab, text)))
+    local none, message, code = grammar.shared(vocab, nil, nil, '{"type":"wat"}')
+    assert.is_nil(none)
+    assert.truthy(message:find "unknown type")
+    assert.equals("EFORMAT", code)
+  end)
+
   it("takes tokens by id and by text", function()
     local id = vocab:encode("king")[1]
     local m = match(("root ::= <[%d]> !<[%d]> \"a\""):format(id, id))

@@ -87,17 +87,25 @@ describe("LÖVE", function()
     assert.is_true(#say >= 20, lines[1])
     -- quitting in the middle of an answer does not wait for it
     assert.is_true(tonumber(lines[2]) < 0.5, lines[2])
-    local times = {}
-    for i = 3, #lines do times[#times + 1] = tonumber(lines[i]) end
-    table.sort(times)
-    assert.is_true(#times > 20)
-    local function at(share) return times[math.ceil(#times * share)] * 1000 end
-    -- Two milliseconds are the model's; the rest is drawing, here without a GPU. The
-    -- bound is loose: the machine of the specs has others to serve.
-    assert(at(0.5) < 16.7, ("a frame's work: median %.1f, p99 %.1f ms"):format(at(0.5), at(0.99)))
+    local work, model, processor = {}, {}, {}
+    for i = 3, #lines do
+      local a, b, c = lines[i]:match "^(%S+) (%S+) (%S+)$"
+      work[#work + 1], model[#model + 1], processor[#processor + 1] = tonumber(a), tonumber(b), tonumber(c)
+    end
+    assert.is_true(#work > 20)
+    local function at(times, share)
+      table.sort(times)
+      return times[math.ceil(#times * share)] * 1000
+    end
+    local function told(times)
+      return ("median %.1f, p95 %.1f, p99 %.1f, most %.1f ms"):format(at(times, 0.5), at(times, 0.95), at(times, 0.99), at(times, 1))
+    end
+    -- Two milliseconds are the model's, by the processor's clock: what else runs on
+    -- the machine of the specs does not count.
+    assert(at(processor, 0.5) < 4 and at(processor, 0.99) < 8, "the model's share of a frame: " .. told(processor))
     if os.getenv "WANE_SHOW" then
-      print(("%d frames, work: median %.1f, p95 %.1f, p99 %.1f, most %.1f ms; quit %.4f s; %s"):format(#times, at(0.5),
-        at(0.95), at(0.99), at(1), lines[2], shot))
+      print(("%d frames; work: %s; update: %s; its processor time: %s; quit %.4f s; %s"):format(#work, told(work), told(model),
+        told(processor), lines[2], shot))
     else
       os.remove(shot)
     end

@@ -229,7 +229,7 @@ describe("Neovim", function()
 
   it("keeps what was read: the next request pays for what is new", function()
     drive [[
-      with_model "{ max_tokens = 8, context = 512 }"
+      with_model "{ max_tokens = 8, context = 512, max_ms = 60000 }"
       local story = {}
       for i = 1, 20 do story[i] = "The king had a daughter, and she was very beautiful." end
       call("nvim_buf_set_lines", 0, 0, -1, false, story)

@@ -91,9 +91,14 @@ describe("recipe.solve", function()
     s, message = wane.recipe.solve { table = made_up(5), kld = 1e-30 }
     assert.is_nil(s)
     assert.truthy(message:find("cannot be met", 1, true))
-    for _, bad in ipairs { {}, { bpw = 4, kld = 1 }, { bpw = 0 / 0 }, { bpw = -1 }, { bpw = 4, colour = 1 } } do
+    for _, case in ipairs {
+      { {}, "want one of bpw, bytes and kld" }, { { bpw = 4, kld = 1 }, "want one of bpw, bytes and kld" },
+      { { bpw = 0 / 0 }, "option 'bpw': want a positive number, got nan" },
+      { { bpw = -1 }, "option 'bpw': want a positive number, got %-1" }, { { bpw = 4, colour = 1 }, "unknown option 'colour'" },
+    } do
+      local bad = case[1]
       bad.table = made_up(5)
-      assert.has_error(function() wane.recipe.solve(bad) end)
+      assert.error_matches(function() wane.recipe.solve(bad) end, case[2])
     end
   end)
 end)

@@ -9,6 +9,7 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "constrain/learnt.h"
 
 /* A rule is written out in place when it has few nodes, is not within three
  * others that are, and the machine is not large yet. */
@@ -279,6 +280,25 @@ static void find_kinds(wn_grammar *g) {
     g->byte_of[g->kind_of[b]] = (uint8_t)b;
 }
 
+/* Which kinds begin a character of each class. */
+static int find_class_kinds(wn_grammar *g, wn_err *e) {
+  g->class_kinds = wn_calloc(WN_MEM_RUN, (size_t)g->tree.n_classes * 4 + 1,
+                             sizeof(uint64_t));
+  if (g->class_kinds == NULL) return no_memory(e);
+  for (int b = 0; b < 256; b++) {
+    uint32_t k = g->kind_of[b];
+    uint64_t bit = (uint64_t)1 << (k % 64);
+    if (b >= 0x80 && b < 0xC0) g->tail_kinds[k / 64] |= bit;
+    for (uint32_t i = 0; i < g->tree.n_classes; i++) {
+      const wn_gclass *c = &g->tree.class_[i];
+      bool begins = b < 128 ? (c->ascii[b / 64] >> (b % 64) & 1) != 0
+                            : c->n > 0 && b >= 0xC2 && b <= 0xF4;
+      if (begins) g->class_kinds[(size_t)i * 4 + k / 64] |= bit;
+    }
+  }
+  return WN_OK;
+}
+
 /* ---- life */
 
 static int build(wn_grammar *g, wn_err *e) {
@@ -293,7 +313,10 @@ static int build(wn_grammar *g, wn_err *e) {
   }
   if (rc == WN_OK) rc = make(&m, g->tree.rule[g->tree.root].node, 0, &g->start);
   if (rc == WN_OK) rc = make_called(&m);
-  if (rc == WN_OK) find_kinds(g);
+  if (rc == WN_OK) {
+    find_kinds(g);
+    rc = find_class_kinds(g, e);
+  }
   wn_free(m.start);
   wn_free(m.queue);
   return rc;
@@ -305,6 +328,8 @@ int wn_grammar_new(const char *text, size_t n, const char *root,
   wn_grammar *g = wn_calloc(WN_MEM_RUN, 1, sizeof *g);
   if (g == NULL) return no_memory(e);
   atomic_init(&g->refs, 1);
+  for (int i = 0; i < WN_GRAMMAR_SPARES; i++)
+    atomic_init(&g->spare[i], NULL);
   int rc = wn_gbnf_parse(text, n, root, v, &g->tree, e);
   if (rc == WN_OK) rc = build(g, e);
   if (rc != WN_OK)
@@ -321,8 +346,11 @@ wn_grammar *wn_grammar_ref(wn_grammar *g) {
 
 void wn_grammar_unref(wn_grammar *g) {
   if (g == NULL || atomic_fetch_sub(&g->refs, 1) != 1) return;
+  for (int i = 0; i < WN_GRAMMAR_SPARES; i++)
+    wn_learnt_free(atomic_load(&g->spare[i]));
   wn_gtree_free(&g->tree);
   wn_free(g->state);
   wn_free(g->branch);
+  wn_free(g->class_kinds);
   wn_free(g);
 }

@@ -1,6 +1,7 @@
 /* grammar.h - a grammar as a machine that reads bytes.
  *
- * Made once of a parsed tree, immutable, reference counted. States are either
+ * Made once of a parsed tree, immutable (but for what matches have learnt of
+ * it), reference counted. States are either
  * readers (a byte, a character of a class, a token) or silent (branches, calls
  * of rules, counters). Rules that can hold themselves are called, with a stack;
  * others are written out in place while they are small. A repetition with
@@ -30,9 +31,13 @@ typedef struct wn_gstate {
   uint32_t a, b, c, next;
 } wn_gstate;
 
+typedef struct wn_learnt wn_learnt;
+enum { WN_GRAMMAR_SPARES = 4 };
+
 typedef struct wn_grammar wn_grammar;
 struct wn_grammar {
   atomic_uint refs;
+  _Atomic(wn_learnt *) spare[WN_GRAMMAR_SPARES]; /* see learnt.h */
   wn_gtree tree; /* classes and ranges are used */
   wn_gstate *state;
   uint32_t *branch;
@@ -42,6 +47,8 @@ struct wn_grammar {
   uint8_t kind_of[256]; /* bytes that no state tells apart have one kind */
   uint8_t byte_of[256]; /* a byte of each kind */
   uint32_t n_kinds;
+  uint64_t *class_kinds;  /* per class, 4 words: kinds that begin one of it */
+  uint64_t tail_kinds[4]; /* kinds that go on with a character */
 };
 
 int wn_grammar_new(const char *text, size_t n, const char *root,

@@ -1,9 +1,4 @@
-/* match.c - see match.h.
- *
- * The walk keeps the place after each byte of the path. Under a place from
- * which a class of characters may be repeated, a subtree that is made of such
- * characters only, and is not higher than the repetition has room, is taken as
- * a whole: a string's mask costs little more than setting its bits. */
+/* match.c - see match.h: what a match waits for, and what came. */
 #include "constrain/match.h"
 
 #include <string.h>
@@ -18,7 +13,8 @@ typedef struct bytes {
 } bytes;
 
 struct wn_match {
-  wn_places *places;
+  wn_learnt *learnt;
+  wn_places *places; /* of `learnt` */
   wn_tokens *tokens;
   wn_grammar *grammar;
   uint32_t place;
@@ -30,9 +26,7 @@ struct wn_match {
   bytes after;
   bytes seen; /* text while it waits: the end that a trigger may begin in */
   size_t longest;
-  uint64_t *bits; /* of the mask in making */
-  uint32_t *path; /* the place after each byte */
-  char *piece;    /* a token's text */
+  char *piece; /* a token's text */
 };
 
 static int no_memory(wn_err *e) {
@@ -80,16 +74,15 @@ int wn_match_new(wn_grammar *g, wn_tokens *t, const wn_match_opts *o,
   int rc = WN_OK;
   m->tokens = wn_tokens_ref(t);
   m->grammar = wn_grammar_ref(g);
-  m->bits = wn_calloc(WN_MEM_RUN, t->n_vocab / 64 + 1, sizeof *m->bits);
-  m->path = wn_calloc(WN_MEM_RUN, WN_TOKENS_DEPTH + 1, sizeof *m->path);
   m->piece = wn_alloc(WN_MEM_RUN, WN_TOKENS_DEPTH);
-  if (!m->bits || !m->path || !m->piece) rc = no_memory(e);
+  if (m->piece == NULL) rc = no_memory(e);
   if (rc == WN_OK && o != NULL) rc = copy_triggers(m, o, e);
-  if (rc == WN_OK) rc = wn_places_new(g, &m->places, e);
+  if (rc == WN_OK) rc = wn_learnt_get(g, t, &m->learnt, e);
   if (rc != WN_OK) {
     wn_match_free(m);
     return rc;
   }
+  m->places = wn_learnt_places(m->learnt);
   wn_match_reset(m);
   *out = m;
   return WN_OK;
@@ -103,10 +96,8 @@ void wn_match_free(wn_match *m) {
   wn_free(m->triggers);
   wn_free(m->after.p);
   wn_free(m->seen.p);
-  wn_free(m->bits);
-  wn_free(m->path);
   wn_free(m->piece);
-  wn_places_free(m->places);
+  wn_learnt_put(m->grammar, m->learnt);
   wn_grammar_unref(m->grammar);
   wn_tokens_unref(m->tokens);
   wn_free(m);
@@ -141,130 +132,11 @@ const wn_tokens *wn_match_tokens(const wn_match *m) {
   return m->tokens;
 }
 
-/* ---- masks */
-
-static void set_bit(uint64_t *bits, int32_t id) {
-  bits[id / 64] |= (uint64_t)1 << (id % 64);
-}
-
-static void take(wn_match *m, uint32_t first, uint32_t last) {
-  for (uint32_t i = first; i < last; i++)
-    set_bit(m->bits, m->tokens->order[i]);
-}
-
-/* May everything under the node follow from the place? (Sufficient.) */
-static bool takes_all(const wn_match *m, const wn_gplace *x,
-                      const wn_token_node *n) {
-  if (n->broken) return false;
-  for (uint32_t i = 0; i < x->n_loops; i++) {
-    const wn_gclass *c = &m->grammar->tree.class_[x->loop[i].class_];
-    if ((n->ascii[0] & ~c->ascii[0]) == 0 &&
-        (n->ascii[1] & ~c->ascii[1]) == 0 && (!n->longer || c->all) &&
-        n->height <= x->loop[i].room)
-      return true;
-  }
-  return false;
-}
-
-static int walk(wn_match *m, wn_err *e) {
-  const wn_tokens *t = m->tokens;
-  m->path[0] = m->place;
-  for (uint32_t i = 1; i < t->n_nodes;) {
-    const wn_token_node *n = &t->node[i];
-    __builtin_prefetch(&t->node[n->skip]); /* where the walk jumps */
-    uint32_t to;
-    int rc = wn_places_step(m->places, m->path[n->depth - 1], n->byte, &to, e);
-    if (rc != WN_OK) return rc;
-    if (to == WN_PLACE_NONE) {
-      i = n->skip;
-      continue;
-    }
-    bool all = n->skip == i + 1 || takes_all(m, wn_places_at(m->places, to), n);
-    take(m, n->first, all ? t->node[n->skip].first : n[1].first);
-    m->path[n->depth] = to;
-    i = all ? n->skip : i + 1;
-  }
-  return WN_OK;
-}
-
-/* Tokens that the place reads as tokens. !<x> stands for any token with text
- * and any control token that does not end the text. */
-static void take_tokens(wn_match *m) {
-  const wn_gplace *x = wn_places_at(m->places, m->place);
-  const wn_config *c = wn_places_configs(m->places, m->place);
-  uint32_t n_vocab = m->tokens->n_vocab;
-  for (uint32_t i = 0; i < x->n; i++) {
-    const wn_gstate *s = &m->grammar->state[c[i].state];
-    if (s->op == WN_OP_TOKEN && s->a < n_vocab) set_bit(m->bits, (int32_t)s->a);
-    if (s->op != WN_OP_OTHER) continue;
-    for (uint32_t id = 0; id < n_vocab; id++)
-      if (id != s->a && (m->tokens->ends[id / 64] >> (id % 64) & 1) == 0)
-        set_bit(m->bits, (int32_t)id);
-  }
-}
-
-static uint32_t count_bits(const uint64_t *bits, size_t n) {
-  uint32_t sum = 0;
-  for (size_t i = 0; i < n; i++)
-    sum += (uint32_t)__builtin_popcountll(bits[i]);
-  return sum;
-}
-
-/* Keeps the bits at hand as the place's mask: a list when they are few. */
-static int keep_mask(wn_match *m, wn_mask **out, wn_err *e) {
-  size_t words = m->tokens->n_vocab / 64 + 1;
-  wn_mask *k = wn_calloc(WN_MEM_RUN, 1, sizeof *k);
-  if (k == NULL) return no_memory(e);
-  k->n = count_bits(m->bits, words);
-  if (k->n <= WN_MASK_FEW)
-    k->ids = wn_alloc(WN_MEM_RUN, k->n * sizeof *k->ids);
-  else
-    k->bits = wn_alloc(WN_MEM_RUN, words * sizeof *k->bits);
-  if (k->ids == NULL && k->bits == NULL) {
-    wn_free(k);
-    return no_memory(e);
-  }
-  if (k->bits != NULL) memcpy(k->bits, m->bits, words * sizeof *k->bits);
-  uint32_t n = 0;
-  for (size_t i = 0; k->ids != NULL && i < words; i++)
-    for (uint64_t w = m->bits[i]; w != 0; w &= w - 1)
-      k->ids[n++] = (int32_t)(i * 64 + (size_t)__builtin_ctzll(w));
-  *out = k;
-  return WN_OK;
-}
-
 int wn_match_mask(wn_match *m, const wn_mask **mask, wn_err *e) {
   *mask = NULL;
   if (m->waits) return WN_OK;
-  int rc = wn_places_rest(m->places, &m->place, e);
-  if (rc != WN_OK) return rc;
-  wn_gplace *x = wn_places_at(m->places, m->place);
-  if (x->mask == NULL) {
-    wn_mask *made = NULL;
-    memset(m->bits, 0, (m->tokens->n_vocab / 64 + 1) * sizeof *m->bits);
-    if ((rc = walk(m, e)) != WN_OK) return rc;
-    x = wn_places_at(m->places, m->place);
-    if (x->tokens) take_tokens(m);
-    for (uint32_t i = 0; x->accepts && i < m->tokens->n_vocab / 64 + 1; i++)
-      m->bits[i] |= m->tokens->ends[i];
-    if ((rc = keep_mask(m, &made, e)) != WN_OK) return rc;
-    x->mask = made;
-  }
-  *mask = x->mask;
-  return WN_OK;
-}
-
-bool wn_mask_has(const wn_mask *mask, int32_t id) {
-  if (mask->bits != NULL) return (mask->bits[id / 64] >> (id % 64) & 1) != 0;
-  uint32_t low = 0, high = mask->n;
-  while (low < high) {
-    uint32_t mid = low + (high - low) / 2;
-    if (mask->ids[mid] < id)
-      low = mid + 1;
-    else
-      high = mid;
-  }
-  return low < mask->n && mask->ids[low] == id;
+  int rc = wn_learnt_rest(m->learnt, &m->place, e);
+  return rc == WN_OK ? wn_learnt_mask(m->learnt, m->place, mask, e) : rc;
 }
 
 /* ---- what came */
@@ -351,7 +223,7 @@ int wn_match_accept(wn_match *m, int32_t id, wn_err *e) {
   const wn_tokens *t = m->tokens;
   if (id < 0 || (uint32_t)id >= t->n_vocab)
     return wn_fail(e, WN_EDATA, "grammar: no token %d", id);
-  int rc = wn_places_rest(m->places, &m->place, e);
+  int rc = wn_learnt_rest(m->learnt, &m->place, e);
   if (rc != WN_OK) return rc;
   bool ends = (t->ends[id / 64] >> (id % 64) & 1) != 0;
   if (m->waits) return ends ? WN_OK : accept_waiting(m, id, e);

@@ -3,13 +3,12 @@
  * Belongs to one caller. A match may wait: for words or tokens that trigger it
  * (the grammar then reads from the trigger on), or for a text after which it
  * begins (the end of a reasoning part). While it waits everything is allowed.
- * Masks are made by walking the vocabulary's trie once per place, and kept. */
+ * What it learns of the grammar goes to the grammar's next match (learnt.h). */
 #ifndef WN_CONSTRAIN_MATCH_H
 #define WN_CONSTRAIN_MATCH_H
 
 #include "constrain/grammar.h"
-#include "constrain/places.h"
-#include "constrain/tokens.h"
+#include "constrain/learnt.h"
 #include "gguf/gguf.h"
 
 typedef struct wn_match wn_match;
@@ -41,7 +40,6 @@ const wn_tokens *wn_match_tokens(const wn_match *m);
  * vocabulary that the mask does not hold are not allowed. Valid until the next
  * call. An empty mask: no token of the vocabulary goes on with the text. */
 int wn_match_mask(wn_match *m, const wn_mask **mask, wn_err *e);
-bool wn_mask_has(const wn_mask *mask, int32_t id);
 
 /* The token was appended. WN_EDATA when it is not allowed (nothing changes).
  * The end of the text is allowed where the text may end. */

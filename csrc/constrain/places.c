@@ -12,7 +12,7 @@
 #include "base/mem.h"
 
 enum { MAX_PLACES = 65536, KEEP_PLACES = 16384, KEEP_CONFIGS = 1 << 20 };
-#define UNKNOWN UINT32_MAX
+#define UNKNOWN WN_PLACE_UNKNOWN
 
 /* part of a configuration: bytes of a character that are missing, and the
  * number read so far; ANY: whatever follows is in the class */
@@ -356,7 +356,7 @@ static void add_loop(const wn_places *p, wn_gplace *x, wn_config c) {
       back |= p->g->branch[body->a + i] == c.state;
     room = back ? count->c - p->frame[c.stack].count : 0;
   }
-  if (room > 1 && x->n_loops < 3)
+  if (room > 1 && x->n_loops < 2)
     x->loop[x->n_loops++] = (wn_gloop){s->a, room};
 }
 
@@ -373,6 +373,19 @@ static bool is_place(const wn_places *p, uint32_t i, uint32_t h) {
   return x->hash == h && x->n == p->n_found && x->accepts == p->accepts &&
          (x->n == 0 ||
           memcmp(p->config + x->first, p->found, x->n * sizeof *p->found) == 0);
+}
+
+/* Kinds of bytes that a configuration may take are not known; all others lead
+ * nowhere. */
+static void mark_kinds(const wn_places *p, wn_config c, uint32_t *row) {
+  const wn_grammar *g = p->g;
+  const wn_gstate *s = &g->state[c.state];
+  if (s->op == WN_OP_BYTE) row[g->kind_of[s->a]] = UNKNOWN;
+  if (s->op != WN_OP_CLASS) return;
+  const uint64_t *set =
+      c.part != 0 ? g->tail_kinds : g->class_kinds + (size_t)s->a * 4;
+  for (uint32_t k = 0; k < g->n_kinds; k++)
+    if ((set[k / 64] >> (k % 64) & 1) != 0) row[k] = UNKNOWN;
 }
 
 static int new_place(wn_places *p, uint32_t h, uint32_t *to, wn_err *e) {
@@ -398,7 +411,10 @@ static int new_place(wn_places *p, uint32_t h, uint32_t *to, wn_err *e) {
   }
   if (n > 0) memcpy(p->config + p->n_configs, p->found, n * sizeof *p->found);
   p->n_configs += n;
-  memset(p->next + (size_t)p->n_places * kinds, 0xFF, kinds * sizeof *p->next);
+  uint32_t *row = p->next + (size_t)p->n_places * kinds;
+  memset(row, 0, kinds * sizeof *row);
+  for (uint32_t i = 0; i < n; i++)
+    mark_kinds(p, p->found[i], row);
   p->place[p->n_places] = x;
   *to = p->n_places++;
   return WN_OK;
@@ -503,28 +519,15 @@ int wn_places_only(wn_places *p, uint32_t place, int *only, wn_err *e) {
 
 /* ---- life */
 
-static void free_masks(wn_places *p) {
-  for (uint32_t i = 0; i < p->n_places; i++)
-    if (p->place[i].mask != NULL) {
-      wn_free(p->place[i].mask->ids);
-      wn_free(p->place[i].mask->bits);
-      wn_free(p->place[i].mask);
-    }
-}
-
 /* Empties the memory; place 0 has no configurations. */
 static int forget(wn_places *p, wn_err *e) {
-  free_masks(p);
   p->n_places = p->n_configs = 0;
   p->n_frames = 1;
   memset(p->frame_index, 0xFF, p->n_frame_index * sizeof *p->frame_index);
   memset(p->place_index, 0xFF, p->n_place_index * sizeof *p->place_index);
   begin(p);
   uint32_t none;
-  int rc = new_place(p, 0, &none, e);
-  if (rc == WN_OK)
-    memset(p->next, 0, p->g->n_kinds * sizeof *p->next); /* leads nowhere */
-  return rc;
+  return new_place(p, 0, &none, e); /* leads nowhere */
 }
 
 static int make_start(wn_places *p, wn_err *e) {
@@ -538,7 +541,7 @@ int wn_places_new(wn_grammar *g, wn_places **out, wn_err *e) {
   *out = NULL;
   wn_places *p = wn_calloc(WN_MEM_RUN, 1, sizeof *p);
   if (p == NULL) return no_memory(e);
-  p->g = wn_grammar_ref(g);
+  p->g = g;
   p->work = WN_MAX_GRAMMAR_WORK;
   for (int b = 0; b < 256; b++)
     p->kind_size[g->kind_of[b]]++;
@@ -561,7 +564,6 @@ int wn_places_new(wn_grammar *g, wn_places **out, wn_err *e) {
 
 void wn_places_free(wn_places *p) {
   if (p == NULL) return;
-  free_masks(p);
   wn_free(p->frame);
   wn_free(p->place);
   wn_free(p->next);
@@ -571,7 +573,6 @@ void wn_places_free(wn_places *p) {
   wn_free(p->todo);
   wn_free(p->seen);
   wn_free(p->found);
-  wn_grammar_unref(p->g);
   wn_free(p);
 }
 
@@ -581,6 +582,14 @@ uint32_t wn_places_start(const wn_places *p) {
 
 wn_gplace *wn_places_at(wn_places *p, uint32_t place) {
   return &p->place[place];
+}
+
+const uint32_t *wn_places_known(const wn_places *p, uint32_t place) {
+  return p->next + (size_t)place * p->g->n_kinds;
+}
+
+uint32_t wn_places_count(const wn_places *p) {
+  return p->n_places;
 }
 
 const wn_config *wn_places_configs(const wn_places *p, uint32_t place) {
@@ -628,10 +637,11 @@ static int renew(wn_places *p, uint32_t *place, wn_err *e) {
   return rc;
 }
 
-int wn_places_rest(wn_places *p, uint32_t *place, wn_err *e) {
+int wn_places_rest(wn_places *p, uint32_t *place, bool *forget, wn_err *e) {
   p->work = WN_MAX_GRAMMAR_WORK;
-  if (p->n_places < KEEP_PLACES && p->n_configs < KEEP_CONFIGS &&
+  if (!*forget && p->n_places < KEEP_PLACES && p->n_configs < KEEP_CONFIGS &&
       p->n_frames < KEEP_CONFIGS)
     return WN_OK;
+  *forget = true;
   return renew(p, place, e);
 }

@@ -15,6 +15,7 @@
 #include "constrain/grammar.h"
 
 #define WN_PLACE_NONE 0u /* the place that nothing leads to */
+#define WN_PLACE_UNKNOWN UINT32_MAX
 
 typedef struct wn_config {
   uint32_t state, part, stack;
@@ -26,13 +27,7 @@ typedef struct wn_gloop {
   uint32_t class_, room;
 } wn_gloop;
 
-/* Tokens that may come next. */
-typedef struct wn_mask {
-  uint32_t n;
-  int32_t *ids;   /* of n <= WN_MASK_FEW tokens, ascending; else NULL */
-  uint64_t *bits; /* one per id; NULL when there are ids */
-} wn_mask;
-enum { WN_MASK_FEW = 512 };
+typedef struct wn_mask wn_mask; /* see learnt.h */
 
 typedef struct wn_gplace {
   uint32_t first, n; /* configurations */
@@ -40,13 +35,14 @@ typedef struct wn_gplace {
   bool accepts; /* the text may end here */
   bool tokens;  /* some configurations read tokens */
   uint8_t n_loops;
+  wn_gloop loop[2];
   int16_t only; /* the one byte that may follow; -1: not one; -2: not known */
-  wn_gloop loop[3];
-  wn_mask *mask; /* NULL: not known */
+  const wn_mask *mask; /* NULL: not known; not owned */
 } wn_gplace;
 
 typedef struct wn_places wn_places;
 
+/* The grammar must live as long. */
 int wn_places_new(wn_grammar *g, wn_places **out, wn_err *e);
 void wn_places_free(wn_places *p);
 
@@ -55,6 +51,11 @@ uint32_t wn_places_start(const wn_places *p);
 /* Valid until the next step. */
 wn_gplace *wn_places_at(wn_places *p, uint32_t place);
 const wn_config *wn_places_configs(const wn_places *p, uint32_t place);
+
+/* Where each kind of byte leads from a place, WN_PLACE_UNKNOWN where nobody
+ * went. Valid until the next step. */
+const uint32_t *wn_places_known(const wn_places *p, uint32_t place);
+uint32_t wn_places_count(const wn_places *p);
 
 /* After byte b; *to is WN_PLACE_NONE when it may not come. */
 int wn_places_step(wn_places *p, uint32_t from, uint8_t b, uint32_t *to,
@@ -66,7 +67,8 @@ int wn_places_token(wn_places *p, uint32_t from, int32_t id, const char *text,
 int wn_places_only(wn_places *p, uint32_t place, int *only, wn_err *e);
 
 /* Between two tokens: allows new work, and forgets all but *place (which gets
- * a new number) when much is remembered. */
-int wn_places_rest(wn_places *p, uint32_t *place, wn_err *e);
+ * a new number) when much is remembered or *forget asks for it; tells in
+ * *forget whether it did. */
+int wn_places_rest(wn_places *p, uint32_t *place, bool *forget, wn_err *e);
 
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "constrain/plain.h"
 
 typedef struct text { /* of one token, in the pool */
   uint32_t off, n;
@@ -102,8 +103,9 @@ static int lay_out(build *b) {
         b->list[i].n - (i > 0 ? in_common(b, &b->list[i - 1], &b->list[i]) : 0);
   t->node = wn_calloc(WN_MEM_TEXT, (size_t)n_nodes + 1, sizeof *t->node);
   t->order = wn_calloc(WN_MEM_TEXT, b->n, sizeof *t->order);
+  t->chars = wn_calloc(WN_MEM_TEXT, b->n, sizeof *t->chars);
   b->parent = wn_calloc(WN_MEM_TEXT, n_nodes, sizeof *b->parent);
-  if (!t->node || !t->order || !b->parent) return no_memory(b->e);
+  if (!t->node || !t->order || !t->chars || !b->parent) return no_memory(b->e);
   t->n_nodes = 1;
   for (uint32_t i = 0; i < b->n; i++) {
     const text *x = &b->list[i];
@@ -117,6 +119,9 @@ static int lay_out(build *b) {
       path[d + 1] = at;
     }
     t->order[i] = x->id;
+    for (d = 0; d < x->n; d++)
+      if (((uint8_t)b->pool[x->off + d] & 0xC0) != 0x80) t->chars[i]++;
+    t->texts[x->id / 64] |= (uint64_t)1 << (x->id % 64);
   }
   t->n_tokens = b->n;
   t->node[n_nodes].first = b->n;
@@ -206,21 +211,50 @@ static void summarise(build *b) {
   }
 }
 
+/* The edges of each node, in the order of their bytes. */
+static int add_edges(build *b) {
+  wn_tokens *t = b->t;
+  uint32_t at = 0;
+  t->edge = wn_calloc(WN_MEM_TEXT, t->n_nodes, sizeof *t->edge);
+  t->edge_byte = wn_calloc(WN_MEM_TEXT, t->n_nodes, 1);
+  t->edge_node = wn_calloc(WN_MEM_TEXT, t->n_nodes, sizeof *t->edge_node);
+  if (!t->edge || !t->edge_byte || !t->edge_node) return no_memory(b->e);
+  for (uint32_t i = 0; i < t->n_nodes; i++) {
+    wn_token_node *n = &t->node[i];
+    n->edge = at;
+    for (uint32_t c = i + 1; c < n->skip; c = t->node[c].skip) {
+      t->edge_byte[at] = t->node[c].byte;
+      t->edge_node[at++] = c;
+    }
+    n->n_edges = (uint16_t)(at - n->edge);
+  }
+  for (uint32_t k = 0; k < at; k++) {
+    const wn_token_node *n = &t->node[t->edge_node[k]];
+    t->edge[k] = (wn_token_edge){n->first, n[1].first, n->edge, n->n_edges};
+  }
+  return WN_OK;
+}
+
 int wn_tokens_new(wn_vocab *v, wn_tokens **out, wn_err *e) {
   *out = NULL;
   build b = {.e = e};
   b.t = wn_calloc(WN_MEM_TEXT, 1, sizeof *b.t);
   if (b.t == NULL) return no_memory(e);
   atomic_init(&b.t->refs, 1);
+  atomic_init(&b.t->plain, NULL);
   b.t->vocab = wn_vocab_ref(v);
   b.t->n_vocab = wn_vocab_size(v);
   b.t->ends = wn_calloc(WN_MEM_TEXT, b.t->n_vocab / 64 + 1, sizeof *b.t->ends);
-  int rc = b.t->ends == NULL ? no_memory(e) : collect(&b);
+  b.t->texts = wn_calloc(WN_MEM_TEXT, b.t->n_vocab / 64 + 1, sizeof(uint64_t));
+  int rc = b.t->ends && b.t->texts ? collect(&b) : no_memory(e);
   if (rc == WN_OK) {
     sort_texts(&b);
     rc = lay_out(&b);
   }
-  if (rc == WN_OK) summarise(&b);
+  if (rc == WN_OK) {
+    summarise(&b);
+    rc = add_edges(&b);
+  }
   wn_free(b.pool);
   wn_free(b.list);
   wn_free(b.spare);
@@ -240,8 +274,14 @@ wn_tokens *wn_tokens_ref(wn_tokens *t) {
 void wn_tokens_unref(wn_tokens *t) {
   if (t == NULL || atomic_fetch_sub(&t->refs, 1) != 1) return;
   wn_free(t->node);
+  wn_free(t->edge);
+  wn_free(t->edge_byte);
+  wn_free(t->edge_node);
   wn_free(t->order);
+  wn_free(t->chars);
+  wn_plain_free(atomic_load(&t->plain));
   wn_free(t->ends);
+  wn_free(t->texts);
   wn_vocab_unref(t->vocab);
   wn_free(t);
 }

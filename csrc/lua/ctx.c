@@ -206,11 +206,13 @@ static int ctx_logits(lua_State *L) {
   result_size(L, &rows, &width);
   size_t n = rows;
   if (!lua_isnoneornil(L, 2)) {
-    luaL_argcheck(L, rows != 0, 2, "the last step made no rows");
+    if (rows == 0)
+      return luaL_error(L, "wane: ctx:logits: the last step made no rows");
     first = (size_t)wn_check_int(L, 2, 1, (int64_t)rows) - 1;
     n = 1;
   }
-  luaL_argcheck(L, rows != 0, 1, "the last step made no rows");
+  if (rows == 0)
+    return luaL_error(L, "wane: ctx:logits: the last step made no rows");
   wn_buffer *b = wn_buffer_push(L, n, width, &e);
   if (b == NULL) return wn_push_error(L, &e);
   memset(b->data, 0, n * width * sizeof *b->data);
@@ -263,7 +265,8 @@ static int ctx_pool(lua_State *L) {
   wn_err e = {0};
   int kind = luaL_checkoption(L, 2, "mean", kinds);
   result_size(L, &rows, &width);
-  luaL_argcheck(L, rows != 0, 1, "the last step made no rows");
+  if (rows == 0)
+    return luaL_error(L, "wane: ctx:pool: the last step made no rows");
   wn_buffer *b = wn_buffer_push(L, 1, width, &e);
   if (b == NULL) return wn_push_error(L, &e);
   wn_ctx *c = enter(L);

@@ -65,7 +65,8 @@ static int score_nll(lua_State *L) {
     wn_score_nll(logits, n_vocab, n, n_vocab, target, nll, top,
                  wn_pool_default_threads());
   wn_ctx_end(c);
-  luaL_argcheck(L, now == n, 1, "the context took another step meanwhile");
+  if (now != n)
+    return luaL_error(L, "wane: the context took another step meanwhile");
   lua_createtable(L, (int)n, 0);
   lua_createtable(L, (int)n, 0);
   int at = lua_gettop(L);

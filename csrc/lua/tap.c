@@ -212,7 +212,7 @@ static int tap_enter(lua_State *L) {
 static int tap_left(lua_State *L) {
   wn_err e = {0};
   const wn_tap_edge *t = check_tap(L)->tap.leave;
-  luaL_argcheck(L, t != NULL, 1, "the tap was not opened to leave");
+  if (t == NULL) return luaL_error(L, "wane: the tap was not opened to leave");
   wn_buffer *b = wn_buffer_push(L, t->n_rows, t->width, &e);
   if (b == NULL) return wn_push_error(L, &e);
   t = check_tap(L)->tap.leave;

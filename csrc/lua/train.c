@@ -17,7 +17,8 @@
  *     t:put(name, buffer [, part])
  *     t:adam{ rate, step, beta1, beta2, eps, decay, clip } -> length
  *     t:zero()
- *     t:info() -> { bytes, segments } */
+ *     t:info() -> { bytes }
+ *   effect(x, g, w, q) -> sum, sum of squares over tokens of g (w - q) x */
 #include <string.h>
 
 #include "lua/buffer.h"
@@ -353,6 +354,30 @@ static int train_info(lua_State *L) {
   return 1;
 }
 
+static int train_effect(lua_State *L) {
+  const wn_buffer *b[4];
+  double sum, squares;
+  for (int i = 0; i < 4; i++)
+    b[i] = wn_buffer_check(L, i + 1);
+  luaL_argcheck(L, b[1]->rows == b[0]->rows, 2, "want a row for each of x");
+  luaL_argcheck(L, b[2]->cols == b[0]->cols && b[2]->rows == b[1]->cols, 3,
+                "want a row for each column of g, as wide as x");
+  luaL_argcheck(L, b[3]->cols == b[2]->cols && b[3]->rows == b[2]->rows, 4,
+                "want the shape of w");
+  wn_product p = {.n_rows = (uint32_t)b[2]->rows,
+                  .n_in = (uint32_t)b[2]->cols,
+                  .n_tokens = (uint32_t)b[0]->rows};
+  double *of = lua_newuserdata(L, (b[0]->rows + 1) * sizeof *of);
+  float *row = lua_newuserdata(L, (b[2]->cols + 1) * sizeof *row);
+  for (int i = 0; i < 4; i++)
+    b[i] = wn_buffer_check(L, i + 1);
+  wn_train_effect(&p, b[0]->data, b[1]->data, b[2]->data, b[3]->data, of, row,
+                  &sum, &squares);
+  lua_pushnumber(L, sum);
+  lua_pushnumber(L, squares);
+  return 2;
+}
+
 static const luaL_Reg train_methods[] = {{"forward", train_forward},
                                          {"logits", train_logits},
                                          {"ce", train_ce},
@@ -373,7 +398,8 @@ static const wn_class_def train_class = {"wane.train", train_methods, NULL,
                                          unref_train};
 
 int wn_open_train(lua_State *L) {
-  static const luaL_Reg funcs[] = {{"open", train_open}, {NULL, NULL}};
+  static const luaL_Reg funcs[] = {
+      {"open", train_open}, {"effect", train_effect}, {NULL, NULL}};
   wn_class_register(L, &train_class);
   lua_newtable(L);
   wn_setfuncs(L, funcs);

@@ -387,3 +387,22 @@ void wn_train_copy(const wn_train *t, const wn_product *p, float *x, float *g) {
            p->n_rows * sizeof *g);
   }
 }
+
+void wn_train_effect(const wn_product *p, const float *x, const float *g,
+                     const float *w, const float *q, double *of, float *row,
+                     double *sum, double *squares) {
+  const wn_vec *vec = wn_vec_get();
+  size_t n = p->n_in;
+  memset(of, 0, p->n_tokens * sizeof *of);
+  *sum = *squares = 0;
+  for (size_t i = 0; i < p->n_rows; i++) {
+    for (size_t c = 0; c < n; c++)
+      row[c] = w[i * n + c] - q[i * n + c];
+    for (size_t t = 0; t < p->n_tokens; t++)
+      of[t] += (double)(g[t * p->n_rows + i] * vec->dot(row, x + t * n, n));
+  }
+  for (size_t t = 0; t < p->n_tokens; t++) {
+    *sum += of[t];
+    *squares += of[t] * of[t];
+  }
+}

@@ -68,6 +68,15 @@ bool wn_train_product(const wn_train *t, uint32_t k, wn_product *p);
  * (n_tokens, n_rows). */
 void wn_train_copy(const wn_train *t, const wn_product *p, float *x, float *g);
 
+/* Sum over tokens of s and of s^2, with s = g (w - q) x of a token: what error
+ * w
+ * - q (n_rows, n_in) of a matrix changes in the loss, to first order. x
+ * (n_tokens, n_in), g (n_tokens, n_rows); `of` and `row` have room for n_tokens
+ * and n_in numbers. */
+void wn_train_effect(const wn_product *p, const float *x, const float *g,
+                     const float *w, const float *q, double *of, float *row,
+                     double *sum, double *squares);
+
 /* What belongs to a trained weight: its values, their gradient, AdamW's two
  * averages. */
 typedef enum wn_train_part {

@@ -65,11 +65,11 @@ local function seen(chat)
 end
 
 -- Pieces { text, input } of messages under the chat's template; nil, message.
-local function pieces(chat, messages)
+local function pieces(chat, messages, closed)
   local vocab, list = chat.model.vocab, {}
   for i, m in ipairs(messages) do list[i] = tools.for_template(m) end
   local vars = {
-    messages = template.list(list), add_generation_prompt = true,
+    messages = template.list(list), add_generation_prompt = not closed,
     bos_token = token_text(vocab, vocab.bos), eos_token = token_text(vocab, vocab.eos),
     tools = chat.tools and chat.tools.list, documents = chat.documents,
   }
@@ -313,6 +313,25 @@ function Chat:ask(message)
     if not results then return last and last.content or "" end
     message, round = results, round + 1
   end
+end
+
+--- Ids of messages as this conversation would write them; with `open` the
+--- beginning of the next reply behind them, where its format tells them apart.
+---@param messages wane.Message[]
+---@param open boolean
+---@return integer[]
+function Chat:tokens(messages, open)
+  local parts, message
+  if self.template then
+    parts, message = pieces(self, messages, not open)
+    if not parts then error("wane: chat: " .. message, 0) end
+  else
+    parts = M.formats[self.format].parts(messages)
+  end
+  local ids
+  ids, message = transcript.new(self.model.vocab):encode(parts)
+  if not ids then error("wane: chat: " .. message, 0) end
+  return ids
 end
 
 --- Ends a reply in progress and frees the context.

@@ -11,18 +11,25 @@
 --- Rows are read, changed and written a few MiB at a time: the memory is that of
 --- one chunk, whatever the model's size. The output is written durably
 --- (gguf/write.h): its final name holds the whole file or what it held before.
+local adapter = require "wane.convert.adapter"
 local core = require "wane.core"
 local file = require "wane.file"
 local options = require "wane.options"
 local planner = require "wane.convert.plan"
 local writer = require "wane.convert.write"
 
-local FLOATS = { f32 = true, f16 = true, bf16 = true, q8_0 = true }
+local FLOATS = { f32 = true, f16 = true, bf16 = true, q8_0 = true, keep = true }
 
 local check_options = options.checker("convert", {
   from = "path", to = "path", type = "string", recipe = "any", imatrix = "any", overwrite = "boolean",
-  metadata = "table", name = "string", progress = "function",
+  metadata = "table", name = "string", progress = "function", base = "path",
 })
+
+-- An adapter has no mix of types and no vocabulary.
+local function run_adapter(o, c)
+  local bytes = writer.adapter(c, o)
+  return { to = o.to, file_bytes = bytes, architecture = c.family.arch, n_tensors = #c.out, warnings = {}, adapter = true }
+end
 
 local function run(o, c, imatrix)
   planner.describe(c, o)
@@ -34,12 +41,14 @@ local function run(o, c, imatrix)
 end
 
 ---@class wane.ConvertOptions
----@field from string        directory of the checkpoint
+---@field from string        directory of the checkpoint, or of a PEFT LoRA adapter
 ---@field to string          the GGUF file
----@field type string?       "f16" (default), "bf16", "f32", "q8_0"; any other type or mix goes as a recipe
+---@field type string?       "f16" (default; adapters: "f32"), "bf16", "f32", "q8_0", "keep" (each matrix's own);
+---any other type or mix goes as a recipe
 ---@field recipe string|function|wane.Recipe|nil  quantize on the way, as wane.quantize does
 ---@field imatrix string|wane.Imatrix|nil
 ---@field overwrite boolean?
+---@field base string?       LoRA adapters: directory with the base model's config.json (default: what the adapter names)
 ---@field name string?       general.name (default: the directory's)
 ---@field metadata table[]?  more keys: { key, type, value [, elem] }
 ---@field progress (fun(p: { done: integer, total: integer, tensor: string }): boolean?)?  return false to cancel
@@ -51,6 +60,7 @@ end
 ---@field n_tensors integer
 ---@field seconds number
 ---@field warnings string[]
+---@field adapter true?      a LoRA adapter was converted
 
 --- Converts a checkpoint; see the top of this page. Misuse raises; a checkpoint
 --- or disk that is not right gives nil, message, code.
@@ -63,7 +73,11 @@ local function convert(o)
   for _, key in ipairs { "from", "to" } do
     if not o[key] then error(("wane: convert: option '%s' is missing"):format(key), 2) end
   end
-  local kind = o.type and o.type:lower() or "f16"
+  local is_adapter = adapter.is(o.from)
+  local kind = o.type and o.type:lower() or is_adapter and "f32" or "f16"
+  if is_adapter and (o.recipe or not FLOATS[kind] or kind == "q8_0" or kind == "keep") then
+    error("wane: convert: an adapter's type is f32, f16 or bf16", 2)
+  end
   if not FLOATS[kind] then
     if o.recipe then error("wane: convert: give a type or a recipe, not both", 2) end
     o.recipe = o.type
@@ -85,6 +99,10 @@ local function convert(o)
   if not ok then return nil, message, code end
   local begin, c = core.now(), nil
   local fine, report = pcall(function()
+    if is_adapter then
+      c = adapter.plan(o)
+      return run_adapter(o, c)
+    end
     c = planner.open(o)
     return run(o, c, imatrix)
   end)

@@ -24,7 +24,7 @@ local looping = { max_tokens = true, stop = true, seq = true, special = true, by
 local own = {
   on_end = true, context = true, parse_special = true, add_special = true, threads = true,
   reuse = true, max_ms = true, shift = true, draft = true, draft_tokens = true, lora = true, logprobs = true,
-  echo = true,
+  echo = true, cache_reuse = true,
 }
 
 local function wrong(where, name, want, level) error(("wane: %s: option '%s': want %s"):format(where, name, want), level + 1) end
@@ -125,6 +125,14 @@ local function loop_options(opts, where, level)
     wrong(where, "context", "a context of this model", level + 1)
   end
   if opts.on_end ~= nil and type(opts.on_end) ~= "function" then wrong(where, "on_end", "a function", level + 1) end
+  if opts.cache_reuse ~= nil then
+    local n = opts.cache_reuse
+    if type(n) ~= "number" or n < 1 or n > 2 ^ 31 - 1 or n % 1 ~= 0 then
+      wrong(where, "cache_reuse", "tokens of the shortest stretch to move, 1 or more", level + 1)
+    end
+    if not opts.reuse then error(("wane: %s: cache_reuse without reuse"):format(where), level + 1) end
+    o.n_shift = n
+  end
   if opts.reuse then
     if opts.seq then error(("wane: %s: reuse finds the sequence: leave seq out"):format(where), level + 1) end
     o.seq = 0
@@ -245,7 +253,9 @@ end
 ---  stop (string or list), special (control tokens as text), bytes (text as the model's bytes, not always UTF-8),
 ---  parse_special (control tokens in the prompt), add_special (default: at the beginning of a sequence),
 ---  context (an own context: its sequence `seq`, 1, is continued), seq, reuse (the prompt is the whole text; the
----  context finds the sequence that holds most of it), max_ms (milliseconds, or { prompt =, tokens = }), shift (a
+---  context finds the sequence that holds most of it), cache_reuse (with reuse: stretches of at least n tokens behind a
+---  change in what that sequence holds are moved to where the prompt has them; near to evaluating them, not the same),
+---  max_ms (milliseconds, or { prompt =, tokens = }), shift (a
 ---  full sequence forgets its middle: true, or { keep = tokens at the start }), draft (guess ahead: "prompt", from
 ---  what the text held before, or a smaller model of the same vocabulary), draft_tokens 8, lora (scales of the model's
 ---  adapters for this text, in their order), logprobs (n: log probabilities of what is made, with the n most probable

@@ -46,6 +46,52 @@ function M.new(text, opts)
   return core.grammar.new(text, opts.root or "root", opts.vocab and opts.vocab.handle)
 end
 
+-- The last grammars of each vocabulary, newest first: { key, grammar } each. What
+-- one text has learnt about a grammar serves the next (csrc/constrain/learnt.h).
+local KEPT = 8
+local kept = setmetatable({}, { __mode = "k" })
+
+-- The grammar of a key, made with `make` where it is not among the last ones.
+local function recall(vocab, key, make)
+  local list = kept[vocab] or {}
+  kept[vocab] = list
+  for i, entry in ipairs(list) do
+    if entry[1] == key then
+      table.insert(list, 1, table.remove(list, i))
+      return entry[2]
+    end
+  end
+  local g, message, code = make()
+  if not g then return nil, message, code end
+  table.insert(list, 1, { key, g })
+  list[KEPT + 1] = nil
+  return g
+end
+
+--- The grammar of a text, or of a schema, for a vocabulary: one of the last eight
+--- that were asked for, or a new one. It is not the caller's to close.
+---@param vocab wane.Vocab
+---@param text string|nil
+---@param root? string
+---@param schema? string|table|boolean   instead of the text; one given as JSON text is found again
+---@return userdata|nil grammar
+---@return string? message
+---@return string? code
+function M.shared(vocab, text, root, schema)
+  root = root or "root"
+  local function from(source)
+    return recall(vocab, root .. "\0" .. source, function() return core.grammar.new(source, root, vocab.handle) end)
+  end
+  if text then return from(text) end
+  local function compiled()
+    local source, message, code = require("wane.schema").compile(schema)
+    if not source then return nil, message, code end
+    return from(source)
+  end
+  if type(schema) ~= "string" then return compiled() end
+  return recall(vocab, "\0" .. root .. "\0" .. schema, compiled)
+end
+
 --- A text under a grammar: m:allows(id), m:count(), m:ids(), m:accept(id),
 --- m:forced(), m:waits(), m:may_end(), m:complete(), m:reset().
 ---@param g userdata

@@ -48,6 +48,7 @@ local parts = {
   quantize = { "wane.quantize" },
   convert = { "wane.convert" },
   lora = { "wane.lora" },
+  tune = { "wane.tune" },
   verify = { "wane.provenance", "verify" },
   load = { "wane.model", "load" },
   demo = { "wane.demo" },

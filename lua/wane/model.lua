@@ -35,9 +35,17 @@ local kv_type = options.type('the name of a type, or { k =, v = }', function(v)
   return true
 end)
 
+local replace_type = options.type("buffers or blocks by tensor name", function(v)
+  if type(v) ~= "table" then return false end
+  for name, data in pairs(v) do
+    if type(name) ~= "string" or type(data) ~= "userdata" then return false end
+  end
+  return true
+end)
+
 local check_load = options.checker("load", {
   context = options.context, threads = options.threads, batch = options.batch, kv = kv_type, map = "boolean",
-  max_bytes = options.bytes, fuse = "boolean", replace = "table", embeddings = "boolean",
+  max_bytes = options.bytes, fuse = "boolean", replace = replace_type, embeddings = "boolean",
   unused = options.one_of { "ignore", "error" }, lora = "any",
 })
 local CONTEXT = {
@@ -140,7 +148,8 @@ local function load(g, opts, adapters)
 end
 
 --- Loads a model.
----@param path string a GGUF file, or any file of a split one
+---@param path string a GGUF file, or any file of a split one, or the directory
+--- of a Hugging Face checkpoint (converted without loss to a temporary file)
 ---@param opts table|nil context, threads, batch, kv: defaults for contexts;
 --- map = false: read weights into memory instead of mapping the file;
 --- max_bytes: refuse larger weights; fuse = false: one operation a stage;
@@ -154,6 +163,8 @@ end
 ---@return string|nil code
 function M.load(path, opts)
   options.argument("load", "path", path, "path")
+  local checkpoints = require "wane.convert.view"
+  if checkpoints.is(path) then return checkpoints.load(path, function(made) return M.load(made, opts) end) end
   opts = check_load(opts)
   local g, msg, code = core.gguf.open(path)
   if not g then return nil, msg, code end
@@ -338,6 +349,7 @@ function Model:close()
   if self.users.n > 0 then return true end
   self.prog:close()
   self.gguf:close()
+  if self.view then self.view:close() end -- the file of a checkpoint's directory
   return true
 end
 Model.__close = Model.close

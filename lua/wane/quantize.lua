@@ -290,4 +290,5 @@ local function run(o)
   end
 end
 
-return setmetatable(M, { __call = function(_, o) return run(o) end })
+-- A checkpoint's directory is a file for as long as it takes.
+return setmetatable(M, { __call = function(_, o) return require("wane.convert.view").around(o, "from", run) end })

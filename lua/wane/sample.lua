@@ -77,17 +77,12 @@ local function ban(s, opts, tokens, where, level)
   return s:ban(tokens, texts)
 end
 
--- The grammar of the options, and whether it was made here.
+-- The grammar of the options: a handle of theirs, or one that is shared.
 local function grammar_of(model, opts, where, level)
   local text = opts.grammar
-  if opts.schema ~= nil then
-    local message, code
-    if text ~= nil then error(("wane: %s: grammar and schema together"):format(where), level + 1) end
-    text, message, code = require("wane.schema").compile(opts.schema)
-    if not text then return nil, message, code end
-  end
-  if type(text) ~= "string" then return text end
-  return core.grammar.new(text, opts.grammar_root or "root", model.vocab.handle)
+  if opts.schema ~= nil and text ~= nil then error(("wane: %s: grammar and schema together"):format(where), level + 1) end
+  if text ~= nil and type(text) ~= "string" then return text end
+  return require("wane.grammar").shared(model.vocab, text, opts.grammar_root, opts.schema)
 end
 
 local function constrain(s, model, opts, where, level)
@@ -105,9 +100,7 @@ local function constrain(s, model, opts, where, level)
   local g
   g, message, code = grammar_of(model, opts, where, level + 1)
   if not g then return nil, message, code end
-  ok, message, code = s:constrain(g, tokens, { triggers = opts.triggers, after = opts.after })
-  if g ~= opts.grammar then g:close() end
-  return ok, message, code
+  return s:constrain(g, tokens, { triggers = opts.triggers, after = opts.after })
 end
 
 -- Biases, in order of their ids.

@@ -261,25 +261,32 @@ describe("hostile models", function()
     local m = assert(model.load(good))
     local ctx = assert(m:context { context = 8, batch = 4, sequences = 2 })
     assert(ctx:step { 1, 2, 3 })
-    for _, bad in ipairs { { -1 }, { 80 }, { 2 ^ 31 }, {}, { 1, 2, 3, 4, 5 }, { "x" }, { 1.5 } } do
-      assert.has_error(function() ctx:step(bad) end)
+    for _, bad in ipairs {
+      { "token 1 is %-1, want 0 to 79", -1 }, { "token 1 is 80, want 0 to 79", 80 }, { "item 1: want an integer", 2 ^ 31 },
+      { "a step of 0 tokens, want 1 to 4" }, { "a step of 5 tokens, want 1 to 4", 1, 2, 3, 4, 5 },
+      { "item 1: want an integer .* got string", "x" }, { "item 1: want an integer .* got 1.5", 1.5 },
+    } do
+      local why = table.remove(bad, 1)
+      assert.error_matches(function() ctx:step(bad) end, why)
     end
-    assert.has_error(function() ctx:step({ 1 }, { seq = 3 }) end)
-    assert.has_error(function() ctx:step({ 1 }, { seq = 0 }) end)
-    assert.has_error(function() ctx:step({ 1 }, { sequence = 1 }) end)
-    assert.has_error(function() ctx:step({ 1 }, { want = "some" }) end)
-    assert.has_error(function() ctx:truncate(1, 3) end)
-    assert.has_error(function() ctx:copy(1, 2, 4) end)
+    assert.error_matches(function() ctx:step({ 1 }, { seq = 3 }) end, "token 1 is for sequence 3 of 2")
+    assert.error_matches(function() ctx:step({ 1 }, { seq = 0 }) end,
+      "ctx:step: option 'seq': item 1: want an integer from 1 to 4294967295, got 0")
+    assert.error_matches(function() ctx:step({ 1 }, { sequence = 1 }) end, "unknown option 'sequence'")
+    assert.error_matches(function() ctx:step({ 1 }, { want = "some" }) end,
+      'ctx:step: option .want.: want "last", "none", "all" or a list of booleans')
+    assert.error_matches(function() ctx:truncate(1, 3) end, "sequence 3 of 2")
+    assert.error_matches(function() ctx:copy(1, 2, 4) end, "4 tokens of a sequence of 3")
     assert.equal(3, ctx:n_past())
     assert(ctx:step { 1, 2, 3, 4 })
-    assert.has_error(function() ctx:step { 1, 2 } end) -- 7 + 2 > 8
+    assert.error_matches(function() ctx:step { 1, 2 } end, "sequence 1 is full: it holds 7 tokens, the context 8") -- 7 + 2 > 8
     assert(ctx:step { 1 })
     assert.equal(8, ctx:n_past())
     ctx:close()
     assert.is_true(ctx:close())
     assert.has_error(function() ctx:step { 1 } end, "wane: context is closed")
     m:close()
-    assert.has_error(function() m:context() end)
+    assert.error_matches(function() m:context() end, "model is closed")
   end)
 
   it("L2: a context outlives its model", function()

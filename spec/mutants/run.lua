@@ -8,7 +8,7 @@
 --- that is gone is a failure too: the list has to follow the code. The copy is
 --- build/mutants, with the objects of build/ so that little is compiled. Prints
 --- what a lane prints: "N passed, N failed, N skipped"; a bug that is noticed
---- has passed. LUAS as in the Makefile, luajit when absent.
+--- has passed. MUTANT_LUA: the Lua, luajit when absent.
 local mutants = require "spec.mutants.list"
 
 local DIR = "build/mutants"
@@ -51,24 +51,28 @@ end
 
 local run_specs
 
---- Builds and runs the specs in the copy; "noticed", "survived" or "broken".
+--- Builds and runs the specs in the copy; "noticed", "survived", "broken", or
+--- "hung": not done in MUTANT_LIMIT seconds (300), by the bug or by a busy machine.
 local function judge(m)
   local log = "build/mutant.log"
   local c = m.file:match "%.[ch]$" ~= nil
   if c and not sh(("cd %s && MAKEFLAGS= make LUAS=%s all > %s 2>&1"):format(DIR, LUA, log)) then return "broken" end
-  return run_specs(m.specs, log) and "survived" or "noticed"
+  local passed, status = run_specs(m.specs, log)
+  if status == 124 then return "hung" end
+  return passed and "survived" or "noticed"
 end
 
 --- Do these specs pass in the copy?
-function run_specs(names, log)
+function run_specs(names, log, factor)
+  local limit = (tonumber(os.getenv "MUTANT_LIMIT") or 300) * (factor or 1)
   local specs = {}
   for _, s in ipairs(names) do
     specs[#specs + 1] = "spec/" .. s .. "_spec.lua"
     io.open(specs[#specs], "rb"):close() -- a spec that is gone would fail for everybody
   end
   local shared = os.getenv "WANE_SHARED" or (io.popen("pwd"):read "*l" .. "/../shared")
-  return (sh(("cd %s && WANE_SHARED=%s WANE_SLOW=0 timeout 300 sh spec/support/run.sh build %s %s > %s 2>&1"):format(
-    DIR, shared, LUA, table.concat(specs, " "), log)))
+  return sh(("cd %s && WANE_SHARED=%s WANE_SLOW=0 timeout %d sh spec/support/run.sh build %s %s > %s 2>&1"):format(
+    DIR, shared, limit, LUA, table.concat(specs, " "), log))
 end
 
 local function wanted(m, parts)
@@ -88,13 +92,13 @@ local function check_specs()
       seen[s] = true
     end
   end
-  if run_specs(all, "build/mutant.log") then return end
+  if run_specs(all, "build/mutant.log", 4) then return end
   print "the specs fail before anything is wrong (build/mutant.log)"
   print "0 passed, 1 failed, 0 skipped"
   os.exit(1)
 end
 
-local n = { noticed = 0, survived = 0, broken = 0, stale = 0, skipped = 0 }
+local n = { noticed = 0, survived = 0, broken = 0, stale = 0, skipped = 0, hung = 0 }
 copy()
 check_specs()
 for _, m in ipairs(mutants) do
@@ -117,6 +121,6 @@ for _, m in ipairs(mutants) do
   if state ~= "skipped" then print(("%-9s %s (%s)"):format(state, m.name, m.file)) end
   if state == "stale" then print("          the text to replace is not there exactly once: " .. m.old:match "[^\n]*") end
 end
-local failed = n.survived + n.broken + n.stale
+local failed = n.survived + n.broken + n.stale + n.hung
 print(("%d passed, %d failed, %d skipped"):format(n.noticed, failed, n.skipped))
 os.exit(failed == 0)

@@ -64,6 +64,55 @@ describe("recipe files", function()
     assert.equals("my own", message)
   end)
 
+  -- Editors and games have allocators of their own, and much in memory.
+  it("are held back in Neovim and LÖVE, which live on", function()
+    local game, code = support.tmp "game", [[
+      package.path, package.cpath = %q, %q
+      local function run()
+        local recipe, told = require "wane.recipe", {}
+        for i, s in ipairs { "local s = 'x' while true do s = s .. s end", "return recipe 'Q4_K_M'" } do
+          local f = assert(io.open(%q, "w"))
+          f:write(s)
+          f:close()
+          local r, message = recipe.load(%q)
+          told[i] = r and "a recipe" or message
+        end
+        local t = {}
+        for i = 1, 200 do t[i] = ("x"):rep(1024 * 1024) .. i end
+        return table.concat(told, ", ") .. ", " .. #t
+      end
+      local ok, why = pcall(run)
+      local f = assert(io.open(%q, "w"))
+      f:write(tostring(why))
+      f:close()
+      os.exit(0)
+    ]]
+    local pwd = io.popen("pwd"):read "*l" .. "/"
+    local build = pwd .. (os.getenv "WANE_BUILD" or "build") .. "/luajit/?.so"
+    if not support.exists(build:gsub("%?", "wane/core") .. "") then support.skip "there is no build for LuaJIT" end
+    if os.getenv "WANE_LANE" then support.skip "no sanitizer in Neovim and LÖVE" end
+    assert(os.execute("mkdir -p " .. game))
+    local out, tried = pwd .. game .. "/out", 0
+    support.spit(game .. "/main.lua", code:format(pwd .. "lua/?.lua;" .. pwd .. "lua/?/init.lua", build, pwd .. game .. "/r.lua",
+      pwd .. game .. "/r.lua", out))
+    support.spit(game .. "/conf.lua", "function love.conf(t) t.modules.window, t.modules.graphics, t.modules.audio = false, false, false end")
+    for _, host in ipairs {
+      { "nvim", ("nvim --clean --headless -c 'luafile %s/main.lua' -c 'qa!'"):format(game) },
+      { "love", "SDL_VIDEODRIVER=dummy SDL_AUDIODRIVER=dummy love " .. game },
+    } do
+      local there = os.execute("command -v " .. host[1] .. " > /dev/null 2>&1")
+      if there == true or there == 0 then
+        tried = tried + 1
+        os.remove(out)
+        os.execute("timeout 60 sh -c \"" .. host[2] .. "\" > /dev/null 2>&1")
+        assert.equals(pwd .. game .. "/r.lua: the recipe takes more than 128 MiB of memory (or 2 GiB in all), a recipe, 200",
+          support.exists(out) and support.slurp(out) or "nothing", host[1])
+      end
+    end
+    os.execute("rm -rf " .. game)
+    if tried == 0 then support.skip "neither Neovim nor LÖVE is here" end
+  end)
+
   it("leave no fence behind", function()
     support.spit(path, "return recipe 'Q4_K_M'")
     for _ = 1, 3 do assert(recipe.load(path)) end

@@ -57,12 +57,13 @@ local function groups_of(model, types, steps)
   return groups
 end
 
-local function add_rows(item, i, taps, half)
+-- o.guide: rows count by what the end of the model says of them (calibrate/guide.lua).
+local function add_rows(item, i, taps, half, o, c, first)
   for x = 1, item.experts do
     local rows = taps[1]:rows(i, x)
     if rows then
       item.seen[x] = item.seen[x] + #rows / item.width
-      local tamed = trust.tame(item, rows)
+      local tamed = o.guide and item.experts == 1 and o.guide:weigh(item, rows, c, first) or trust.tame(item, rows)
       if item.halves then
         item.halves[half]:add(tamed)
       else
@@ -105,7 +106,7 @@ end
 
 -- Correlations of the inputs of a group of weights: name -> { h = {}, cross = {} }.
 local function collect(models, group, o, edges, tell)
-  local items, by_name = nil, {}
+  local items, by_name, first = nil, {}, 0
   local names = {}
   for i, name in ipairs(group) do names[i] = name end
   local watch = { rows = true, threads = o.threads, edges = edges }
@@ -120,7 +121,8 @@ local function collect(models, group, o, edges, tell)
         end
       end
       local half = c * 2 <= #o.chunks and 1 or 2
-      for i, item in ipairs(items) do add_rows(item, i, taps, half) end
+      for i, item in ipairs(items) do add_rows(item, i, taps, half, o, c, first) end
+      first = is_end and 0 or first + 512 -- a step of calibrate/pass.lua
       if is_end then return tell(c / #o.chunks) end
     end)
   if not ok then return nil, message, code end

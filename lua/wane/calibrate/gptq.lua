@@ -33,6 +33,7 @@ local store = require "wane.calibrate.store"
 ---  for each input on the half of the text that it was not fitted on (wane.calibrate.trust)
 ---@field sequential boolean?   inputs come from the layers quantized so far (true)
 ---@field steps string?     "layer" (default) or "matrix": how often inputs are collected
+---@field guide boolean?     inputs count by the loss's gradient at the matrix's outputs (wane.calibrate.guide; false)
 ---@field awq boolean|table|nil  scale channels first (wane.calibrate.awq)
 ---@field threads integer?
 ---@field overwrite boolean?
@@ -51,7 +52,7 @@ local check = options.checker("calibrate.gptq", {
   sweeps = options.integer(0, 1000), feedback = "boolean", aim = options.number(0, 1), sequential = "boolean",
   shrink = options.either(options.number(0, 1), options.one_of { "validate" }),
   steps = options.one_of { "layer", "matrix" }, awq = options.either("boolean", "table"), threads = options.threads,
-  overwrite = "boolean", resume = "boolean", quantize = "table", progress = "function",
+  overwrite = "boolean", resume = "boolean", quantize = "table", progress = "function", guide = "boolean",
 })
 
 -- At most n of the chunks, spread evenly.
@@ -119,7 +120,7 @@ local function identity(o, chunks, im, plan)
   local parts = {
     plan.recipe, tostring(o.damp or DAMP), tostring(o.sweeps or SWEEPS), tostring(o.feedback ~= false),
     tostring(o.aim or AIM), tostring(o.shrink or SHRINK), tostring(o.sequential ~= false), o.steps or "layer", tostring(o.awq),
-    (im:check()),
+    tostring(o.guide or false), (im:check()),
   }
   local info = plan.tensors
   for _, d in ipairs(info) do
@@ -158,7 +159,7 @@ local function encode_all(o, model, st)
     damp = o.damp or DAMP, sweeps = o.sweeps or SWEEPS, feedback = o.feedback ~= false, aim = o.aim or AIM,
     shrink = o.shrink or SHRINK,
     sequential = o.sequential ~= false, steps = o.steps or "layer", progress = o.progress,
-    weights = scaled.weights, stand_ins = scaled.stand_ins,
+    weights = scaled.weights, stand_ins = scaled.stand_ins, guide = st.guide,
     load = st.load,
     save = function(name, t, bytes) st.log:save(name, t, bytes) end,
   })
@@ -200,6 +201,13 @@ local function run(o, model)
   st.types, st.plain, st.left = sort_tensors(model, plan)
   st.log, message, code = store.open(o.to, identity(o, st.chunks, st.im, plan), o.resume ~= false)
   if not st.log then return nil, message, code end
+  if o.guide then
+    st.guide, message, code = require("wane.calibrate.guide")._of(model, st.chunks, { threads = o.threads, progress = o.progress })
+    if not st.guide then
+      st.log:close(false)
+      return nil, message, code
+    end
+  end
   st.load = function(name, kind) return st.log:load(name, kind) end
   local finished, report
   finished, message, code = encode_all(o, model, st)
@@ -218,7 +226,7 @@ end
 ---  of those that the plain encoder made (embeddings, and iq1_s and iq1_m, which a warning names)
 ---@return string? message
 ---@return string? code
-return function(o)
+local function gptq(o)
   o = check(o)
   local ok, message, code = can_write(o)
   if not ok then return nil, message, code end
@@ -240,3 +248,6 @@ return function(o)
   if report then report.seconds, report.reused = core.now() - start, 0 end
   return report, message, code
 end
+
+-- The source may be a checkpoint's directory.
+return function(o) return require("wane.convert.view").around(o, "from", gptq) end

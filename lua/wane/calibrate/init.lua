@@ -252,11 +252,11 @@ function M.hessians(model, text, opts)
   return result
 end
 
--- gptq, awq: their own files, loaded when used.
+-- gptq, awq, sensitivity: their own files, loaded when used.
 return setmetatable(M, {
   __index = function(t, key)
-    if key ~= "gptq" and key ~= "awq" then return nil end
-    local f = require("wane.calibrate." .. key)
+    if key ~= "gptq" and key ~= "awq" and key ~= "sensitivity" then return nil end
+    local f = key == "sensitivity" and require("wane.calibrate.guide").sensitivity or require("wane.calibrate." .. key)
     rawset(t, key, f)
     return f
   end,

@@ -1,10 +1,12 @@
---- `wane convert DIR OUT`: a Hugging Face checkpoint as a GGUF file.
-local M = { summary = "make a GGUF file of a Hugging Face checkpoint" }
+--- `wane convert DIR OUT`: a Hugging Face checkpoint, or a LoRA adapter of PEFT,
+--- as a GGUF file.
+local M = { summary = "make a GGUF file of a Hugging Face checkpoint or adapter" }
 
 function M.describe(p)
-  p:argument("from", "directory of the checkpoint")
+  p:argument("from", "directory of the checkpoint or adapter")
   p:argument("to", "GGUF file to write")
-  p:option("--type", "f16, bf16, f32, q8_0, or a mix such as Q4_K_M"):default "f16"
+  p:option("--type", "f16 (default; adapters: f32), bf16, f32, q8_0, or a mix such as Q4_K_M")
+  p:option("--base", "adapters: directory with the base model's config.json")
   p:option("-i --imatrix", "importance matrix, for mixes that want one")
   p:option("--name", "the model's name (default: the directory's)")
   p:flag("-f --force", "replace an existing file")
@@ -17,7 +19,7 @@ end
 ---@return string? message
 function M.run(args, out)
   local r, message = require("wane").convert {
-    from = args.from, to = args.to, type = args.type, imatrix = args.imatrix, name = args.name,
+    from = args.from, to = args.to, type = args.type, imatrix = args.imatrix, name = args.name, base = args.base,
     overwrite = args.force or false,
     progress = function(p) out.progress { done = p.done / p.total, text = p.tensor } end,
   }

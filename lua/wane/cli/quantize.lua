@@ -258,7 +258,7 @@ function M.run(args, out)
   o.progress = progress_bar(out, human)
   local r
   if args.calibrate then
-    r, msg = calibrated(args, o, out)
+    r, msg = require("wane.convert.view").around(o, "from", function(of) return calibrated(args, of, out) end)
   elseif args.awq or args.bpw or args.bytes or args.calibrate_chunks then
     return nil, "--awq, --bpw, --bytes and --calibrate-chunks want --calibrate TEXT"
   else

@@ -131,11 +131,13 @@ end
 
 --- Opens a checkpoint's weights.
 ---@param dir string
+---@param file_name string?  the one file to read (default: model.safetensors, or what its index names)
 ---@return table|nil checkpoint  tensors: name -> { dtype, shape, n, bytes }; names, sorted; close()
 ---@return string? message
 ---@return string? code
-function M.open(dir)
-  local names, message, code = file_names(dir)
+function M.open(dir, file_name)
+  local names, message, code = { file_name }, nil, nil
+  if not file_name then names, message, code = file_names(dir) end
   if not names then return nil, message, code end
   local self = setmetatable({ dir = dir, files = {}, tensors = {}, names = {} }, M)
   for _, name in ipairs(names) do

@@ -7,7 +7,7 @@ local safetensors = require "wane.convert.safetensors"
 local vocabulary = require "wane.convert.vocab"
 
 local check = rows.check
-local CHUNK = 8 * 2 ^ 20 -- bytes of float32 at a time
+local CHUNK = 2 * 2 ^ 20 -- bytes of float32 at a time
 
 -- ---- types --------------------------------------------------------------------------
 
@@ -28,11 +28,12 @@ local function type_of(t, want)
   for _, pattern in ipairs(keep_f32) do
     if name:find(pattern) then return "f32" end
   end
+  if want == "keep" then return t[2].narrow or safetensors.plain_type(t[2].dtype) or "f32" end
   if want == "q8_0" and shape[1] % 32 ~= 0 then return "f16" end
   return want
 end
 
-local FILE_TYPES = { f32 = 0, f16 = 1, bf16 = 32, q8_0 = 7 }
+local FILE_TYPES = { f32 = 0, f16 = 1, bf16 = 32, q8_0 = 7, keep = 1 }
 
 -- Types by a recipe: planned as wane.quantize plans a file of these tensors.
 local function plan_recipe(c, recipe, imatrix)
@@ -130,6 +131,7 @@ local function write_file(c, o, imatrix)
         rows.fail("cancelled", "ECANCEL")
       end
       write_tensor(w, t, imatrix)
+      collectgarbage "step" -- rows are strings: most of the memory here
     end
     check(w:commit())
   end)
@@ -180,6 +182,15 @@ function M.run(c, o, imatrix)
   return write_file(c, o, imatrix), plan
 end
 
-M.file = write_file
+--- Writes an adapter: all tensors in one float type.
+---@param c table  adapter.plan's
+---@param o table  options of wane.convert
+---@return integer bytes
+function M.adapter(c, o)
+  for _, t in ipairs(c.out) do t.type = o.type end
+  c.params:set("general.file_type", "u32", FILE_TYPES[o.type])
+  c.params:set("general.quantization_version", "u32", 2)
+  return write_file(c, o)
+end
 
 return M

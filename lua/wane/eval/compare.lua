@@ -22,7 +22,7 @@ local speed = require "wane.eval.speed"
 local tasks = require "wane.eval.tasks"
 
 ---@class wane.CompareOptions
----@field reference string|wane.Model
+---@field reference string|wane.Model   a file, a checkpoint's directory or a model
 ---@field candidates any[]       paths, models, recipes, formats, or { name =, path | recipe | format | model =, imatrix = }
 ---@field text string|integer[]
 ---@field tasks? any[]           see wane.eval.tasks
@@ -207,4 +207,5 @@ local function compare(o)
   return self
 end
 
-return compare
+-- The reference may be a checkpoint's directory.
+return function(o) return require("wane.convert.view").around(o, "reference", compare) end

@@ -118,4 +118,130 @@ function M.number(low, high, low_open, high_open)
   return nil
 end
 
+-- ---- multiples -----------------------------------------------------------------------
+
+local MAX_LISTED, MAX_RULES = 200, 6000
+
+-- Whole multiples of m with up to 15 digits, from low to high, both >= 0; `rule`
+-- makes a rule, or gives one its body. A rule stands for how many digits follow,
+-- what the number so far leaves when it is divided, and which bounds it touches.
+local function long_multiples(m, low, high, rule)
+  local memo, n = {}, 0
+  local function from(at, length, rest, tight_low, tight_high, a, b)
+    if at > length then return rest == 0 and '""' or nil end
+    local key = table.concat({ length - at, rest, tight_low and "l" .. a or "", tight_high and "h" .. b or "" }, ",")
+    if memo[key] ~= nil then return memo[key] or nil end
+    n = n + 1
+    if n > MAX_RULES then error({ multiples = true }, 0) end
+    local ways, order = {}, {}
+    for d = tight_low and tonumber(a:sub(at, at)) or 0, tight_high and tonumber(b:sub(at, at)) or 9 do
+      local to = from(at + 1, length, (rest * 10 + d) % m, tight_low and d == tonumber(a:sub(at, at)),
+        tight_high and d == tonumber(b:sub(at, at)), a, b)
+      if to then
+        if not ways[to] then order[#order + 1] = to end
+        ways[to] = (ways[to] or "") .. d
+      end
+    end
+    local out = {}
+    for i, to in ipairs(order) do out[i] = ("[%s] %s"):format(ways[to], to) end
+    memo[key] = #out > 0 and rule(table.concat(out, " | ")) or false
+    return memo[key] or nil
+  end
+  local ways = {}
+  for length = #("%.0f"):format(low), #("%.0f"):format(high) do
+    local a = math.max(low, length > 1 and 10 ^ (length - 1) or 0)
+    local b = math.min(high, 10 ^ length - 1)
+    ways[#ways + 1] = from(1, length, 0, true, true, ("%.0f"):format(a), ("%.0f"):format(b))
+  end
+  if #ways == 0 then return nil end
+  return "(" .. table.concat(ways, " | ") .. ")"
+end
+
+-- Multiples of m from low to high, both >= 0.
+local function positive_multiples(m, low, high, rule)
+  low = math.ceil(low / m) * m
+  if low > high then return nil end
+  if (high - low) / m < MAX_LISTED then
+    local out = {}
+    for v = low, high, m do out[#out + 1] = ('"%.0f"'):format(v) end
+    return "(" .. table.concat(out, " | ") .. ")"
+  end
+  local zeros = 0 -- of a multiple of 10, and what is before them
+  while m % 10 == 0 do m, zeros = m / 10, zeros + 1 end
+  if zeros == 0 then return long_multiples(m, low, high, rule) end
+  local scale, ways = 10 ^ zeros, {}
+  if low == 0 then ways[1] = '"0"' end
+  local head = positive_multiples(m, math.max(math.ceil(low / scale), 1), math.floor(high / scale), rule)
+  if head then ways[#ways + 1] = ('%s "%s"'):format(head, ("0"):rep(zeros)) end
+  return #ways > 0 and "(" .. table.concat(ways, " | ") .. ")" or nil
+end
+
+local function whole_multiples(m, low, high, rule)
+  low, high = math.ceil(math.max(low or -MOST, -MOST)), math.floor(math.min(high or MOST, MOST))
+  if low > high then return nil end
+  if m == 1 then return M.integer(low, high) end
+  local out = {}
+  if low < 0 then
+    local s = positive_multiples(m, math.max(1, -high), -low, rule)
+    if s then out[1] = '"-" ' .. s end
+  end
+  if high >= 0 then out[#out + 1] = positive_multiples(m, math.max(0, low), high, rule) end
+  return #out > 0 and "(" .. table.concat(out, " | ") .. ")" or nil
+end
+
+-- What m is in units of its last decimal place, and how many places those are.
+local function decimal(m)
+  for places = 0, 6 do
+    local k = m * 10 ^ places
+    local near = math.floor(k + 0.5)
+    if near > 0 and near / 10 ^ places == m then return near, places end
+  end
+end
+
+-- Multiples of k / 10^places that are not whole, between whole bounds.
+local function broken_multiples(k, places, low, high)
+  local part
+  if k == 1 then
+    part = ("[0-9]{%d}"):format(places)
+  else
+    local list = {}
+    for v = k, 10 ^ places - 1, k do list[#list + 1] = ('"%0' .. places .. '.0f"'):format(v) end
+    part = "(" .. table.concat(list, " | ") .. ")"
+  end
+  local ways = {}
+  if low < 0 and -low - 1 >= math.max(0, -high) then
+    ways[1] = '"-" ' .. M.integer(math.max(0, -high), -low - 1) .. ' "." ' .. part
+  end
+  if high - 1 >= math.max(0, low) then ways[#ways + 1] = M.integer(math.max(0, low), high - 1) .. ' "." ' .. part end
+  return ways
+end
+
+--- Multiples of m between bounds, which may be nil: whole ones (`first`, `last`:
+--- without open bounds), or all, exactly in decimals, where 1 is a multiple of m
+--- and the bounds are whole and closed.
+---@return string|nil expression   nil when there is none
+---@return string? what   cannot be expressed
+function M.multiples(m, first, last, of, rule)
+  local k, places = decimal(m)
+  if not k then return nil, "only supported for numbers of up to 6 decimal places" end
+  local ok, whole, what = pcall(function()
+    if places == 0 then return whole_multiples(k, first, last, rule) end
+    if 10 ^ places % k ~= 0 then return nil, "only supported for whole numbers, and where 1 is a multiple of it" end
+    return whole_multiples(1, first, last, rule)
+  end)
+  if not ok then
+    if type(whole) ~= "table" or not whole.multiples then error(whole, 0) end
+    return nil, "too many remainders"
+  end
+  if what or places == 0 or of.whole then return whole, what end
+  local low, high = math.max(of.low or -MOST, -MOST), math.min(of.high or MOST, MOST)
+  if low ~= math.floor(low) or high ~= math.floor(high) or of.low_open or of.high_open then
+    return nil, "only supported with whole bounds that belong to the range"
+  end
+  if 10 ^ places / k > 1000 and k ~= 1 then return nil, "too many decimals" end
+  local ways = broken_multiples(k, places, math.max(low, -MOST / 1e6), math.min(high, MOST / 1e6))
+  table.insert(ways, 1, whole)
+  return #ways > 0 and "(" .. table.concat(ways, " | ") .. ")" or nil
+end
+
 return M

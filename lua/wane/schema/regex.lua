@@ -1,10 +1,9 @@
---- Regular expressions of `pattern` as grammar text for the inside of a JSON
---- string.
+--- Regular expressions of `pattern` as trees, and as grammar text for the inside
+--- of a JSON string.
 ---
 --- What is taken: characters, classes, . | ( ) (?: ), * + ? {m,n} (lazy or not:
 --- the same strings), \d \w \s and their opposites, \t \n \r \f \xHH \uHHHH, and
---- anchors at the ends. Everything else - looking around, references, \b - is
---- refused. Where engines differ the narrower reading is taken: \d is 0-9, and
+--- anchors. Everything else - looking around, references, \b - is refused. Where engines differ the narrower reading is taken: \d is 0-9, and
 --- what a negated \d, \w or \s stands for is ASCII.
 local text = require "wane.schema.text"
 
@@ -51,8 +50,14 @@ local function escape(p)
   local c = p:char()
   if not c then refuse "it ends in a backslash" end
   local code = p:next()
-  if SETS[c] then return SETS[c], true end
-  if c ~= "" and SETS[c:lower()] then return text.complement(SETS[c:lower()], 127), true end
+  if SETS[c] then
+    p.shorthand = true
+    return SETS[c], true
+  end
+  if c ~= "" and SETS[c:lower()] then
+    p.shorthand = true
+    return text.complement(SETS[c:lower()], 127), true
+  end
   if c == "0" and p:char() and p:char():match "^%d$" then refuse "octal escapes" end
   if CONTROLS[c] then return { { CONTROLS[c], CONTROLS[c] } } end
   if c == "x" or c == "u" then
@@ -198,27 +203,28 @@ local function repeated(p)
   end
 end
 
--- A sequence; anchors are noted, and allowed only at its ends.
+-- A sequence; anchors at its ends are noted, where it is not within a group,
+-- others are parts of it.
 local function sequence(p)
   local list = { min = 0, max = 0 }
-  if p:char() == "^" then
-    p:next()
-    list.starts = true
-  end
   while p:peek() and p:char() ~= "|" and p:char() ~= ")" do
-    if p:char() == "$" then
+    local c = p:char()
+    if c == "^" and p.depth == 0 and #list == 0 and not list.ends then
       p:next()
-      if p:peek() and p:char() ~= "|" and p:char() ~= ")" then refuse "$ in the middle" end
+      list.starts = true
+    elseif c == "$" and p.depth == 0 and (not p:peek(1) or p:peek(1) == 124) then
+      p:next()
       list.ends = true
-    elseif p:char() == "^" then
-      refuse "^ in the middle"
+    elseif c == "^" or c == "$" then
+      p:next()
+      p.inner = true
+      list[#list + 1] = { anchor = c, min = 0, max = 0 }
     else
       local node = repeated(p)
       list[#list + 1] = node
       list.min, list.max = list.min + node.min, list.max + node.max
     end
   end
-  if (list.starts or list.ends) and p.depth > 0 then refuse "anchors inside a group" end
   return list
 end
 
@@ -263,41 +269,51 @@ end
 local function rebound(node, min, max)
   local s = #node.ways == 1 and node.ways[1]
   local one = s and s.starts and s.ends and #s == 1 and s[1]
-  if not one then return end
-  local set = one.set or (one.body and one.body.set)
-  if not set then return end
+  local set = one and (one.set or (one.body and one.body.set))
+  if not set then return node end
   local from, to = one.set and 1 or one.from, one.set and 1 or one.to
   from, to = math.max(from, min), math.min(to, max)
-  if from > to then return end
-  s[1] = { body = { set = set, min = 1, max = 1 }, from = from, to = to, min = from, max = to }
-  node.min, node.max = from, to
+  if from > to then return node end
+  local part = { body = { set = set, min = 1, max = 1 }, from = from, to = to, min = from, max = to }
+  return { ways = { { part, starts = true, ends = true, min = from, max = to } }, min = from, max = to }
 end
 
---- The grammar of the inside of strings that the pattern is found in.
+--- The tree of a pattern: { ways = { parts, starts =, ends = }, min, max, inner =
+--- anchors elsewhere than at the ends }.
 ---@param pattern string
----@param min integer         characters, at least
----@param max number          at most; math.huge
----@param any string          a rule for any character
----@return string|nil expression
+---@return table|nil tree
 ---@return string? what   is not supported
 ---@return string? code
-function M.compile(pattern, min, max, any)
+function M.parse(pattern)
   local p = setmetatable({ points = text.points(pattern), at = 1, depth = 0 }, Parser)
   local ok, out = pcall(function()
     local node = alternatives(p)
     if p:peek() then refuse "a ) without (" end
-    rebound(node, min, max)
-    local ways = {}
-    for _, s in ipairs(node.ways) do
-      local least, most = s.min, (s.starts and s.ends) and s.max or math.huge
-      if least < min or most > max then refuse "a pattern together with minLength or maxLength" end
-      ways[#ways + 1] = (s.starts and "" or any .. "* ") .. write_sequence(s) .. (s.ends and "" or " " .. any .. "*")
-    end
-    return "(" .. table.concat(ways, " | ") .. ")"
+    node.top, node.inner, node.shorthand = true, p.inner, p.shorthand
+    return node
   end)
   if ok then return out end
   if type(out) ~= "table" or not out.regex then error(out, 0) end
   return nil, out.regex, out.code or "EUNSUP"
+end
+
+--- The grammar of the inside of strings that the pattern is found in, where it
+--- can be written down part by part.
+---@param tree table
+---@param min integer         characters, at least
+---@param max number          at most; math.huge
+---@param any string          a rule for any character
+---@return string|nil expression   nil: it takes an automaton
+function M.direct(tree, min, max, any)
+  if tree.inner then return nil end
+  tree = rebound(tree, min, max)
+  local ways = {}
+  for _, s in ipairs(tree.ways) do
+    local least, most = s.min, (s.starts and s.ends) and s.max or math.huge
+    if least < min or most > max then return nil end
+    ways[#ways + 1] = (s.starts and "" or any .. "* ") .. write_sequence(s) .. (s.ends and "" or " " .. any .. "*")
+  end
+  return "(" .. table.concat(ways, " | ") .. ")"
 end
 
 return M

@@ -1,7 +1,7 @@
 -- Plays an example of LÖVE for a spec: ROOT FRAMES OUT [SCREENSHOT]. Runs it as
--- it is, 60 frames a second, and writes the time of each frame's work and what the
--- example's main.lua returns into OUT, one value a line; leaves in the middle of
--- a second answer.
+-- it is, 60 frames a second, and writes what was said, how long quitting took,
+-- and of each frame the seconds of its work, those of its update and the processor's
+-- of its update into OUT, a line each; leaves in the middle of a second answer.
 local root, frames, out, shot = arg[2], tonumber(arg[3]), arg[4], arg[5]
 love.filesystem.getSource = function() return root .. "/examples/love" end
 local hero = assert(loadfile(root .. "/examples/love/main.lua"))()
@@ -11,15 +11,16 @@ local update, draw, quit = love.update, love.draw, love.quit
 local load_game = love.load
 love.load = function() load_game {} end
 
-local began
+local began, model, processor
 love.update = function(dt)
-  began = love.timer.getTime()
+  began, processor = love.timer.getTime(), os.clock()
   update(dt)
+  model, processor = love.timer.getTime() - began, os.clock() - processor
 end
 love.draw = function()
   draw()
   n = n + 1
-  times[n] = love.timer.getTime() - began
+  times[n] = ("%.6f %.6f %.6f"):format(love.timer.getTime() - began, model, processor)
   if not hero.talking and n > 2 and not done_at then
     done_at, said = n, ("%s %s %s"):format(hero.mood, hero.action, hero.say)
     if shot then

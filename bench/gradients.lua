@@ -1,0 +1,136 @@
+-- What gradients are worth on the demo model:
+--   luajit bench/gradients.lua lora     an adapter to the style of docs/, one page held out
+--   luajit bench/gradients.lua prices   prices of tensors beside measured losses: rank correlation
+--   luajit bench/gradients.lua guide    guided GPTQ beside plain: divergence on texts not calibrated on
+--   luajit bench/gradients.lua norms    norms of a quantized file, taught by the F16 model
+-- (LUA_PATH and LUA_CPATH as `make repl` sets them.)
+local wane = require "wane"
+local stats = require "wane.stats"
+
+local DEMO = "examples/models/demo-f16.gguf"
+local TMP = os.getenv "WANE_TMP" or "build/tmp"
+local what = arg[1]
+
+local function slurp(path)
+  local f = assert(io.open(path, "rb"))
+  local s = f:read "*a"
+  f:close()
+  return s
+end
+
+local function say(...)
+  io.write(string.format(...), "\n")
+  io.flush()
+end
+
+-- Spearman's coefficient.
+local function ranks(list)
+  local index, rank = {}, {}
+  for i = 1, #list do index[i] = i end
+  table.sort(index, function(a, b) return list[a] < list[b] end)
+  for k, i in ipairs(index) do rank[i] = k end
+  return rank
+end
+local function correlation(a, b)
+  local ra, rb, sum, n = ranks(a), ranks(b), 0, #a
+  for i = 1, n do sum = sum + (ra[i] - rb[i]) ^ 2 end
+  return 1 - 6 * sum / (n * (n * n - 1))
+end
+
+local HELD_PAGE = "docs/judging.md"
+
+local function lora()
+  local pages, p = {}, assert(io.popen "ls docs/*.md")
+  for page in p:lines() do
+    if page ~= HELD_PAGE and page ~= "docs/reference.md" then pages[#pages + 1] = slurp(page) end
+  end
+  p:close()
+  local base = TMP .. "/tune-base.gguf"
+  assert(wane.quantize { from = DEMO, to = base, recipe = "Q4_K_M", overwrite = true })
+  local held, to = slurp(HELD_PAGE), TMP .. "/tune-style.gguf"
+  local steps = tonumber(arg[2]) or 100
+  local start = os.clock()
+  local r = assert(wane.tune {
+    model = base, to = to, text = table.concat(pages, "\n"), held = held:sub(1, 4000), context = 256, steps = steps, batch = 1,
+    rank = 8, rate = 3e-3, check_every = math.ceil(steps / 4), overwrite = true,
+    progress = function(q) if q.done % 10 == 0 then say("  step %d: %.3f", q.done, q.loss) end end,
+  })
+  say("%d steps of 256 tokens, %d values in %d matrices: %.0f s by the clock, %.0f s of processors, %.1f MiB",
+    r.steps, r.values, r.tensors, r.seconds, os.clock() - start, r.bytes / 2 ^ 20)
+  for _, h in ipairs(r.held) do say("  held out at step %d: %.4f nats", h.step, h.loss) end
+  for _, adapter in ipairs { false, to } do
+    local m = assert(wane.load(base, { lora = adapter or nil }))
+    local a = assert(wane.eval.perplexity(m, held, { context = 256 }))
+    local b = assert(wane.eval.perplexity(m, slurp "examples/text/heldout.txt", { context = 256, chunks = 20 }))
+    say("%-12s perplexity of %s %.2f +/- %.2f, of heldout.txt %.2f +/- %.2f", adapter and "with" or "without", HELD_PAGE,
+      a.perplexity, a.err, b.perplexity, b.err)
+    m:close()
+  end
+end
+
+local function prices()
+  local m, calib, kind = assert(wane.load(DEMO)), slurp "examples/text/calib.txt", arg[2] or "q3_K"
+  local im = assert(wane.calibrate.imatrix(m, calib, { chunks = 8 }))
+  local by = {}
+  for _, chunks in ipairs { 1, 4 } do
+    local s = assert(wane.calibrate.sensitivity { model = m, text = calib, types = { kind }, chunks = chunks, imatrix = im })
+    say("gradient, %d chunks of 256: %.1f s", chunks, s.seconds)
+    for _, r in ipairs(s.rows) do
+      by[r.tensor] = by[r.tensor] or {}
+      by[r.tensor][chunks] = r.kld
+    end
+  end
+  local s = assert(wane.eval.sensitivity(m, calib, { types = { kind }, anchor = kind, measure = "all", chunks = 2, error_chunks = 4,
+    rebuild = false, save = TMP .. "/losses-" .. kind }))
+  local measured, proxy, one, four = {}, {}, {}, {}
+  for _, r in ipairs(s.rows) do
+    local p = by[r.tensor]
+    if p then measured[#measured + 1], proxy[#proxy + 1], one[#one + 1], four[#four + 1] = r.plain_kld, r.proxy, p[1], p[4] end
+  end
+  say("%s, %d tensors, rank correlation with the measured loss: proxy %.3f, gradient %.3f (1 chunk), %.3f (4 chunks)", kind,
+    #measured, correlation(proxy, measured), correlation(one, measured), correlation(four, measured))
+  local ratios = {}
+  for i = 1, #measured do ratios[i] = four[i] / measured[i] end
+  table.sort(ratios)
+  say("price over loss: median %.2f, quartiles %.2f and %.2f", ratios[math.ceil(#ratios / 2)], ratios[math.ceil(#ratios / 4)],
+    ratios[math.ceil(#ratios * 3 / 4)])
+end
+
+local function divergences(f16, paths, chunks)
+  local held, candidates = slurp "examples/text/heldout.txt", {}
+  for i, path in ipairs(paths) do candidates[i] = assert(wane.load(path)) end
+  local d = assert(wane.eval.divergence(f16, candidates, held, { chunks = chunks or 20 }))
+  for i, path in ipairs(paths) do
+    say("%-28s KLD %.5f +/- %.5f", path:match "[^/]+$", d[i].kld.mean, d[i].kld.err)
+    candidates[i]:close()
+  end
+end
+
+local function guide()
+  local m, calib = assert(wane.load(DEMO)), slurp "examples/text/calib.txt"
+  for _, recipe in ipairs(arg[2] and { arg[2] } or { "Q3_K_M", "Q2_K" }) do
+    local paths = {}
+    for i, on in ipairs { false, true } do
+      paths[i] = ("%s/%s-%s.gguf"):format(TMP, recipe, on and "guided" or "plain")
+      assert(wane.calibrate.gptq { from = DEMO, model = m, to = paths[i], recipe = recipe, text = calib, chunks = 24, guide = on, overwrite = true })
+    end
+    divergences(m, paths)
+  end
+end
+
+local function norms()
+  local m, calib, base, to = assert(wane.load(DEMO)), slurp "examples/text/calib.txt", TMP .. "/norms-base.gguf", TMP .. "/norms-tuned.gguf"
+  local recipe = arg[2] or "Q2_K"
+  local im = assert(wane.calibrate.imatrix(m, calib, { chunks = 8 }))
+  assert(wane.quantize { from = DEMO, to = base, recipe = recipe, imatrix = im, overwrite = true })
+  local r = assert(wane.tune.norms { model = base, reference = DEMO, to = to, text = calib:sub(1, 120000), steps = 40, batch = 2, rate = 3e-3,
+    overwrite = true })
+  say("%s: %d steps, %d vectors, %.0f s, best at step %d", recipe, r.steps, r.tensors, r.seconds, r.best_step)
+  divergences(m, { base, to })
+end
+
+local runs = { lora = lora, prices = prices, guide = guide, norms = norms }
+if not runs[what] then error "usage: gradients.lua lora | prices | guide | norms" end
+os.execute("mkdir -p " .. TMP)
+say("%s", stats and wane.cpu().name or "")
+runs[what]()
