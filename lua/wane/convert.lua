@@ -16,6 +16,7 @@ local core = require "wane.core"
 local file = require "wane.file"
 local options = require "wane.options"
 local planner = require "wane.convert.plan"
+local rows = require "wane.convert.rows"
 local writer = require "wane.convert.write"
 
 local FLOATS = { f32 = true, f16 = true, bf16 = true, q8_0 = true, keep = true }
@@ -31,8 +32,16 @@ local function run_adapter(o, c)
   return { to = o.to, file_bytes = bytes, architecture = c.family.arch, n_tensors = #c.out, warnings = {}, adapter = true }
 end
 
+-- Settings are used as they come: where they make Lua stumble (a number in place
+-- of a list, a text in place of a number) they are at fault, not the caller.
+local function settings(o, f)
+  local fine, got = pcall(f)
+  if fine then return got end
+  if type(got) ~= "string" or got:find "not enough memory" then error(got, 0) end
+  rows.fail(("%s: settings of a wrong kind (%s)"):format(o.from, got))
+end
+
 local function run(o, c, imatrix)
-  planner.describe(c, o)
   local bytes, plan = writer.run(c, o, imatrix)
   return {
     to = o.to, file_bytes = bytes, architecture = c.family.arch, n_tensors = #c.out, plan = plan,
@@ -100,10 +109,11 @@ local function convert(o)
   local begin, c = core.now(), nil
   local fine, report = pcall(function()
     if is_adapter then
-      c = adapter.plan(o)
+      c = settings(o, function() return adapter.plan(o) end)
       return run_adapter(o, c)
     end
-    c = planner.open(o)
+    c = settings(o, function() return planner.open(o) end)
+    settings(o, function() planner.describe(c, o) end)
     return run(o, c, imatrix)
   end)
   if c and c.checkpoint then c.checkpoint:close() end

@@ -143,8 +143,8 @@ local function loop_options(opts, where, level)
   return o
 end
 
---- Checks options of generations: for those who keep them (wane.chat). `hint` is
---- added to the message of an unknown one.
+-- Checks options of generations: for those who keep them (wane.chat). `hint` is
+-- added to the message of an unknown one.
 function M.check_options(opts, where, level, hint)
   local ok, message = pcall(loop_options, opts, where, 0)
   if ok then return end
@@ -306,7 +306,7 @@ local function busy(self)
   if self.in_stage then error("wane: generation is busy: its stage runs", 3) end
 end
 
---- For batches: what its functions have to do now.
+-- For batches: what its functions have to do now.
 function M.attend(self)
   if self.functions and not self.ended then run_stages(self) end
 end
@@ -363,6 +363,8 @@ function Generation:__call()
 end
 
 --- What a batch has made of it since the last time; as step, without working.
+---
+---     local text, running = gen:take()
 ---@return string|nil text
 ---@return boolean|string running
 ---@return string? code
@@ -386,6 +388,8 @@ local function rest_of(all, from)
 end
 
 --- Ids generated so far, from number `from` on (an end token is not among them).
+---
+---     print(#gen:ids())
 ---@param from? integer
 ---@return integer[]
 function Generation:ids(from)
@@ -409,6 +413,10 @@ end
 
 --- The same of the prompt, with option echo: as far as it was evaluated. The
 --- first token of a sequence has no logprob and an empty top.
+---
+---     local gen = model:generate("Once upon", { max_tokens = 1, echo = true, logprobs = 1 })
+---     for _ in gen do end
+---     print(gen:prompt_logprobs()[2].logprob)
 ---@param from? integer
 ---@return table[]
 function Generation:prompt_logprobs(from)
@@ -421,15 +429,21 @@ end
 --- taken over from the context), n_tokens, n_drafted, n_accepted, n_shifted,
 --- prompt_seconds, token_seconds, seq; when it has ended, ids and, where they
 --- were asked for, logprobs and prompt_logprobs.
+---
+---     print(gen:stats().state, gen:stats().n_tokens)
 ---@return table
 function Generation:stats() return self.ended or self.gen:stats() end
 
 --- Ends it; what was made can still be taken.
+---
+---     gen:cancel()
 function Generation:cancel()
   if not self.ended then self.gen:cancel() end
 end
 
 --- Ends it and frees what it holds.
+---
+---     gen:close()
 function Generation:close()
   finish(self)
   return true

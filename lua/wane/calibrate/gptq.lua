@@ -220,12 +220,6 @@ local function run(o, model)
   return report
 end
 
---- Quantizes a file; see the top of this page.
----@param o wane.GptqOptions
----@return wane.QuantizeReport|nil report  with `rebuilt`: error before and after of each tensor; `not_rebuilt`: { name, type, why }
----  of those that the plain encoder made (embeddings, and iq1_s and iq1_m, which a warning names)
----@return string? message
----@return string? code
 local function gptq(o)
   o = check(o)
   local ok, message, code = can_write(o)
@@ -250,4 +244,12 @@ local function gptq(o)
 end
 
 -- The source may be a checkpoint's directory.
+--- Quantizes a file; see the top of this page.
+---
+---     assert(wane.calibrate.gptq { from = path, to = "small.gguf", recipe = "Q4_K_M", text = text, context = 64, chunks = 1, overwrite = true })
+---@param o wane.GptqOptions
+---@return wane.QuantizeReport|nil report  with `rebuilt`: error before and after of each tensor; `not_rebuilt`: { name, type, why }
+---  of those that the plain encoder made (embeddings, and iq1_s and iq1_m, which a warning names)
+---@return string? message
+---@return string? code
 return function(o) return require("wane.convert.view").around(o, "from", gptq) end

@@ -207,6 +207,16 @@ local function describe_model(c, o)
   c.n_vocab = vocabulary.add(p, c.dir, c.family)
 end
 
+-- Are there tensors for as many layers as config.json counts? Draft heads may lack.
+local function check_layers(c)
+  local seen, more = 0, c.params.index[c.family.arch .. ".nextn_predict_layers"]
+  for _, t in ipairs(c.out) do seen = math.max(seen, t.layer + 1) end
+  local least = c.n_layers - (more and c.params.list[more].value or 0)
+  if seen > c.n_layers or seen < least then
+    rows.fail(("%s: config.json counts %s layers, there are tensors for %d"):format(c.dir, tostring(c.n_layers), seen))
+  end
+end
+
 -- Shape in GGUF's order.
 local function shape_of(t)
   if t.values then return { #t.values } end
@@ -226,6 +236,7 @@ function M.describe(c, o)
   plan_tensors(c)
   if #c.out == 0 then rows.fail(c.dir .. ": no tensors") end
   for _, t in ipairs(c.out) do t.shape = shape_of(t) end
+  check_layers(c)
   general.add_size(c.params, c.out)
   for _, e in ipairs(o.metadata or {}) do c.params:set(e.key, e.type, e.value, e.elem) end -- the caller's word is last
 end

@@ -44,7 +44,12 @@ end
 
 -- ---- token lists ---------------------------------------------------------------
 
+local MAX_TOKENS = 4194304
+
 local function padded(n, score)
+  if type(n) ~= "number" or n < 0 or n > MAX_TOKENS or n ~= math.floor(n) then
+    rows.fail(("%s tokens: want at most %d"):format(tostring(n), MAX_TOKENS))
+  end
   local t = { texts = {}, kinds = {}, scores = {}, n = n }
   for i = 1, n do t.texts[i], t.kinds[i], t.scores[i] = ("[PAD%d]"):format(i - 1), UNUSED, score end
   return t
@@ -52,6 +57,9 @@ end
 
 local function put(t, id, text, kind, score)
   if type(id) ~= "number" or id < 0 or id ~= math.floor(id) then rows.fail("a token's id is no count") end
+  if type(text) ~= "string" or type(score) ~= "number" or score ~= score then
+    rows.fail(("token %d: want a text and a score"):format(id))
+  end
   if id >= t.n then return end -- llama.cpp leaves them out too
   t.texts[id + 1], t.kinds[id + 1], t.scores[id + 1] = text, kind, score
 end

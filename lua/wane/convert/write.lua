@@ -94,6 +94,7 @@ local function write_tensor(w, t, imatrix)
   local importance = importance_of(t, imatrix)
   for a = 1, s.rows, step do
     local b = math.min(a + step - 1, s.rows)
+    collectgarbage "step" -- rows are strings: most of the memory here
     if raw then
       check(w:put(s.read(a, b)))
     else
@@ -114,7 +115,13 @@ end
 
 local function make_meta(list)
   local meta = check(core.gguf.meta())
-  for _, e in ipairs(list) do check(meta:set(e.key, e.type, e.value, e.elem)) end
+  for _, e in ipairs(list) do
+    local fine, problem = pcall(meta.set, meta, e.key, e.type, e.value, e.elem)
+    if not fine then
+      meta:close()
+      rows.fail(("%s: %s"):format(e.key, (tostring(problem):gsub("^wane: ", "")))) -- a setting of a wrong kind
+    end
+  end
   return meta
 end
 
@@ -131,7 +138,6 @@ local function write_file(c, o, imatrix)
         rows.fail("cancelled", "ECANCEL")
       end
       write_tensor(w, t, imatrix)
-      collectgarbage "step" -- rows are strings: most of the memory here
     end
     check(w:commit())
   end)
