@@ -20,6 +20,7 @@ local SHOWN = {
   ["wane.embed.rank"] = "of a model that ranks",
   ["context:embed"] = "of a model that makes embeddings",
   ["wane.calibrate.gptq"] = "seconds: spec/calibrate_spec runs it", ["wane.calibrate.awq"] = "seconds: spec/calibrate_spec runs it",
+  ["wane.calibrate.sensitivity"] = "seconds: docs/tuning.md runs it",
   ["wane.eval.sensitivity"] = "seconds: spec/search_spec runs it", ["wane.eval.sensitivity.measure"] = "seconds: spec/search_spec runs it",
   ["sensitivity:table"] = "seconds: spec/search_spec runs it", ["wane.recipe.solve"] = "seconds: spec/search_spec runs it",
   ["wane.recipe.front"] = "seconds: spec/search_spec runs it",

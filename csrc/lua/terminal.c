@@ -8,6 +8,8 @@
  *       process at once, as if nobody had watched.
  *   terminal.taken() -> was there one since the last call?
  *   terminal.unwatch() puts back what handled the signal before
+ *   terminal.hold(on): Ctrl-C waits until it is let go: around calls of others
+ *       that would handle it themselves
  *   terminal.wait(ms) -> "input" when standard input can be read, "interrupt"
  *       when Ctrl-C came (it is not taken by that), "time" when neither
  *
@@ -81,6 +83,14 @@ static int terminal_taken(lua_State *L) {
   return 1;
 }
 
+static int terminal_hold(lua_State *L) {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGINT);
+  pthread_sigmask(lua_toboolean(L, 1) ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
+  return 0;
+}
+
 static int terminal_width(lua_State *L) {
   struct winsize w = {0};
   int fd = (int)wn_check_int(L, 1, 0, 1 << 20);
@@ -113,10 +123,13 @@ static int terminal_wait(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg terminal_funcs[] = {
-    {"watch", terminal_watch}, {"unwatch", terminal_unwatch},
-    {"taken", terminal_taken}, {"width", terminal_width},
-    {"wait", terminal_wait},   {NULL, NULL}};
+static const luaL_Reg terminal_funcs[] = {{"watch", terminal_watch},
+                                          {"unwatch", terminal_unwatch},
+                                          {"taken", terminal_taken},
+                                          {"hold", terminal_hold},
+                                          {"width", terminal_width},
+                                          {"wait", terminal_wait},
+                                          {NULL, NULL}};
 
 int wn_open_terminal(lua_State *L) {
   lua_newtable(L);

@@ -233,7 +233,7 @@ end
 
 --- Number of blocks (also #q, in Lua 5.4).
 ---
----     print(b:count(), #b)   --> 4  4
+---     print(b:count())   --> 4
 function Blocks:count() return #self._q end
 Blocks.__len = Blocks.count
 

@@ -44,7 +44,9 @@ local function edited(reader, prompt)
       rl.handler_remove()
       return nil, "interrupt"
     end
+    core.terminal.hold(true) -- readline would handle it, and take its line apart while we use it
     rl.read_char()
+    core.terminal.hold(false)
   end
   if text == nil then return nil, "end" end
   text = text:gsub(" $", "") -- readline's own completion adds one

@@ -199,7 +199,7 @@ local function tasks_html(c)
   parts[#parts + 1] = "</tr></thead><tbody>"
   for _, row in ipairs(c.rows) do
     parts[#parts + 1] = "<tr><td>" .. escape(row.name) .. "</td>"
-    for _, r in ipairs(c.tasks[row.name]) do
+    for _, r in ipairs(c.tasks[row.name] or {}) do
       parts[#parts + 1] = ("<td>%.3f%s</td>"):format(r.score, r.err and (" <small>± %.3f</small>"):format(r.err) or "")
     end
     parts[#parts + 1] = "</tr>"
