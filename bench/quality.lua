@@ -312,7 +312,7 @@ local function add_row(mix, f, s, is_base)
   for k, text in ipairs(texts) do
     local r = f.on[text.name]
     row["text" .. k] = is_base and ("%.5f +- %.5f"):format(r.kld, r.err)
-      or ("%+.1f %% +- %.1f"):format(100 * (r.ratio - 1), 100 * r.ratio_err)
+      or ("%+.1f %%"):format(100 * (r.ratio - 1)) .. (text.chunks > 1 and (" +- %.1f"):format(100 * r.ratio_err) or "")
   end
   out:add(row)
 end

@@ -176,6 +176,46 @@ describe("batch", function()
     ctx:close()
   end)
 
+  it("moves what follows a piece that was taken out", function()
+    local tiny = require "spec.support.tiny"
+    -- with one layer what a token keeps depends on it and its place alone
+    for kv, most in pairs { f32 = 1e-4, f16 = 2e-2, q8_0 = 0.3 } do
+      local path = tiny.write { layers = 1, width = 64, heads = 2, kv = 2, ff = 96, vocab = 90, context = 256 }
+      local m = assert(wane.load(path, { threads = 1 }))
+      local ctx = assert(m:context { sequences = 1, kv = kv })
+      local ids, short = tiny.tokens(120, 90), {}
+      local function run(tokens, n)
+        local gen = m:generate(tokens, { context = ctx, reuse = true, cache_reuse = n, max_tokens = 1, temperature = 0,
+          logprobs = 5 })
+        for _ in gen do end
+        return gen:stats().n_reused, assert(gen:logprobs(1))
+      end
+      run(ids)
+      for i = 1, 120 do
+        if i <= 30 or i > 50 then short[#short + 1] = ids[i] end
+      end
+      local reused, got = run(short, 16)
+      assert.equals(99, reused) -- all but the last, whose logits are wanted
+      assert(ctx:truncate(0))
+      local none, want = run(short, 16)
+      assert.equals(0, none)
+      for i, w in ipairs(want[1].top) do
+        local g
+        for _, t in ipairs(got[1].top) do g = t.id == w.id and t or g end
+        if i == 1 or g then assert.is_true(math.abs(g.logprob - w.logprob) < most, kv .. ": " .. g.logprob .. ", " .. w.logprob) end
+      end
+      assert.equals(99, (run(short, 101)))
+      assert.equals(30, (run(ids, 16))) -- a piece put in is evaluated, and what follows it
+      ctx:close()
+      m:close()
+      os.remove(path)
+    end
+    for _, bad in ipairs { 0, 1.5, "x" } do
+      assert.has_error(function() model:generate("x", { reuse = true, context = nil, cache_reuse = bad }) end,
+        "wane: generate: option 'cache_reuse': want tokens of the shortest stretch to move, 1 or more")
+    end
+  end)
+
   it("comes back in time and gives the same text however the time is cut", function()
     local long = ("The King said to the old woman that he would come. "):rep(5)
     local want = alone(long, { max_tokens = 12, seed = 4 })

@@ -370,6 +370,22 @@ describe("calibrate.gptq", function()
     for _, p in ipairs { from, a, b } do os.remove(p) end
   end)
 
+  it("tells what it leaves to the plain encoder", function()
+    local from, to = tiny.write { width = 256, ff = 256 }, support.tmp "left.gguf"
+    local report = assert(wane.calibrate.gptq(options(from, to, { recipe = "IQ1_M" })))
+    local n, names = 0, {}
+    for _, t in ipairs(report.not_rebuilt) do
+      names[t.name] = t.why
+      if t.type == "iq1_m" then n = n + 1 end
+    end
+    assert.is_true(n > 0)
+    assert.equals("iq1_m: only its own encoder chooses points and shifts", names["blk.0.ffn_up.weight"])
+    assert.equals(("iq1_m cannot be rebuilt, only its own encoder chooses points and shifts: %d tensors are as without GPTQ"):format(n),
+      report.warnings[#report.warnings])
+    os.remove(from)
+    os.remove(to)
+  end)
+
   it("handles experts", function()
     local from, to = tiny.write { experts = 4, used = 2, ff = 64 }, support.tmp "moe.gguf"
     local report = assert(wane.calibrate.gptq(options(from, to)))

@@ -3,24 +3,7 @@ local support = require "spec.support"
 
 local DEMO = "examples/models/demo-f16.gguf"
 
---- Runs a command line; returns status, standard output, standard error.
-local function run(...)
-  local printed, noted = {}, {}
-  local out = {
-    write = function(s) printed[#printed + 1] = s end,
-    note = function(...) noted[#noted + 1] = table.concat({ ... }, " ") end,
-    progress = function() end,
-  }
-  function out.print(...)
-    local parts = {}
-    for i = 1, select("#", ...) do
-      parts[i] = tostring((select(i, ...)))
-    end
-    out.write(table.concat(parts, "\t") .. "\n")
-  end
-  local status = cli.main({ ... }, out)
-  return status, table.concat(printed), table.concat(noted, "\n")
-end
+local run = require("spec.support.cli").run
 
 describe("command line", function()
   support.check_leaks()

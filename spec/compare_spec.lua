@@ -45,10 +45,10 @@ out.push("requests="+performance.getEntriesByType("resource").length);
 out.push("heat="+new Set([].map.call(document.querySelectorAll(".heat"),function(r){return getComputedStyle(r).fill})).size);
 document.body.setAttribute("data-found",out.join(";"))})</script></body>]]
 
-local function inspect(html, dark)
+local function inspect(html, dark, size)
   local path = support.tmp "page.html"
   support.spit(path, (html:gsub("</body>", function() return INSPECT end)))
-  local dom = browser.dom(browser.absolute(path), dark)
+  local dom = browser.dom(browser.absolute(path), dark, size)
   os.remove(path)
   local found = {}
   for key, v in (dom:match 'data%-found="([^"]*)"' or ""):gmatch "(%w+)=([^;]*)" do found[key] = v end
@@ -94,7 +94,7 @@ describe("eval.compare", function()
     assert.matches("Q4_K_M +4,58%d,%d%d%d +4%.92", c:text())
     assert.equals(6, select(2, c:markdown():gsub("\n", "")) + 1)
     local header = c:csv():match "^[^\r]+"
-    assert.matches("^name,bytes,bpw,ppl,ppl_err,ppl_change,kld,kld_err,kld_median,kld_p99,kld_max,same_top,rms_dp", header)
+    assert.matches("^name,bytes,bpw,ppl,ppl_err,ppl_change,ppl_change_err,kld,kld_err,kld_median,kld_p99,kld_max,same_top,rms_dp", header)
     local j = require("cjson").decode(c:json())
     assert.equals(4, #j.rows)
     assert.near(c.rows[2].kld, j.rows[2].kld, 1e-15)
@@ -235,6 +235,55 @@ describe("the report page", function()
       assert.is_true(tonumber(found.heat) > 20)
     end)
   end
+
+  it("fits a telephone: nothing but pictures and tables is wider, and those scroll", function()
+    browser.find()
+    local found = inspect(comparison():html(), false, "500,900") -- the least that a headless window can be
+    assert.equals("0", found.overflow)
+    assert.equals("0", found.outside)
+  end)
+
+  it("says where it came from", function()
+    local c = comparison()
+    local o = c.origin
+    assert.matches("^%d%d%d%d%-%d%d%-%d%d %d%d:%d%d UTC$", o.date)
+    assert.equals(wane.version, o.version)
+    assert.equals(1, #o.files) -- the others were made in memory
+    local p = assert(io.popen("sha256sum " .. demo.path))
+    assert.equals(p:read "*a":match "^%x+", o.files[1].sha256)
+    p:close()
+    assert.equals(#demo.text(), o.text.bytes)
+    assert.equals(c.tokens, o.text.tokens)
+    local html = c:html()
+    for _, text in ipairs { o.date, o.files[1].sha256, o.text.sha256, "wane " .. wane.version, o.threads .. " threads", "nats" } do
+      assert.truthy(html:find(text, 1, true), text)
+    end
+  end)
+
+  it("lists the tokens that suffer most, from the whole text", function()
+    for k, m in ipairs(comparison().passage.models) do
+      assert.equals(12, #m.worst)
+      for i = 2, 12 do assert.is_true(m.worst[i].kld <= m.worst[i - 1].kld) end
+      assert.equals(comparison().rows[k + 1].kld_max, m.worst[1].kld)
+    end
+    assert.equals(3 * 12, select(2, comparison():html():gsub("<mark>", "")))
+  end)
+
+  it("ties tie", function()
+    local c = comparison()
+    local twin = {}
+    for key, v in pairs(c.rows[4]) do twin[key] = v end
+    twin.name = "its twin"
+    c.rows[5] = twin
+    local front, html = c:pareto(), c:html()
+    c.rows[5] = nil
+    assert.equals("<b>odd & name</b>", front[#front - 1].name .. (front[#front].name == "its twin" and "" or "?"))
+    assert.truthy(html:find("no difference measured", 1, true))
+    assert.truthy(html:find("&lt;b&gt;odd &amp; name&lt;/b&gt; = its twin", 1, true))
+    assert.is_nil(c:html():find("no difference measured", 1, true))
+    -- the error of the change is paired: much smaller than those of the perplexities
+    for i = 2, 4 do assert.is_true(c.rows[i].ppl_change_err < c.rows[i].ppl_err / c.rows[i].ppl) end
+  end)
 
   it("paints different pictures for light and dark", function()
     browser.find()

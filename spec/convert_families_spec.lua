@@ -92,13 +92,9 @@ describe("convert:", function()
       os.execute("mkdir -p " .. dir)
       local _, left = checkpoint.from_gguf(path, dir, { layout = m.layout })
       assert.same({}, left) -- the layout has a place for every tensor
-      local f, metadata = assert(gguf.open(path)), {}
-      for i, key in ipairs(m.keys or {}) do
-        local v = f.meta[key]
-        metadata[i] = type(v) == "table" and { key = key, type = "array", value = v, elem = "u32" } or { key = key, type = "f32", value = v }
-      end
+      local f = assert(gguf.open(path))
       local to = dir .. ".gguf"
-      local r = assert(wane.convert { from = dir, to = to, type = "f32", metadata = metadata })
+      local r = assert(wane.convert { from = dir, to = to, type = "f32", metadata = converted.metadata(m, path) })
       assert.equal(f.meta["general.architecture"], r.architecture)
       local g = assert(gguf.open(to))
       same_tensors(f, g)

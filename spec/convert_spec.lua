@@ -150,6 +150,146 @@ describe("convert", function()
     q:close()
   end)
 
+  it("repacks NVFP4: what a tensor's scales and factor say", function()
+    local rows, cols, factor = 256, 256, 0.25
+    local packed, scales, levels = {}, {}, { 0, 0.5, 1, 1.5, 2, 3, 4, 6, 0, -0.5, -1, -1.5, -2, -3, -4, -6 }
+    for i = 1, rows * cols / 2 do packed[i] = string.char(i * 37 % 256) end
+    for i = 1, rows * cols / 16 do scales[i] = string.char(0x30 + i * 5 % 16) end -- 0.5 .. 1.875
+    local config = checkpoint.from_gguf(DEMO, dir)
+    local list, f = {}, assert(require("wane.convert.safetensors").open(dir))
+    local at = "model.layers.0.self_attn.o_proj.weight"
+    for _, name in ipairs(f.names) do
+      local t = f.tensors[name]
+      if name ~= at then list[#list + 1] = { name = name, dtype = t.dtype, shape = t.shape, bytes = assert(f:read(t, 0, t.bytes)) } end
+    end
+    f:close()
+    local function one(v)
+      local b = core.quant.buffer(1, 1, { v })
+      local bytes = b:bytes()
+      b:close()
+      return bytes
+    end
+    for _, t in ipairs {
+      { name = at, dtype = "U8", shape = { rows, cols / 2 }, bytes = table.concat(packed) },
+      { name = at .. "_scale", dtype = "F8_E4M3", shape = { rows, cols / 16 }, bytes = table.concat(scales) },
+      { name = at .. "_scale_2", dtype = "F32", shape = {}, bytes = one(factor) },
+      { name = at:gsub("weight$", "input_scale"), dtype = "F32", shape = {}, bytes = one(3) },
+    } do list[#list + 1] = t end
+    checkpoint.safetensors(dir .. "/model.safetensors", list)
+    config.quantization_config = { quant_method = "modelopt", quant_algo = "NVFP4" }
+    checkpoint.write(dir .. "/config.json", require("wane.json").encode(config))
+    assert(wane.convert { from = dir, to = to })
+    local g = assert(gguf.open(to))
+    local t, scale = g:tensor "blk.0.attn_output.weight", g:tensor("blk.0.attn_output.scale"):read()
+    assert.equal("nvfp4", t.type)
+    assert.equal(factor, scale[1])
+    local w = t:read()
+    for _, i in ipairs { 1, 2, 16, 17, 63, 64, 65, 256, 257, 4242, rows * cols } do
+      local byte = packed[math.floor((i - 1) / 2) + 1]:byte()
+      local code = i % 2 == 1 and byte % 16 or math.floor(byte / 16)
+      local s = scales[math.floor((i - 1) / 16) + 1]:byte()
+      local want = levels[code + 1] * (1 + s % 8 / 8) * 2 ^ (math.floor(s / 8) - 7)
+      assert.equal(want, w[i], i)
+    end
+    w:close()
+    scale:close()
+    g:close()
+    assert(wane.load(to, { context = 16 })):close()
+  end)
+
+  it("tekken.json: ranks become ids, splits merges", function()
+    local vocab, base = {}, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    local function base64(s)
+      local out = {}
+      for i = 1, #s, 3 do
+        local a, b, c = s:byte(i, i + 2)
+        local v = a * 65536 + (b or 0) * 256 + (c or 0)
+        for k = 3, 0, -1 do
+          local d = math.floor(v / 64 ^ k) % 64
+          out[#out + 1] = (k == 0 and not c or k == 1 and not b) and "=" or base:sub(d + 1, d + 1)
+        end
+      end
+      return table.concat(out)
+    end
+    local function token(bytes) vocab[#vocab + 1] = { rank = #vocab, token_bytes = base64(bytes), token_str = bytes } end
+    for b = 0, 255 do token(string.char(b)) end
+    for _, s in ipairs { "th", "he", "the", " the" } do token(s) end
+    token "left out" -- behind the size that the file gives
+    checkpoint.from_gguf(DEMO, dir)
+    os.remove(dir .. "/tokenizer.json")
+    local json = require "wane.json"
+    local function write(t) checkpoint.write(dir .. "/tekken.json", json.encode(t)) end
+    local config = { default_vocab_size = 264, default_num_special_tokens = 4, version = "v3" }
+    local tekken = { config = config, vocab = json.list(vocab) }
+    write(tekken)
+    assert(wane.convert { from = dir, to = to })
+    local g = assert(gguf.open(to))
+    local tokens = g.meta["tokenizer.ggml.tokens"]
+    assert.equal(264, #tokens)
+    assert.same({ "<unk>", "<s>", "</s>", "[INST]" }, { tokens[1], tokens[2], tokens[3], tokens[4] })
+    assert.equal("\196\160the", tokens[264])
+    assert.equal("\196\128", tokens[5])
+    assert.same({ "t h", "h e", "t he", "th e", "\196\160 the" }, g.meta["tokenizer.ggml.merges"])
+    assert.equal("tekken", g.meta["tokenizer.ggml.pre"])
+    assert.equal(1, g.meta["tokenizer.ggml.bos_token_id"])
+    g:close()
+    local v = assert(wane.vocab.open(to))
+    assert.same({ 263 }, v:encode " the")
+    v:close()
+    local function refused(pattern)
+      write(tekken)
+      local ok, message, code = wane.convert { from = dir, to = to, overwrite = true }
+      assert.is_nil(ok)
+      assert.truthy(message:find(pattern), message)
+      assert.equal("EFORMAT", code)
+    end
+    tekken.special_tokens = json.list { { rank = 9, token_str = "x" } }
+    refused "special token 0 has no rank below 4"
+    tekken.special_tokens = nil
+    vocab[258].token_bytes = base64 "th"
+    refused "token 257: want its rank and bytes that are no other token's"
+    vocab[258].token_bytes = base64 "zq"
+    vocab[259].token_bytes = base64 "xyz"
+    refused "token 258 cannot be put together from others"
+    config.default_vocab_size = 300
+    vocab[259].token_bytes = base64 "the"
+    refused "261 tokens, want 296"
+    config.default_vocab_size = -1
+    refused "default_vocab_size is %-1, want a count"
+  end)
+
+  it("a directory is taken where a file is", function()
+    checkpoint.from_gguf(DEMO, dir)
+    local m = assert(wane.load(dir, { context = 32 }))
+    local path = m:info().path
+    assert.truthy(support.exists(path), path)
+    local same = assert(gguf.open(path))
+    assert.equal("f16", same:tensor("blk.0.attn_q.weight").type)
+    same:close()
+    m:close()
+    assert.is_false(support.exists(path))
+    local r = assert(wane.quantize { from = dir, to = to, recipe = "Q4_0" })
+    local two = dir .. "/two.gguf"
+    assert(wane.quantize { from = DEMO, to = two, recipe = "Q4_0" })
+    assert.is_true(r.bpw < 5)
+    same_tensors(two, to)
+    local c = assert(wane.eval.compare {
+      reference = dir, candidates = { to }, text = support.slurp("examples/text/heldout.txt"):sub(1, 4000), context = 128,
+      chunks = 1, speed = false,
+    })
+    assert.equal(2, #c.rows)
+    assert.is_true(c.rows[2].kld > 0 and c.rows[2].kld < 1)
+    local none, message, code = wane.load(dir .. "/nothing")
+    assert.is_nil(none)
+    assert.equal("ENOENT", code)
+    assert.truthy(message)
+    checkpoint.write(dir .. "/config.json", "{")
+    none, message, code = wane.load(dir)
+    assert.is_nil(none)
+    assert.truthy(message:find("config.json", 1, true), message)
+    assert.equal("EFORMAT", code)
+  end)
+
   it("FP8 values are those of the format", function()
     local all = {}
     for i = 0, 255 do all[i + 1] = string.char(i) end

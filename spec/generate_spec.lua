@@ -58,6 +58,38 @@ describe("generate", function()
     assert.equals("stop", stats.state)
   end)
 
+  it("gives what it held back for a stop string that did not come", function()
+    local whole, stats = collect(model, "Once upon a time", { max_tokens = 12, temperature = 0 })
+    assert.equals("length", stats.state)
+    for n = 1, 3 do
+      local stop = whole:sub(-n) .. "\1never"
+      assert.equals(whole, (collect(model, "Once upon a time", { max_tokens = 12, temperature = 0, stop = stop })))
+    end
+  end)
+
+  it("shows nothing of a stop string that begins in one piece and ends in another", function()
+    local options = { max_tokens = 24, temperature = 0 }
+    local whole, at, tried = collect(model, "Once upon a time", options), 0, 0
+    for text in model:generate("Once upon a time", options) do
+      at = at + #text
+      local stop = whole:sub(at, at + 1) -- one byte of this piece, one of the next
+      if at < #whole and whole:find(stop, 1, true) == at then
+        tried = tried + 1
+        local o = { max_tokens = 24, temperature = 0, stop = stop }
+        assert.equals(whole:sub(1, at - 1), (collect(model, "Once upon a time", o)), stop)
+      end
+      if tried == 3 then break end
+    end
+    assert.is_true(tried > 0)
+  end)
+
+  it("goes on behind the model's end with ignore_eos", function()
+    local o = { max_tokens = 5, temperature = 0, bias = { [model.vocab.eos] = 1e9 }, ignore_eos = true }
+    local _, stats = collect(model, "Once", o)
+    assert.equals("length", stats.state)
+    assert.equals(5, stats.n_tokens)
+  end)
+
   it("ends where the context does", function()
     local _, stats = collect(model, "Once upon a time", { temperature = 0, bias = { [model.vocab.eos] = -math.huge } })
     assert.equals("context", stats.state)
@@ -85,6 +117,28 @@ describe("generate", function()
     gen:close()
     sampler:close()
     ctx:close()
+  end)
+
+  it("emits no half of a surrogate pair", function()
+    local id = {}
+    for i = 0, model.vocab.n - 1 do id[model.vocab:piece(i)] = id[model.vocab:piece(i)] or i end
+    local bytes = { "\237", "\160", "\128" } -- U+D800, as three bytes
+    for raw, want in pairs { [false] = "\239\191\189", [true] = table.concat(bytes) } do
+      local sampler = require("wane.sample").core(model, { temperature = 0 }, "spec", 1)
+      local ctx = assert(model:context())
+      local gen = assert(core.job.gen(ctx.handle, sampler, model.vocab:encode "x", { max_tokens = 3, bytes = raw }))
+      local text = ""
+      for i, byte in ipairs(bytes) do
+        if i > 1 then sampler:bias(id[bytes[i - 1]], -2e6) end
+        sampler:bias(id[byte], 1e6)
+        local _, part = gen:step()
+        text = text .. part
+      end
+      assert.equals(want, text)
+      gen:close()
+      sampler:close()
+      ctx:close()
+    end
   end)
 
   it("can be left in the middle", function()

@@ -55,6 +55,14 @@ describe("make install", function()
     assert.matches("^Once upon", out)
   end)
 
+  it("brings the manual page and completions", function()
+    installed()
+    for _, path in ipairs { "man/man1/wane.1", "bash-completion/completions/wane", "zsh/site-functions/_wane",
+      "fish/vendor_completions.d/wane.fish" } do
+      assert.is_true(support.exists(prefix .. "/share/" .. path), path)
+    end
+  end)
+
   it("strips the library", function()
     installed()
     local out = sh(("nm '%s'/lib/lua/*/wane/core.so"):format(prefix))
@@ -104,7 +112,7 @@ describe("make install", function()
     installed()
     local out, status = make("uninstall", prefix, LUA)
     assert.equal(0, status, out)
-    out = sh(("find '%s' -type f"):format(prefix))
+    out = sh(("find '%s' -mindepth 1"):format(prefix))
     assert.equal("", out)
     prefix = nil
   end)

@@ -83,6 +83,43 @@ describe("sampler", function()
     assert.is_nil(count[3])
   end)
 
+  it("keeps a share of the best, whatever its logit and what was cut before", function()
+    for _, off in ipairs { -10, 10 } do
+      local list = {}
+      for i, p in ipairs { 0.05, 0.5, 0.3, 0.1, 0.05 } do list[i] = off + math.log(p) end
+      local count = draws(sampler { top_k = 4, min_p = 0.5, seed = 2 }, logits(list), 800)
+      assert.is_true((count[1] or 0) > 0 and (count[2] or 0) > 0, "logits around " .. off)
+      assert.is_nil(count[3])
+      assert.is_nil(count[0])
+    end
+  end)
+
+  -- Penalties work on all logits, or on a list that another stage has left.
+  for _, stages in ipairs { { "penalties", "temperature" }, { "top_k", "penalties", "temperature" } } do
+    local title = " (" .. table.concat(stages, ", ") .. ")"
+
+    local function after(opts, accepted, list)
+      opts.temperature, opts.stages, opts.top_k = 0, stages, 5
+      local s = sampler(opts)
+      for _, id in ipairs(accepted) do s:accept(id) end
+      return s:pick(logits(list))
+    end
+
+    it("takes presence off once, frequency for each time" .. title, function()
+      assert.equals(1, after({ presence_penalty = 1, repeat_last_n = 8 }, { 1, 1, 1 }, { 0.5, 2, 0, 0, 0 }))
+      assert.equals(0, after({ presence_penalty = 1.6, repeat_last_n = 8 }, { 1, 1, 1 }, { 0.5, 2, 0, 0, 0 }))
+      assert.equals(1, after({ frequency_penalty = 0.4, repeat_last_n = 8 }, { 1, 1, 1 }, { 0.5, 2, 0, 0, 0 }))
+      assert.equals(0, after({ frequency_penalty = 0.6, repeat_last_n = 8 }, { 1, 1, 1 }, { 0.5, 2, 0, 0, 0 }))
+    end)
+
+    it("forgets tokens behind the window" .. title, function()
+      assert.equals(1, after({ presence_penalty = 1.5, repeat_last_n = 2 }, { 1, 0, 2 }, { 0, 2, 0, 1, 0 }))
+      assert.equals(3, after({ presence_penalty = 1.5, repeat_last_n = 3 }, { 1, 0, 2 }, { 0, 2, 0, 1, 0 }))
+      -- it comes back: once in the window, not twice
+      assert.equals(1, after({ frequency_penalty = 0.7, repeat_last_n = 2 }, { 1, 0, 2, 1 }, { 0, 2, 0, 1, 0 }))
+    end)
+  end
+
   it("cuts large vocabularies as it cuts small ones", function()
     local n, list = 3000, {}
     for i = 1, n do

@@ -12,16 +12,26 @@ local dir = S.tmp "vocabularies"
 local NAMES = { "deepseek_v4", "gpt2", "gpt4o", "minilm", "mistral_nemo", "mistral_v1", "mistral_v3", "qwen3",
   "xlm_roberta" }
 
--- Hugging Face applies the character map of unigram models to whole grapheme
--- clusters or to single characters; sentencepiece, with which these models
--- were trained, takes the longest prefix, and so does wane.
-local APART = { xlm_roberta = { [42] = true, [44] = true, [45] = true, [46] = true, [126] = true, [251] = true,
-  [261] = true, [262] = true } }
+-- More files, made by the scripts of ../shared/conformance/vocabularies: NAME.gguf in this folder.
+local more = os.getenv "WANE_VOCABULARIES"
+
+-- What differs has its reason in the file: the scores of baichuan2 are made up (in the order of the ids, the
+-- merges are not), command_r_plus was given no pre-tokenizer (with "command-r" none differs), internlm2's
+-- tokenizer.json calls no token special, and nobody recorded Hugging Face's ids for lc-bert-bge and lc-mpt
+-- (accents and NFC).
+local APART = { baichuan2 = 3, command_r_plus = 70, internlm2 = 1, ["lc-bert-bge"] = 14, ["lc-mpt"] = 15 }
 
 local function rows(path)
   local t = {}
   for line in io.lines(path) do t[#t + 1] = cjson.decode(line) end
   return t
+end
+
+local function same(a, b)
+  for i = 1, math.max(#a, #b) do
+    if a[i] ~= b[i] then return false end
+  end
+  return true
 end
 
 describe("vocabularies", function()
@@ -33,27 +43,40 @@ describe("vocabularies", function()
     pending("../shared/conformance/vocabularies is absent")
   else
     local texts = rows(from .. "battery.jsonl")
-    for _, name in ipairs(NAMES) do
+    local function check(name, path)
       it("of " .. name .. ": trained and llama.cpp's ids of all texts", function()
-        local path = dir .. "/" .. name .. ".gguf"
-        assert(os.execute(("gunzip -c %svocabs/%s.gguf.gz > %s"):format(from, name, path)))
+        if not path then
+          path = dir .. "/" .. name .. ".gguf"
+          assert(os.execute(("gunzip -c %svocabs/%s.gguf.gz > %s"):format(from, name, path)))
+        end
         local ours = assert(vocab.open(path))
         local peer = assert(vocab.open(path, { exact = "llama.cpp" }))
         assert.equal("trained", ours.exact)
-        local n = 0
+        local n, apart = 0, 0
         for i, r in ipairs(rows(from .. "ids/" .. name .. ".jsonl")) do
           local text, parse = texts[i].text, { parse_special = true }
-          local apart = APART[name] and APART[name][r.i]
           W.same_ids(r.ids, peer:encode(text, parse), name .. " llama.cpp: " .. text)
           W.same_ids(r.plain or r.ids, peer:encode(text), name .. " llama.cpp, plain: " .. text)
-          W.same_ids(not apart and r.hf or r.ids, ours:encode(text, parse), name .. ": " .. text)
+          local got, want = ours:encode(text, parse), r.hf or r.ids
+          if not APART[name] then W.same_ids(want, got, name .. ": " .. text) end
+          apart = apart + (same(want, got) and 0 or 1)
+          if i % 10 == 0 then assert.equal(#got, ours:count(text, parse)) end
           n = n + 1
         end
         assert.equal(300, n)
+        assert.equal(APART[name] or 0, apart)
         ours:close()
         peer:close()
-        os.remove(path)
       end)
+    end
+    for _, name in ipairs(NAMES) do check(name) end
+    if more then
+      local list = assert(io.popen("ls " .. more))
+      for file in list:lines() do
+        local name = file:match "^(.*)%.gguf$"
+        if name and S.exists(from .. "ids/" .. name .. ".jsonl") then check(name, more .. "/" .. file) end
+      end
+      list:close()
     end
   end
 
@@ -87,5 +110,19 @@ describe("vocabularies", function()
       assert.are_not.same(other:encode(f), other:encode(e))
       other:close()
     end
+  end)
+
+  it("are chosen when a model is loaded", function()
+    local model = require "wane.model"
+    for _, exact in ipairs { "trained", "llama.cpp" } do
+      local m = assert(model.load("examples/models/demo-f16.gguf", { exact = exact }))
+      assert.equal(exact, m.vocab.exact)
+      m:close()
+    end
+    local m = assert(model.load "examples/models/demo-f16.gguf")
+    assert.equal("trained", m.vocab.exact)
+    m:close()
+    assert.has_error(function() model.load("x.gguf", { exact = "peer" }) end,
+      [[wane: load: option 'exact': want "trained" or "llama.cpp", got "peer"]])
   end)
 end)

@@ -210,15 +210,39 @@ void wn_back_walk(wn_member *m, const wn_segment *segment) {
 
 /* -- products ------------------------------------------------------------- */
 
-/* This member's share of matrix rows w0 <= w < w1 into the tile. */
-static void load_tile(wn_member *m, const wn_bound *w, const uint8_t *rows,
-                      size_t k, size_t w0, size_t w1, float factor) {
-  const wn_frame *f = m->f;
-  uint32_t n = (uint32_t)(w1 - w0), end = wn_share(m, n, m->id + 1);
-  for (uint32_t i = wn_share(m, n, m->id); i < end; i++) {
-    float *to = f->back->tile + i * k;
-    w->decode(rows + (w0 + i) * w->row_bytes, to, k);
-    if (factor != 1) f->vec->scale(factor, to, to, k);
+/* What a member does of a product: columns c0 <= c < c1 of dx, for the rows r0
+ * <= r < r1. Columns are divided first, at whole blocks, so that nothing is
+ * decoded twice; where there are too few of them, rows are too. No barriers: on
+ * a busy machine they cost more than the work between. */
+typedef struct part {
+  size_t c0, c1;
+  uint32_t r0, r1;
+} part;
+
+static part part_of(const wn_member *m, const wn_bound *w, size_t k) {
+  size_t block = wn_type(w->type)->block, step = block > 64 ? block : 64;
+  size_t n = k % step == 0 ? k / step : 1;
+  size_t columns = n < (size_t)m->n ? n : (size_t)m->n;
+  size_t rows = (size_t)m->n / columns, id = (size_t)m->id;
+  part p = {0, 0, 0, 0};
+  if (id >= columns * rows) return p;
+  size_t at = id % columns, r = id / columns;
+  p.c0 = n * at / columns * (k / n);
+  p.c1 = n * (at + 1) / columns * (k / n);
+  p.r0 = (uint32_t)(m->n_rows * r / rows);
+  p.r1 = (uint32_t)(m->n_rows * (r + 1) / rows);
+  return p;
+}
+
+/* The columns of matrix rows w0 <= w < w1 into the tile. */
+static void load_tile(const wn_member *m, const wn_bound *w,
+                      const uint8_t *rows, const part *p, size_t w0, size_t w1,
+                      float factor, float *tile) {
+  const wn_type_info *type = wn_type(w->type);
+  size_t n = p->c1 - p->c0, skip = p->c0 / type->block * type->bytes;
+  for (size_t i = w0; i < w1; i++, tile += n) {
+    w->decode(rows + i * w->row_bytes + skip, tile, n);
+    if (factor != 1) m->f->vec->scale(factor, tile, tile, n);
   }
 }
 
@@ -229,25 +253,26 @@ void wn_back_through(wn_member *m, const wn_bound *w, const uint8_t *rows,
                      float *(*place)(wn_member *m, const void *arg, uint32_t r),
                      const void *arg) {
   const wn_back *b = m->f->back;
-  uint32_t r0 = wn_share(m, m->n_rows, m->id);
-  uint32_t r1 = wn_share(m, m->n_rows, m->id + 1);
+  float *tile = b->tile + (size_t)m->id * b->tile_floats;
+  part p = part_of(m, w, k);
+  size_t n_cols = p.c1 - p.c0;
+  if (n_cols == 0 || p.r0 == p.r1) return;
   for (size_t at = w0, end; at < w1; at = end) {
     end = w1 - at > WN_BACK_TILE ? at + WN_BACK_TILE : w1;
-    load_tile(m, w, rows, k, at, end, factor);
-    wn_meet(m);
-    for (uint32_t r = r0, n; r < r1; r += n) {
+    load_tile(m, w, rows, &p, at, end, factor, tile);
+    for (uint32_t r = p.r0, n; r < p.r1; r += n) {
       float *dx = place(m, arg, r), *last = dx;
       size_t step = 0;
-      for (n = 1; r + n < r1; n++) {
+      for (n = 1; r + n < p.r1; n++) {
         float *next = place(m, arg, r + n);
         if (n == 1) step = (size_t)(next - last);
         if (next < last || (size_t)(next - last) != step) break;
         last = next;
       }
-      m->f->vec->product(g + r * ldg + (at - w0), ldg, n, WN_ROW_F32, b->tile,
-                         k * sizeof(float), end - at, k, b->ones, dx, step);
+      m->f->vec->product(g + r * ldg + (at - w0), ldg, n, WN_ROW_F32, tile,
+                         n_cols * sizeof(float), end - at, n_cols, b->ones,
+                         dx + p.c0, step);
     }
-    wn_meet(m);
   }
 }
 

@@ -30,10 +30,11 @@ typedef struct wn_back {
   uint8_t *grads;        /* of values: places as in the arena */
   float *const *weights; /* of each weight: its gradient, or NULL */
   const uint8_t *needs;  /* of each value: is its gradient wanted? */
-  float *tile;           /* WN_BACK_TILE rows of the widest matrix */
-  const float *ones;     /* n_tokens of them */
-  float *shared;         /* scratch for all members together */
-  float *own;            /* scratch of each member: own_floats */
+  float *tile; /* of each member: WN_BACK_TILE rows of the widest matrix */
+  size_t tile_floats;
+  const float *ones; /* n_tokens of them */
+  float *shared;     /* scratch for all members together */
+  float *own;        /* scratch of each member: own_floats */
   size_t own_floats;
 } wn_back;
 
@@ -101,7 +102,8 @@ static inline float *wn_back_own(const wn_member *m) {
 
 /* dx += g W for rows w0 <= w < w1 of a matrix of k columns, scaled: row r of
  * the stage's n_rows has its g at g + r * ldg (value 0 belongs to row w0) and
- * its dx at place(arg, r). All members together. */
+ * its dx at place(arg, r). All members together; they meet afterwards, before
+ * a product with another matrix adds to the same rows. */
 void wn_back_through(wn_member *m, const wn_bound *w, const uint8_t *rows,
                      size_t k, size_t w0, size_t w1, float factor,
                      const float *g, size_t ldg,

@@ -189,6 +189,12 @@ void wn_multiply(wn_member *m, const wn_bound *w, const uint8_t *rows, size_t k,
                  size_t c0, size_t c1, float *y, size_t ldy);
 /* The tables of op_rope.c for this step: `own`: for narrow stages. */
 void wn_rope_tables(wn_member *m, bool own);
+/* For rows that were turned already: a table of `by` positions more (fewer when
+ * negative), n_rot floats, and one head turned by it. */
+void wn_rope_table_by(const wn_frame *f, const wn_op *op, int32_t by,
+                      float *cs);
+void wn_rope_turn(const wn_frame *f, const wn_op *op, const float *cs,
+                  float *x);
 /* Where a packed input of this stage lies for this member. */
 uint8_t *wn_pack_place(const wn_member *m, const wn_pack_mem *pm);
 

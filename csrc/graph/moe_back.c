@@ -261,6 +261,7 @@ void wn_moe_back(wn_member *m, uint32_t i) {
   if (o.op->w[WN_MOE_GATE] != WN_NONE) {
     weights(&o, gate, g, NULL);
     if (wn_needs(m, o.op->in[0])) through(&o, gate, g, r.dx);
+    wn_meet(m); /* up's matrix may be divided otherwise */
   }
   weights(&o, wn_moe_up(&o), u, NULL);
   if (wn_needs(m, o.op->in[0])) through(&o, wn_moe_up(&o), u, r.dx);

@@ -124,17 +124,37 @@ static bool turns(const wn_op *op, uint32_t j) {
   return at < 3 * n[at % 3];
 }
 
-/* The table's row for one position: n_rot floats. */
+/* The table's row for a position: n_rot floats. */
+static void fill_row(const wn_frame *f, const wn_op *op, const yarn *y,
+                     float theta, float *cs) {
+  const float *factors = factors_of(f, op);
+  float step = powf(op->f[0], -2.0f / (float)op->i[1]);
+  for (uint32_t j = 0; j < op->i[1] / 2; j++) {
+    float angle = turns(op, j) ? theta : 0;
+    turn(y, factors != NULL ? angle / factors[j] : angle, j, cs + 2 * j);
+    theta *= step;
+  }
+}
+
 static void table_row(const wn_frame *f, const wn_op *op, uint32_t pos,
                       float *cs) {
   yarn y = yarn_of(op);
-  const float *factors = factors_of(f, op);
-  float step = powf(op->f[0], -2.0f / (float)op->i[1]), theta = (float)pos;
-  for (uint32_t j = 0; j < op->i[1] / 2; j++) {
-    float angle = turns(op, j) ? theta : 0;
-    turn(&y, factors != NULL ? angle / factors[j] : angle, j, cs + 2 * j);
-    theta *= step;
-  }
+  fill_row(f, op, &y, (float)pos, cs);
+}
+
+void wn_rope_table_by(const wn_frame *f, const wn_op *op, int32_t by,
+                      float *cs) {
+  yarn y = yarn_of(op);
+  y.magnitude = 1; /* angles add up, magnitudes would multiply */
+  fill_row(f, op, &y, (float)by, cs);
+}
+
+void wn_rope_turn(const wn_frame *f, const wn_op *op, const float *cs,
+                  float *x) {
+  if (op->kind == WN_ROPE_NORMAL)
+    f->vec->rope_normal(cs, x, x, op->i[1]);
+  else
+    f->vec->rope_neox(cs, x, x, op->i[1]);
 }
 
 /* With few tokens each member makes tables for itself (own); with many the

@@ -145,6 +145,7 @@ int luaopen_wane_core(lua_State *L) {
   open_part(L, "calib", wn_open_calib);
   open_part(L, "foreign", wn_open_foreign);
   open_part(L, "tap", wn_open_tap);
+  open_part(L, "terminal", wn_open_terminal);
   open_part(L, "sample", wn_open_sample);
   open_part(L, "grammar", wn_open_grammar);
   open_part(L, "job", wn_open_job);

@@ -1,10 +1,10 @@
 /* lua/foreign.c - core.foreign: what a checkpoint holds, as buffers and blocks
  * (quant/foreign.h).
  *
- * decode(dtype, bytes, rows, cols) makes a buffer; mxfp4(packed, scales) makes
- * the bytes of MXFP4 blocks; scale(buffer, scales, block_rows, block_cols,
- * scale_cols, first_row) multiplies a buffer's values by the scale of their
- * block, as FP8 checkpoints have them. */
+ * decode(dtype, bytes, rows, cols) makes a buffer; mxfp4(packed, scales) and
+ * nvfp4(packed, scales) make the bytes of such blocks; scale(buffer, scales,
+ * block_rows, block_cols, scale_cols, first_row) multiplies a buffer's values
+ * by the scale of their block, as FP8 checkpoints have them. */
 #include <string.h>
 
 #include "base/limits.h"
@@ -44,6 +44,20 @@ static int foreign_mxfp4(lua_State *L) {
   return 1;
 }
 
+static int foreign_nvfp4(lua_State *L) {
+  size_t n, n_scales;
+  const char *packed = luaL_checklstring(L, 1, &n);
+  const char *scales = luaL_checklstring(L, 2, &n_scales);
+  luaL_argcheck(L, n % 32 == 0 && n / 8 == n_scales, 2,
+                "want one scale for 8 packed bytes, in fours");
+  size_t blocks = n / 32;
+  uint8_t *dst = lua_newuserdata(L, blocks * 36 + 1);
+  wn_repack_nvfp4((const uint8_t *)packed, (const uint8_t *)scales, dst,
+                  blocks);
+  lua_pushlstring(L, (const char *)dst, blocks * 36);
+  return 1;
+}
+
 /* Row r of the buffer is row first + r of a matrix whose scales stand in rows
  * of n_cols, one for block_rows x block_cols values. */
 static int foreign_scale(lua_State *L) {
@@ -69,6 +83,7 @@ static int foreign_scale(lua_State *L) {
 int wn_open_foreign(lua_State *L) {
   static const luaL_Reg funcs[] = {{"decode", foreign_decode},
                                    {"mxfp4", foreign_mxfp4},
+                                   {"nvfp4", foreign_nvfp4},
                                    {"scale", foreign_scale},
                                    {NULL, NULL}};
   lua_newtable(L);

@@ -4,7 +4,7 @@
  *   opts: seq (from 1; 0: any, the prompt is the whole text), max_tokens,
  *   special, bytes, stop (list), max_prompt_ms, max_token_ms, shift, keep,
  *   n_draft, draft (a context), gains (factors of adapters), logprobs (0 to
- *   1024; -1: none), echo
+ *   1024; -1: none), echo, n_shift
  *   gen:step([budget]) -> true while running, the text that became ready
  *   gen:add()            into the batch: batch_step works for it
  *   gen:take() -> text   gen:ids([from]) -> ids   gen:stats()   gen:cancel()
@@ -33,9 +33,10 @@
 /* ---- options */
 
 static const char *const gen_names[] = {
-    "seq",           "max_tokens",   "special",  "bytes", "stop",
-    "max_prompt_ms", "max_token_ms", "shift",    "keep",  "draft",
-    "n_draft",       "gains",        "logprobs", "echo",  NULL};
+    "seq",      "max_tokens",    "special",      "bytes",
+    "stop",     "max_prompt_ms", "max_token_ms", "shift",
+    "keep",     "draft",         "n_draft",      "gains",
+    "logprobs", "echo",          "n_shift",      NULL};
 
 /* Copies the list of ids at `arg` into a userdata it pushes. */
 static int32_t *check_ids(lua_State *L, int arg, size_t *n) {
@@ -85,6 +86,7 @@ static wn_gen_opts check_opts(lua_State *L, int t) {
       .max_token_seconds = wn_opt_num(L, t, "max_token_ms", 0, 0, 1e12) / 1e3,
       .shift = wn_opt_bool(L, t, "shift", false),
       .keep = (uint32_t)wn_opt_int(L, t, "keep", 0, 0, INT32_MAX),
+      .n_shift = (uint32_t)wn_opt_int(L, t, "n_shift", 0, 0, INT32_MAX),
       .n_draft = (uint32_t)wn_opt_int(L, t, "n_draft", 0, 0, 64),
       .n_logprobs = (int32_t)wn_opt_int(L, t, "logprobs", -1, -1, 1024),
       .echo = wn_opt_bool(L, t, "echo", false)};

@@ -115,5 +115,6 @@ int wn_open_probe(lua_State *L);
 int wn_open_calib(lua_State *L);
 int wn_open_foreign(lua_State *L);
 int wn_open_tap(lua_State *L);
+int wn_open_terminal(lua_State *L);
 
 #endif

@@ -168,22 +168,39 @@ static wn_spans check_spans(lua_State *L, int arg, size_t n_text) {
   return s;
 }
 
-static int vocab_encode(lua_State *L) {
-  size_t n, n_ids = 0;
+/* The ids of the text at 2, options at 3, spans at 4: in a box that is pushed.
+ * NULL: *e says why. */
+static const int32_t *encode(lua_State *L, size_t *n_ids, wn_err *e) {
+  size_t n;
   bool flag[2];
   int32_t *ids = NULL;
-  wn_err e = {0};
   const wn_vocab *v = self(L, 4);
   luaL_checktype(L, 2, LUA_TSTRING);
   const char *text = lua_tolstring(L, 2, &n);
   check_flags(L, 3, ENCODE_OPTIONS, flag);
   const wn_spans plain = check_spans(L, 4, n);
   wn_handle *box = wn_handle_new(L, &box_class);
-  int at = lua_gettop(L);
   int rc = wn_vocab_encode_plain(v, text, n, &plain, flag[0], flag[1], &ids,
-                                 &n_ids, &e);
-  if (rc != WN_OK) return wn_push_error(L, &e);
-  box->obj = ids;
+                                 n_ids, e);
+  if (rc == WN_OK) box->obj = ids;
+  return rc == WN_OK ? ids : NULL;
+}
+
+static int vocab_count(lua_State *L) {
+  size_t n_ids = 0;
+  wn_err e = {0};
+  if (encode(L, &n_ids, &e) == NULL) return wn_push_error(L, &e);
+  release(L, lua_gettop(L), &box_class);
+  lua_pushinteger(L, (lua_Integer)n_ids);
+  return 1;
+}
+
+static int vocab_encode(lua_State *L) {
+  size_t n_ids = 0;
+  wn_err e = {0};
+  const int32_t *ids = encode(L, &n_ids, &e);
+  if (ids == NULL) return wn_push_error(L, &e);
+  int at = lua_gettop(L);
   if (n_ids > (uint64_t)WN_MAX_ARRAY)
     return luaL_error(L, "wane: too many tokens for a table");
   lua_createtable(L, (int)n_ids, 0);
@@ -379,17 +396,13 @@ static const wn_class_def stream_class = {"wane.token_stream", stream_methods,
 
 /* ---- classes ---- */
 
-static const luaL_Reg vocab_methods[] = {{"info", vocab_info},
-                                         {"encode", vocab_encode},
-                                         {"decode", vocab_decode},
-                                         {"piece", vocab_piece},
-                                         {"digest", vocab_digest},
-                                         {"text", vocab_text},
-                                         {"find", vocab_find},
-                                         {"attr", vocab_attr},
-                                         {"is_eog", vocab_is_eog},
-                                         {"stream", vocab_stream},
-                                         {NULL, NULL}};
+static const luaL_Reg vocab_methods[] = {
+    {"info", vocab_info},     {"encode", vocab_encode},
+    {"count", vocab_count},   {"decode", vocab_decode},
+    {"piece", vocab_piece},   {"digest", vocab_digest},
+    {"text", vocab_text},     {"find", vocab_find},
+    {"attr", vocab_attr},     {"is_eog", vocab_is_eog},
+    {"stream", vocab_stream}, {NULL, NULL}};
 
 static const luaL_Reg vocab_meta[] = {{"__len", vocab_len}, {NULL, NULL}};
 

@@ -78,3 +78,16 @@ void wn_repack_mxfp4(const uint8_t *packed, const uint8_t *scales, uint8_t *dst,
           (uint8_t)(value_of(packed, j) | value_of(packed, j + 16) << 4);
   }
 }
+
+void wn_repack_nvfp4(const uint8_t *packed, const uint8_t *scales, uint8_t *dst,
+                     size_t n) {
+  for (size_t k = 0; k < n; k++, packed += 32, scales += 4, dst += 36) {
+    for (int g = 0; g < 4; g++) {
+      const uint8_t *p = packed + 8 * g;
+      dst[g] = scales[g] & 0x7f;
+      for (int j = 0; j < 8; j++)
+        dst[4 + 8 * g + j] =
+            (uint8_t)(value_of(p, j) | value_of(p, j + 8) << 4);
+    }
+  }
+}

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "run/batch.h"
 #include "run/low.h"
+#include "run/move.h"
 #include "run/state.h"
 
 #define DEFAULT_BATCH 512
@@ -586,6 +587,29 @@ int wn_ctx_copy(wn_ctx *c, uint32_t from, uint32_t to, uint32_t n, wn_err *e) {
     memcpy(c->held + (size_t)to * c->o.n_ctx, wn_ctx_held(c, from),
            n * sizeof *c->held);
   c->past[to] = n;
+  return WN_OK;
+}
+
+bool wn_ctx_can_move(const wn_ctx *c) {
+  return wn_can_move(wn_model_prog(c->model));
+}
+
+int wn_ctx_move(wn_ctx *c, uint32_t seq, uint32_t from, uint32_t to, uint32_t n,
+                wn_err *e) {
+  const wn_prog *p = wn_model_prog(c->model);
+  if (seq >= c->o.n_seq || to > from || from > c->past[seq] ||
+      n > c->past[seq] - from || !wn_can_move(p))
+    return wn_fail(e, WN_EARG, "sequence %u: %u tokens from %u to %u", seq + 1,
+                   n, from, to);
+  float *scratch = wn_alloc(WN_MEM_RUN, wn_move_floats(p) * sizeof *scratch);
+  if (scratch == NULL) return wn_fail(e, WN_ENOMEM, "context: out of memory");
+  wn_frame f = frame_of(c, 0, 0);
+  int32_t *held = c->held + (size_t)seq * c->o.n_ctx;
+  c->pending = false;
+  wn_batch_forget(c->batch, seq);
+  wn_move(&f, seq, from, to, n, scratch);
+  memmove(held + to, held + from, n * sizeof *held);
+  wn_free(scratch);
   return WN_OK;
 }
 

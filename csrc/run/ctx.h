@@ -110,6 +110,12 @@ void wn_ctx_set_batch(wn_ctx *c, struct wn_batch *b);
  * the next step; NULL when there is no row i. wn_model_n_vocab is the width. */
 const float *wn_ctx_logits(const wn_ctx *c, size_t i, size_t *n_rows);
 
+/* Can rows be moved (run/move.h)? Moves n tokens of a sequence from one place
+ * to an earlier one; what is held behind stays where it is. */
+bool wn_ctx_can_move(const wn_ctx *c);
+int wn_ctx_move(wn_ctx *c, uint32_t seq, uint32_t from, uint32_t to, uint32_t n,
+                wn_err *e);
+
 /* Tokens held by a sequence; forgetting all from position n on; copying the
  * first n tokens of a sequence to another.
  *

@@ -50,6 +50,11 @@ typedef struct wn_gen_opts {
    * the rest are kept and evaluated anew, the text goes on. */
   bool shift;
   uint32_t keep;
+  /* Stretches of at least so many tokens behind a change in what a sequence
+   * holds are moved to where the prompt has them, if the model's positions can
+   * be turned (run/move.h): near to what evaluating gives, not the same.
+   * 0: never. */
+  uint32_t n_shift;
   /* Speculation: so many tokens are guessed ahead, from what the text held
    * before, or by a smaller model of the same vocabulary (counted; may be
    * NULL). The text is the same. */

@@ -57,7 +57,8 @@ static choice choose(const wn_batch *b, const wn_gen *g) {
   if (own == WN_NONE || n_own < c.n_held) return c; /* a copy, or nothing */
   bool empty = c.seq != own && wn_ctx_n_past(b->ctx, c.seq) == 0;
   c.from = own;
-  if (!empty || n_own >= wn_ctx_n_past(b->ctx, own) / 2) c.seq = own;
+  if (!empty || g->o.n_shift != 0 || n_own >= wn_ctx_n_past(b->ctx, own) / 2)
+    c.seq = own;
   return c;
 }
 
@@ -74,11 +75,40 @@ static int take_over(wn_batch *b, const choice *c, wn_err *e) {
   return wn_ctx_truncate(b->ctx, c->seq, c->n_held, e);
 }
 
+/* Of what follows the common beginning in sequence `seq`, stretches of at least
+ * o.n_shift tokens that the prompt has too, further in front: they are moved
+ * there. Returns how many tokens of the prompt are held then. */
+static uint32_t pull_up(wn_batch *b, const wn_gen *g, uint32_t seq,
+                        uint32_t n_held) {
+  const int32_t *held = wn_ctx_held(b->ctx, seq);
+  uint32_t past = wn_ctx_n_past(b->ctx, seq), at = n_held;
+  uint32_t end = (uint32_t)g->n_all - 1, least = g->o.n_shift;
+  wn_err e;
+  while (at < past && n_held < end) {
+    uint32_t n = 0;
+    while (at + n < past && n_held + n < end &&
+           held[at + n] == g->all[n_held + n])
+      n++;
+    if (n < least) {
+      at++;
+      continue;
+    }
+    if (at != n_held && wn_ctx_move(b->ctx, seq, at, n_held, n, &e) != WN_OK)
+      return n_held;
+    at += n;
+    n_held += n;
+  }
+  return n_held;
+}
+
 static int place_any(wn_batch *b, wn_gen *g, bool *wait, wn_err *e) {
   choice c = choose(b, g);
   *wait = c.seq == WN_NONE;
   if (*wait) return WN_OK;
   if (c.n_held == 0) c.from = c.seq;
+  if (g->o.n_shift != 0 && c.from == c.seq && c.n_held != 0 &&
+      wn_ctx_can_move(b->ctx))
+    c.n_held = pull_up(b, g, c.seq, c.n_held);
   int rc = take_over(b, &c, e);
   g->seq = c.seq;
   return rc;

@@ -124,7 +124,8 @@ static int alloc_all(wn_train *t, uint64_t max_bytes, wn_err *e) {
   t->back.own_floats = wn_back_floats(t->p, t->cap);
   size_t own = threads * t->back.own_floats * sizeof(float);
   size_t members = threads * t->plan->member_bytes;
-  size_t tile = WN_BACK_TILE * wn_back_widest(t->p) * sizeof(float);
+  t->back.tile_floats = WN_BACK_TILE * wn_back_widest(t->p);
+  size_t tile = threads * t->back.tile_floats * sizeof(float);
   size_t shared = wn_back_shared(t->p, t->cap) * sizeof(float);
   t->bytes += shared;
   t->bytes += 2 * t->plan->arena_bytes + own + members + tile + t->state.bytes;

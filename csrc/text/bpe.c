@@ -14,13 +14,13 @@ typedef struct run {
   const wn_vocab *v;
   wn_ids *out;
   wn_merge m;
-  wn_seen *words;
+  wn_words *words;
   bool guard;
 } run;
 
 /* A control token that plain text may not become? */
 static bool is_kept_out(const run *r, uint32_t sym) {
-  return r->guard && sym < r->v->n && (r->v->attr[sym] & WN_ATTR_CONTROL) != 0;
+  return sym < r->v->n && wn_kept_out(r->v, r->guard, sym);
 }
 
 static bool find_pair(const void *ctx, const wn_merge *m, uint32_t i,
@@ -153,33 +153,42 @@ static size_t escape(uint8_t *out, const uint8_t *p, size_t n) {
   return o;
 }
 
+/* A step of preparing: writes n bytes of p to out, returns how many. */
+typedef size_t (*step_fn)(uint8_t *out, const uint8_t *p, size_t n);
+
+static size_t compose(uint8_t *out, const uint8_t *p, size_t n) {
+  return wn_nfc(out, p, n, &n) ? n : SIZE_MAX;
+}
+
+/* Replaces *text (freed when `own`) by what a step makes of it, of at most
+ * `most` bytes. */
+static bool prepare(step_fn step, size_t most, const uint8_t **text, size_t *n,
+                    uint8_t **own) {
+  uint8_t *out = wn_alloc(WN_MEM_TEXT, most + 1);
+  size_t k = out != NULL ? step(out, *text, *n) : SIZE_MAX;
+  wn_free(*own);
+  *own = out;
+  *text = out;
+  *n = k;
+  return k != SIZE_MAX;
+}
+
 /* Makes the text canonical, and escapes it where the vocabulary asks. */
 static int encode_text(const wn_vocab *v, const uint8_t *p, size_t n,
                        bool guard, wn_ids *out, wn_err *e) {
-  bool clean = wn_utf8_is_clean(p, n);
-  bool nfc = v->exact == WN_EXACT_TRAINED && (v->pre->props & WN_P_NFC) != 0 &&
-             !(clean && wn_is_nfc(p, n));
-  if (clean && !nfc && !v->escape_ws)
-    return encode_clean(v, p, n, guard, out, e);
-  uint8_t *a = wn_alloc(WN_MEM_TEXT, 3 * n), *b = NULL, *c = NULL;
-  if (a == NULL) return wn_oom(e);
-  if (!clean) {
-    n = wn_utf8_clean(a, p, n);
-    p = a;
+  bool nfc = v->exact == WN_EXACT_TRAINED && (v->pre->props & WN_P_NFC) != 0;
+  bool ok = true;
+  uint8_t *own = NULL;
+  if (!wn_utf8_is_clean(p, n)) ok = prepare(wn_utf8_clean, 3 * n, &p, &n, &own);
+  if (ok && nfc && !wn_is_nfc(p, n)) ok = prepare(compose, 3 * n, &p, &n, &own);
+  if (ok && v->escape_ws) {
+    size_t spaces = 0;
+    for (size_t i = 0; i < n; i++)
+      spaces += p[i] == ' ';
+    ok = prepare(escape, n + 2 * spaces, &p, &n, &own);
   }
-  if (nfc) {
-    c = wn_alloc(WN_MEM_TEXT, 3 * n);
-    p = c != NULL && wn_nfc(c, p, n, &n) ? c : NULL;
-  }
-  if (p != NULL && v->escape_ws) {
-    b = wn_alloc(WN_MEM_TEXT, 3 * n);
-    if (b != NULL) n = escape(b, p, n);
-    p = b;
-  }
-  int rc = p != NULL ? encode_clean(v, p, n, guard, out, e) : wn_oom(e);
-  wn_free(a);
-  wn_free(b);
-  wn_free(c);
+  int rc = ok ? encode_clean(v, p, n, guard, out, e) : wn_oom(e);
+  wn_free(own);
   return rc;
 }
 

@@ -64,13 +64,13 @@ static int encode_kind(const wn_vocab *v, const uint8_t *p, size_t n,
     case WN_KIND_SPM:
       return wn_spm_encode(v, p, n, prefix, guard, out, e);
     case WN_KIND_WPM:
-      return wn_wpm_encode(v, p, n, out, e);
+      return wn_wpm_encode(v, p, n, guard, out, e);
     case WN_KIND_UGM:
-      return wn_ugm_encode(v, p, n, out, e);
+      return wn_ugm_encode(v, p, n, guard, out, e);
     case WN_KIND_RWKV:
-      return wn_rwkv_encode(v, p, n, out, e);
+      return wn_rwkv_encode(v, p, n, guard, out, e);
     case WN_KIND_PLAMO2:
-      return wn_plamo_encode(v, p, n, out, e);
+      return wn_plamo_encode(v, p, n, guard, out, e);
     default:
       return wn_fail(e, WN_EUNSUP, "the model has no vocabulary");
   }

@@ -215,6 +215,8 @@ void wn_vocab_unref(wn_vocab *v) {
   wn_free(v->attr);
   wn_free(v->map.slot);
   wn_uni_free(&v->uni);
+  wn_trie_free(&v->added[0].trie);
+  wn_trie_free(&v->added[1].trie);
   wn_trie_free(&v->specials);
   wn_free(v->special_order);
   wn_free(v->urgency);

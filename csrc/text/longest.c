@@ -34,8 +34,8 @@ size_t wn_rwkv_unescape(uint8_t *out, wn_str t) {
   return n;
 }
 
-int wn_rwkv_encode(const wn_vocab *v, const uint8_t *p, size_t n, wn_ids *out,
-                   wn_err *e) {
+int wn_rwkv_encode(const wn_vocab *v, const uint8_t *p, size_t n, bool guard,
+                   wn_ids *out, wn_err *e) {
   for (size_t i = 0; i < n;) {
     int32_t id = v->special[WN_TOK_UNK];
     size_t len = 1;
@@ -43,8 +43,9 @@ int wn_rwkv_encode(const wn_vocab *v, const uint8_t *p, size_t n, wn_ids *out,
     for (size_t k = i; k < n; k++) {
       node = wn_trie_step(&v->trie, node, p[k]);
       if (node == 0) break;
-      if (v->trie.value[node] == WN_TRIE_NONE) continue;
-      id = (int32_t)v->trie.value[node];
+      uint32_t x = v->trie.value[node];
+      if (x == WN_TRIE_NONE || wn_kept_out(v, guard, x)) continue;
+      id = (int32_t)x;
       len = k + 1 - i;
     }
     if (id >= 0 && !wn_ids_push(out, id)) return wn_oom(e);
@@ -74,7 +75,7 @@ static int32_t points(float score) {
 /* Best start at i. Of equal costs the longest token wins; the bytes of the
  * character come last. */
 static void relax(const wn_vocab *v, const uint8_t *p, size_t n, size_t i,
-                  best *b) {
+                  bool guard, best *b) {
   unsigned char_len = wn_utf8_len(p[i]);
   uint32_t node = 0;
   best x = {b[i + char_len].cost - UNKNOWN, -1, char_len};
@@ -82,7 +83,8 @@ static void relax(const wn_vocab *v, const uint8_t *p, size_t n, size_t i,
     node = wn_trie_step(&v->trie, node, p[k]);
     if (node == 0) break;
     uint32_t id = v->trie.value[node];
-    if (id == WN_TRIE_NONE || (k + 1 < n && (p[k + 1] & 0xC0) == 0x80))
+    if (id == WN_TRIE_NONE || wn_kept_out(v, guard, id) ||
+        (k + 1 < n && (p[k + 1] & 0xC0) == 0x80))
       continue;
     int32_t s = points(v->score[id]);
     if (s <= INVALID) continue;
@@ -104,8 +106,8 @@ static int collect(const wn_vocab *v, const uint8_t *p, size_t n, const best *b,
   return WN_OK;
 }
 
-int wn_plamo_encode(const wn_vocab *v, const uint8_t *p, size_t n, wn_ids *out,
-                    wn_err *e) {
+int wn_plamo_encode(const wn_vocab *v, const uint8_t *p, size_t n, bool guard,
+                    wn_ids *out, wn_err *e) {
   if (n > WN_MAX_MERGE)
     return wn_fail(e, WN_ELIMIT, "text: %zu bytes, want at most %d", n,
                    WN_MAX_MERGE);
@@ -120,7 +122,7 @@ int wn_plamo_encode(const wn_vocab *v, const uint8_t *p, size_t n, wn_ids *out,
   best *b = wn_calloc(WN_MEM_TEXT, n + 1, sizeof *b);
   if (b == NULL) rc = wn_oom(e);
   for (size_t i = n; rc == WN_OK && i-- > 0;)
-    if ((t[i] & 0xC0) != 0x80) relax(v, t, n, i, b);
+    if ((t[i] & 0xC0) != 0x80) relax(v, t, n, i, guard, b);
   if (rc == WN_OK) rc = collect(v, t, n, b, out, e);
   wn_free(b);
   wn_free(text);

@@ -10,10 +10,12 @@ int wn_merge_reserve(wn_merge *m, size_t n, wn_err *e) {
                    "text: %zu characters without a place to split, want at "
                    "most %d",
                    n, WN_MAX_MERGE);
-  size_t cap = n + n / 4 + 64;
+  size_t cap = n < 1 << 16 ? n + n / 4 + 64 : n;
+  wn_free(m->sym);
+  m->sym = NULL;
+  m->cap = 0;
   uint32_t *block = wn_alloc(WN_MEM_TEXT, 6 * (cap + 1) * sizeof *block);
   if (block == NULL) return wn_oom(e);
-  wn_free(m->sym);
   m->cap = cap;
   m->sym = block;
   m->start = block + (cap + 1);
@@ -51,14 +53,12 @@ static int reserve_buckets(wn_merge *m, uint32_t n_prio, wn_err *e) {
 static int reserve_long(wn_merge *m, wn_err *e) {
   if (m->n <= m->long_cap) return WN_OK;
   size_t cap = m->cap;
-  uint32_t *block = wn_alloc(WN_MEM_TEXT, 4 * cap * sizeof *block);
-  if (block == NULL) return wn_oom(e);
   wn_free(m->after);
+  m->long_cap = 0;
+  m->after = wn_alloc(WN_MEM_TEXT, 2 * cap * sizeof *m->after);
+  if (m->after == NULL) return wn_oom(e);
   m->long_cap = cap;
-  m->after = block;
-  m->before = block + cap;
-  m->sweep = block + 2 * cap;
-  m->spare = block + 3 * cap;
+  m->before = m->after + cap;
   return WN_OK;
 }
 
@@ -188,20 +188,55 @@ void wn_sort_u32(uint32_t *a, uint32_t *spare, size_t n) {
   memcpy(a, from, n * sizeof *a); /* three passes: the result is in spare */
 }
 
-/* Empties the bucket of priority m->now into m->sweep, left to right. */
-static size_t drain(wn_merge *m) {
-  size_t n = 0;
-  for (uint32_t i = m->first[m->now]; i != WN_NONE; i = m->after[i])
-    m->sweep[n++] = i;
+/* Two lists of ascending positions, as one. */
+static uint32_t merge_lists(uint32_t *after, uint32_t a, uint32_t b) {
+  uint32_t first = WN_NONE, *end = &first;
+  while (a != WN_NONE && b != WN_NONE) {
+    uint32_t *less = a < b ? &a : &b;
+    *end = *less;
+    end = &after[*less];
+    *less = *end;
+  }
+  *end = a != WN_NONE ? a : b;
+  return first;
+}
+
+/* Sorts a list: part k holds 2^k of its elements, or none. */
+static uint32_t sort_list(uint32_t *after, uint32_t list) {
+  uint32_t part[32], sorted = WN_NONE;
+  int n = 0;
+  while (list != WN_NONE) {
+    uint32_t one = list;
+    int k = 0;
+    list = after[list];
+    after[one] = WN_NONE;
+    for (; k < n && part[k] != WN_NONE; k++) {
+      one = merge_lists(after, part[k], one);
+      part[k] = WN_NONE;
+    }
+    if (k == n) n++;
+    part[k] = one;
+  }
+  for (int k = 0; k < n; k++)
+    sorted = merge_lists(after, part[k], sorted);
+  return sorted;
+}
+
+/* Empties the bucket of priority m->now: its positions as a list, left to
+ * right. Mostly the latest came first and reversing is all. */
+static uint32_t drain(wn_merge *m) {
+  uint32_t list = WN_NONE, i = m->first[m->now];
+  bool sorted = true;
   m->first[m->now] = WN_NONE;
   set_idle(m, m->now);
-  for (size_t i = 0; 2 * i + 1 < n; i++) { /* latest came first */
-    uint32_t x = m->sweep[i];
-    m->sweep[i] = m->sweep[n - 1 - i];
-    m->sweep[n - 1 - i] = x;
+  while (i != WN_NONE) {
+    uint32_t following = m->after[i];
+    if (list != WN_NONE && list < i) sorted = false;
+    m->after[i] = list;
+    list = i;
+    i = following;
   }
-  wn_sort_u32(m->sweep, m->spare, n);
-  return n;
+  return sorted ? list : sort_list(m->after, list);
 }
 
 /* ---- the heap of urgent pairs: smallest entry at 0 ---- */
@@ -262,17 +297,18 @@ static int merge_at(wn_merge *m, wn_pair_fn pair, const void *ctx, uint32_t i,
 }
 
 /* Sweeps one bucket, urgent pairs first; entries whose pair is gone are
- * passed over. */
+ * passed over. Merging changes the bucket of no pair to the right of what was
+ * swept: the rest of the list stays as it is. */
 static int sweep(wn_merge *m, wn_pair_fn pair, const void *ctx, wn_err *e) {
-  size_t n = drain(m), k = 0;
+  uint32_t list = drain(m);
   int rc = WN_OK;
-  while (rc == WN_OK && (k < n || m->n_heap > 0)) {
-    uint64_t x = k < n ? (uint64_t)m->now << 32 | m->sweep[k] : UINT64_MAX;
+  while (rc == WN_OK && (list != WN_NONE || m->n_heap > 0)) {
+    uint64_t x = list != WN_NONE ? (uint64_t)m->now << 32 | list : UINT64_MAX;
     if (m->n_heap > 0 && m->heap[0] < x) {
       x = m->heap[0];
       pop(m);
     } else {
-      k++;
+      list = m->after[list];
     }
     uint32_t i = (uint32_t)x;
     if (m->prio[i] == x >> 32) rc = merge_at(m, pair, ctx, i, e);

@@ -5,11 +5,12 @@
  * priority number merges first, of equals the leftmost; this repeats until no
  * pair is left. Priorities are dense: 0 to n_prio - 1.
  *
- * Short rows are searched directly. For long rows each priority has a bucket
- * of the positions where its pair stands. The first bucket that is not empty
- * is swept from left to right; pairs that come into being meanwhile go to
- * their buckets, or, in the rare case that they are at least as urgent as the
- * bucket being swept, to a small heap that is looked at first. */
+ * Short rows are searched directly. For long rows each priority has a bucket,
+ * a list of the positions where its pair stands; in all, 32 bytes a symbol. The
+ * first bucket that is not empty is swept from left to right; pairs that come
+ * into being meanwhile go to their buckets, or, in the rare case that they are
+ * at least as urgent as the bucket being swept, to a small heap that is looked
+ * at first. */
 #ifndef WN_TEXT_MERGE_H
 #define WN_TEXT_MERGE_H
 
@@ -31,8 +32,7 @@ typedef struct wn_merge {
   /* the rest is for long rows */
   size_t long_cap;
   uint32_t *after,
-      *before;             /* neighbours in the bucket; before: WN_NONE first */
-  uint32_t *sweep, *spare; /* positions of the bucket being swept */
+      *before; /* neighbours in the bucket; before: WN_NONE first */
   uint32_t n_prio;
   uint32_t *first;                /* per priority: its bucket */
   uint64_t *busy[WN_PRIO_LEVELS]; /* bit sets: level k + 1 sums up level k */

@@ -1,4 +1,5 @@
-/* partition.c - cutting a text at special tokens.
+/* partition.c - cutting a text at special tokens: exact, as added.c says; else
+ * as llama.cpp.
  *
  * llama.cpp goes through its special tokens, longest text first, and cuts
  * every occurrence out of what is still text. Here one pass of the automaton
@@ -6,14 +7,9 @@
  * those are then looked for, in the same order. */
 #include "text/parts.h"
 
-typedef struct frags {
-  wn_frag *p;
-  size_t n, cap;
-} frags;
-
-static bool add(frags *f, wn_frag x) {
+bool wn_frags_add(wn_frags *f, wn_frag x) {
   if (f->n == f->cap) {
-    size_t cap = f->cap * 2 + 8;
+    size_t cap = f->cap + f->cap / 2 + 8;
     wn_frag *p = wn_realloc(WN_MEM_TEXT, f->p, cap * sizeof *p);
     if (p == NULL) return false;
     f->p = p;
@@ -52,7 +48,7 @@ static const char *find(const wn_spans *plain, const char *text, size_t from,
 /* Cuts token `id` out of one stretch of text. An lstrip token takes the white
  * space before it along, an rstrip token that behind it. */
 static bool cut(const wn_vocab *v, const wn_spans *plain, const char *text,
-                wn_frag f, uint32_t id, frags *out) {
+                wn_frag f, uint32_t id, wn_frags *out) {
   wn_str t = wn_text(v, id);
   const char *hit;
   while (f.n > 0 && (hit = find(plain, text, f.off, f.off + f.n, t)) != NULL) {
@@ -60,15 +56,16 @@ static bool cut(const wn_vocab *v, const wn_spans *plain, const char *text,
     if (v->attr[id] & WN_ATTR_LSTRIP)
       while (left > 0 && is_space(text[f.off + left - 1]))
         left--;
-    if (left > 0 && !add(out, (wn_frag){-1, f.off, left})) return false;
-    if (!add(out, (wn_frag){(int32_t)id, 0, 0})) return false;
+    if (left > 0 && !wn_frags_add(out, (wn_frag){-1, f.off, left}))
+      return false;
+    if (!wn_frags_add(out, (wn_frag){(int32_t)id, 0, 0})) return false;
     f.n -= at + t.n - f.off;
     f.off = at + t.n;
     if (v->attr[id] & WN_ATTR_RSTRIP)
       for (; f.n > 0 && is_space(text[f.off]); f.n--)
         f.off++;
   }
-  return f.n == 0 || add(out, f);
+  return f.n == 0 || wn_frags_add(out, f);
 }
 
 /* found[rank] = 1 for each special token that occurs in the text. The nodes
@@ -97,12 +94,13 @@ static bool counts(const wn_vocab *v, uint32_t id, bool parse_special) {
          (v->attr[id] & (WN_ATTR_CONTROL | WN_ATTR_UNKNOWN)) == 0;
 }
 
-int wn_partition(const wn_vocab *v, const char *text, size_t n,
-                 bool parse_special, const wn_spans *plain, wn_frag **result,
-                 size_t *n_result, wn_err *e) {
-  frags now = {NULL, 0, 0}, then = {NULL, 0, 0};
+/* llama.cpp's way. */
+static bool partition(const wn_vocab *v, const char *text, size_t n,
+                      bool parse_special, const wn_spans *plain,
+                      wn_frags *now) {
+  wn_frags then = {NULL, 0, 0};
   uint8_t *found = NULL;
-  bool ok = n == 0 || add(&now, (wn_frag){-1, 0, n});
+  bool ok = n == 0 || wn_frags_add(now, (wn_frag){-1, 0, n});
   if (ok && n > 0 && v->n_specials > 0 && (parse_special || v->any_user)) {
     found = wn_calloc(WN_MEM_TEXT, v->n_specials, 1);
     ok = found != NULL && mark(v, text, n, found);
@@ -114,18 +112,28 @@ int wn_partition(const wn_vocab *v, const char *text, size_t n,
     const wn_spans none = {NULL, 0};
     const wn_spans *where = counts(v, id, false) ? &none : plain;
     then.n = 0;
-    for (size_t i = 0; ok && i < now.n; i++)
-      ok = now.p[i].id >= 0 ? add(&then, now.p[i])
-                            : cut(v, where, text, now.p[i], id, &then);
-    frags x = now;
-    now = then;
+    for (size_t i = 0; ok && i < now->n; i++)
+      ok = now->p[i].id >= 0 ? wn_frags_add(&then, now->p[i])
+                             : cut(v, where, text, now->p[i], id, &then);
+    wn_frags x = *now;
+    *now = then;
     then = x;
   }
   wn_free(found);
   wn_free(then.p);
-  *result = now.p;
-  *n_result = now.n;
+  return ok;
+}
+
+int wn_partition(const wn_vocab *v, const char *text, size_t n,
+                 bool parse_special, const wn_spans *plain, wn_frag **result,
+                 size_t *n_result, wn_err *e) {
+  wn_frags f = {NULL, 0, 0};
+  bool ok = v->exact == WN_EXACT_TRAINED
+                ? wn_added_cut(v, text, n, parse_special, plain, &f)
+                : partition(v, text, n, parse_special, plain, &f);
+  *result = f.p;
+  *n_result = f.n;
   if (ok) return WN_OK;
-  wn_free(now.p);
+  wn_free(f.p);
   return wn_oom(e);
 }

@@ -108,12 +108,21 @@ typedef struct wn_bpe {
 
 typedef struct wn_ugm {
   wn_trie tokens, user;
-  uint32_t *xcda; /* double array, checked while walking */
+  uint32_t first[256]; /* nodes of `tokens` after one byte */
+  uint32_t *xcda;      /* double array, checked while walking */
   size_t n_xcda;
   char *repl; /* zero-terminated replacements */
   size_t n_repl;
   float unk_score;
+  size_t ring;     /* 2^k - 1, at least the longest token */
+  bool plain[256]; /* bytes that normalising mostly leaves: ugm_map.c */
 } wn_ugm;
+
+/* Exact: texts of special tokens, reversed (added.c). */
+typedef struct wn_added {
+  wn_trie trie;
+  bool last[256]; /* bytes that some of them end with */
+} wn_added;
 
 struct wn_vocab {
   atomic_int refs;
@@ -136,7 +145,8 @@ struct wn_vocab {
   uint8_t no_cut[256];  /* SPM: see spm.c */
   uint32_t *urgency;    /* SPM: 0 for tokens of the highest score, and so on */
   uint32_t n_urgency;
-  wn_trie specials; /* texts of special tokens, as an automaton */
+  wn_added added[2]; /* those that always count; control tokens */
+  wn_trie specials;  /* not exact: their texts, as an automaton */
   uint32_t *special_order, n_specials; /* the order they are looked for */
   bool any_user;              /* some of them count without parse_special */
   uint8_t special_first[256]; /* bytes that some of them begin with */
@@ -176,25 +186,25 @@ int wn_load_specials(wn_vocab *v, const wn_gguf *g, wn_err *e);
 int wn_listing_order(const wn_vocab *v, uint32_t *order, size_t *n, wn_err *e);
 void wn_sort_by_length(const wn_vocab *v, uint32_t *ids, size_t n);
 
-/* Per kind: build the index, encode one stretch of text without specials. */
+/* Per kind: build the index, encode one stretch of text without specials.
+ * guard: it may not become control tokens (llama.cpp lets it). */
 int wn_bpe_init(wn_vocab *v, const wn_gguf *g, wn_err *e);
-/* guard: merges may not make control tokens (llama.cpp lets them). */
 int wn_bpe_encode(const wn_vocab *v, const uint8_t *p, size_t n, bool guard,
                   wn_ids *out, wn_err *e);
 void wn_bpe_free(wn_bpe *b);
 int wn_spm_init(wn_vocab *v, wn_err *e);
 int wn_spm_encode(const wn_vocab *v, const uint8_t *p, size_t n, bool prefix,
                   bool guard, wn_ids *out, wn_err *e);
-int wn_wpm_encode(const wn_vocab *v, const uint8_t *p, size_t n, wn_ids *out,
-                  wn_err *e);
+int wn_wpm_encode(const wn_vocab *v, const uint8_t *p, size_t n, bool guard,
+                  wn_ids *out, wn_err *e);
 int wn_ugm_init(wn_vocab *v, const wn_gguf *g, wn_err *e);
-int wn_ugm_encode(const wn_vocab *v, const uint8_t *p, size_t n, wn_ids *out,
-                  wn_err *e);
+int wn_ugm_encode(const wn_vocab *v, const uint8_t *p, size_t n, bool guard,
+                  wn_ids *out, wn_err *e);
 int wn_trie_init_all(wn_vocab *v, wn_err *e); /* WPM, RWKV, PLaMo */
-int wn_rwkv_encode(const wn_vocab *v, const uint8_t *p, size_t n, wn_ids *out,
-                   wn_err *e);
-int wn_plamo_encode(const wn_vocab *v, const uint8_t *p, size_t n, wn_ids *out,
-                    wn_err *e);
+int wn_rwkv_encode(const wn_vocab *v, const uint8_t *p, size_t n, bool guard,
+                   wn_ids *out, wn_err *e);
+int wn_plamo_encode(const wn_vocab *v, const uint8_t *p, size_t n, bool guard,
+                    wn_ids *out, wn_err *e);
 /* An RWKV token's bytes: escapes like \x0a resolved. out has room for n. */
 size_t wn_rwkv_unescape(uint8_t *out, wn_str t);
 
@@ -208,9 +218,25 @@ typedef struct wn_frag {
   int32_t id; /* a special token, or -1: text */
   size_t off, n;
 } wn_frag;
+typedef struct wn_frags {
+  wn_frag *p;
+  size_t n, cap;
+} wn_frags;
+bool wn_frags_add(wn_frags *f, wn_frag x);
+
+/* added.c: the automata of an exact vocabulary, and cutting with them. */
+int wn_added_init(wn_vocab *v, wn_err *e);
+bool wn_added_cut(const wn_vocab *v, const char *text, size_t n,
+                  bool parse_special, const wn_spans *plain, wn_frags *out);
+
 int wn_partition(const wn_vocab *v, const char *text, size_t n,
                  bool parse_special, const wn_spans *plain, wn_frag **frags,
                  size_t *n_frags, wn_err *e);
+
+/* A token that guarded text may not become? */
+static inline bool wn_kept_out(const wn_vocab *v, bool guard, uint32_t id) {
+  return guard && (v->attr[id] & WN_ATTR_CONTROL) != 0;
+}
 
 static inline int wn_oom(wn_err *e) {
   return wn_fail(e, WN_ENOMEM, "out of memory");

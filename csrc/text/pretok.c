@@ -18,6 +18,11 @@
 #define NFC WN_P_NFC
 #define LLAMA3_PROPS (WN_P_IGNORE_MERGES | WN_P_ADD_BOS)
 
+/* NFC: read in the tokenizer.json of MPT's origin (GPT-NeoX-20B), Command-R+
+ * and Aya, Qwen 2.5 and 3, MiniCPM-V 4.5, and absent in those of GPT-2,
+ * GPT-3.5, GPT-4o, gpt-oss, Llama 3, DeepSeek V3, SmolLM. The other rows with
+ * it are families that took one of those tokenizers over (OLMo and ModernBERT
+ * NeoX's, the rest Qwen's or Command-R's), by what their authors say. */
 static const wn_pre PRES[] = {
     {"default", {WN_ST_PUNCT, WN_ST_GPT2, WN_ST_NS, WN_ST_DIGITS3}, 0, 0},
     {"llama3", LLAMA3, LLAMA3_PROPS},

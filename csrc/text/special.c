@@ -305,6 +305,7 @@ static int build_automaton(wn_vocab *v, wn_err *e) {
   for (uint32_t i = 0; i < v->n; i++)
     if (v->attr[i] & cut) v->special_order[v->n_specials++] = i;
   wn_sort_by_length(v, v->special_order, v->n_specials);
+  if (v->exact == WN_EXACT_TRAINED) return wn_added_init(v, e);
   int rc = wn_trie_init(&v->specials, e);
   for (uint32_t k = v->n_specials; rc == WN_OK && k-- > 0;) {
     uint32_t id = v->special_order[k]; /* of equal texts the first stays */

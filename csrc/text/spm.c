@@ -96,7 +96,7 @@ typedef struct run {
   const wn_vocab *v;
   const uint8_t *w; /* the word being merged */
   wn_merge m;
-  wn_seen *words;
+  wn_words *words;
   wn_ids *out;
   bool guard; /* control tokens are no result */
 } run;
@@ -104,9 +104,7 @@ typedef struct run {
 /* The token of a text, or WN_NONE. */
 static uint32_t token_of(const run *r, const uint8_t *p, size_t n) {
   uint32_t id = wn_map_get(&r->v->map, p, n);
-  if (r->guard && id != WN_NONE && (r->v->attr[id] & WN_ATTR_CONTROL))
-    return WN_NONE;
-  return id;
+  return id != WN_NONE && wn_kept_out(r->v, r->guard, id) ? WN_NONE : id;
 }
 
 static bool find_pair(const void *ctx, const wn_merge *m, uint32_t i,
@@ -131,7 +129,10 @@ static bool put_bytes(run *r, const uint8_t *p, size_t n) {
 
 static int merge_word(run *r, const uint8_t *w, size_t n, wn_err *e) {
   wn_merge *m = &r->m;
-  int rc = wn_merge_reserve(m, n, e);
+  size_t count = n <= WN_WORD_LEN ? n : 0; /* symbols, at most */
+  for (size_t i = 0; n > WN_WORD_LEN && i < n; count++)
+    i += symbol_len(w[i], n - i);
+  int rc = wn_merge_reserve(m, count, e);
   if (rc != WN_OK) return rc;
   r->w = w;
   m->n = 0;
@@ -184,8 +185,10 @@ int wn_spm_encode(const wn_vocab *v, const uint8_t *p, size_t n, bool prefix,
                   bool guard, wn_ids *out, wn_err *e) {
   run r = {.v = v, .out = out, .guard = guard};
   int rc = WN_OK;
-  size_t len = 0;
-  uint8_t *text = wn_alloc(WN_MEM_TEXT, 3 * (n + 1));
+  size_t len = 0, spaces = 1;
+  for (size_t i = 0; i < n; i++)
+    spaces += p[i] == ' ';
+  uint8_t *text = wn_alloc(WN_MEM_TEXT, n + 2 * spaces + 1);
   if (text == NULL) return wn_oom(e);
   if (prefix) {
     memcpy(text, SPACE, 3);

@@ -122,7 +122,7 @@ done:
   return out;
 }
 
-int wn_trie_link(wn_trie *t, wn_err *e) {
+static int link(wn_trie *t, bool inherit, wn_err *e) {
   visit *order = by_depth(t);
   t->fail = wn_calloc(WN_MEM_TEXT, t->n_nodes, sizeof *t->fail);
   if (order == NULL || t->fail == NULL) {
@@ -133,6 +133,8 @@ int wn_trie_link(wn_trie *t, wn_err *e) {
     const visit *v = &order[i];
     t->fail[v->to] =
         v->from == 0 ? 0 : wn_trie_walk(t, t->fail[v->from], v->byte);
+    if (inherit && t->value[v->to] == WN_TRIE_NONE)
+      t->value[v->to] = t->value[t->fail[v->to]];
   }
   wn_free(order);
   return WN_OK;
@@ -144,4 +146,12 @@ uint32_t wn_trie_walk(const wn_trie *t, uint32_t node, uint8_t b) {
     if (to != 0 || node == 0) return to;
     node = t->fail[node];
   }
+}
+
+int wn_trie_link(wn_trie *t, wn_err *e) {
+  return link(t, false, e);
+}
+
+int wn_trie_link_longest(wn_trie *t, wn_err *e) {
+  return link(t, true, e);
 }

@@ -41,6 +41,9 @@ uint32_t wn_trie_step(const wn_trie *t, uint32_t node, uint8_t b);
 
 /* Computes the suffix links. */
 int wn_trie_link(wn_trie *t, wn_err *e);
+/* The same; a node without a value gets that of the longest string which ends
+ * there: longest prefixes are gone, wn_trie_walk finds the longest suffix. */
+int wn_trie_link_longest(wn_trie *t, wn_err *e);
 /* The node after reading b in `node`, following suffix links. */
 uint32_t wn_trie_walk(const wn_trie *t, uint32_t node, uint8_t b);
 

@@ -7,7 +7,12 @@
 
 #include "text/parts.h"
 
-enum { WN_WORD_SLOTS = 4096, WN_WORD_LEN = 64, WN_WORDS_FROM = 1024 };
+enum {
+  WN_WORD_SLOTS = 1 << 12, /* at least; one for 64 bytes of text */
+  WN_WORD_MOST = 1 << 16,
+  WN_WORD_LEN = 64,
+  WN_WORDS_FROM = 1024
+};
 
 typedef struct wn_seen {
   const uint8_t *word;
@@ -15,20 +20,30 @@ typedef struct wn_seen {
   size_t at;
 } wn_seen;
 
+typedef struct wn_words {
+  uint64_t mask;
+  wn_seen slot[];
+} wn_words;
+
 /* Slots for a text of n bytes; NULL for a short text or without memory: then
  * every word is encoded anew. */
-static inline wn_seen *wn_words_new(size_t n) {
+static inline wn_words *wn_words_new(size_t n) {
   if (n < WN_WORDS_FROM) return NULL;
-  return wn_calloc(WN_MEM_TEXT, WN_WORD_SLOTS, sizeof(wn_seen));
+  size_t slots = WN_WORD_SLOTS;
+  while (slots < n / 64 && slots < WN_WORD_MOST)
+    slots *= 2;
+  wn_words *w = wn_calloc(WN_MEM_TEXT, 1, sizeof *w + slots * sizeof(wn_seen));
+  if (w != NULL) w->mask = slots - 1;
+  return w;
 }
 
 /* The slot for word w with hash h, or NULL when it is not to be remembered;
  * *hit when the slot holds this word. */
-static inline wn_seen *wn_words_at(wn_seen *words, const uint8_t *w, size_t n,
+static inline wn_seen *wn_words_at(wn_words *words, const uint8_t *w, size_t n,
                                    uint64_t h, bool *hit) {
   *hit = false;
   if (words == NULL || n > WN_WORD_LEN) return NULL;
-  wn_seen *s = &words[h % WN_WORD_SLOTS];
+  wn_seen *s = &words->slot[h & words->mask];
   *hit = s->n == n && memcmp(s->word, w, n) == 0;
   return s;
 }

@@ -5,8 +5,9 @@
  * case, control characters dropped) and cut at white space, punctuation and
  * Chinese characters. A word, with U+2581 in front, is the longest token that
  * begins it, then the longest that begins the rest, and so on; when nothing
- * fits, the whole word is the unknown token. */
-#include "text/parts.h"
+ * fits, the whole word is the unknown token. Words of ASCII that were seen
+ * before in a text are copied. */
+#include "text/words.h"
 
 int wn_trie_init_all(wn_vocab *v, wn_err *e) {
   int rc = wn_trie_init(&v->trie, e);
@@ -31,28 +32,39 @@ typedef struct run {
   const wn_vocab *v;
   wn_ids *out;
   uint8_t *word;  /* U+2581 and the word so far */
-  size_t n;       /* its length */
+  size_t n, cap;  /* its length, and room for it */
   size_t n_chars; /* exact: characters of the word */
+  bool guard;
+  wn_words *words;
 } run;
 
 /* Exact: a longer word is unknown. */
 enum { MAX_CHARS = 100 };
 
+/* U+2581, which begins the tokens that begin words. In a text it is a letter
+ * that no token of the middle of a word begins with. */
+static bool is_mark(const uint8_t *p, size_t n) {
+  return n >= 3 && memcmp(p, "\xE2\x96\x81", 3) == 0;
+}
+
 /* Splits word[0..n) into longest tokens; false when memory is out. */
 static bool emit_word(run *r) {
   size_t n_before = r->out->n, n = r->n;
   bool too_long = r->n_chars > MAX_CHARS;
+  bool exact = r->v->exact == WN_EXACT_TRAINED;
   r->n = 3;
   r->n_chars = 0;
   if (n == 3) return true;
   for (size_t i = 0; i < n;) {
     uint32_t node = 0, id = WN_NONE;
     size_t len = 0;
-    for (size_t k = i; k < n && !too_long; k++) {
+    bool fits = !too_long && !(exact && i > 0 && is_mark(r->word + i, n - i));
+    for (size_t k = i; k < n && fits; k++) {
       node = wn_trie_step(&r->v->trie, node, r->word[k]);
       if (node == 0) break;
-      if (r->v->trie.value[node] == WN_TRIE_NONE) continue;
-      id = r->v->trie.value[node];
+      uint32_t x = r->v->trie.value[node];
+      if (x == WN_TRIE_NONE || wn_kept_out(r->v, r->guard, x)) continue;
+      id = x;
       len = k + 1 - i;
     }
     if (id == WN_NONE) {
@@ -72,6 +84,19 @@ static bool is_chinese(uint32_t c) {
          (c >= 0x20000 && c <= 0x2A6DF) || (c >= 0x2A700 && c <= 0x2B73F) ||
          (c >= 0x2B740 && c <= 0x2B81F) || (c >= 0x2B920 && c <= 0x2CEAF) ||
          (c >= 0xF900 && c <= 0xFAFF) || (c >= 0x2F800 && c <= 0x2FA1F);
+}
+
+/* Appends to the word; exact, what is unknown anyway is not kept. */
+static bool put(run *r, uint32_t cp) {
+  if (r->cap - r->n < 4) {
+    uint8_t *w = wn_realloc(WN_MEM_TEXT, r->word, 2 * r->cap);
+    if (w == NULL) return false;
+    r->word = w;
+    r->cap *= 2;
+  }
+  if (r->v->exact != WN_EXACT_TRAINED || ++r->n_chars <= MAX_CHARS)
+    r->n += wn_utf8_put(r->word + r->n, cp);
+  return true;
 }
 
 /* ---- exact: BertNormalizer and BertPreTokenizer ---- */
@@ -116,9 +141,7 @@ static bool put_exact(run *r, uint32_t cp, bool chinese) {
   if (wn_cp_class(&v->uni, cp) & WN_C_W) return emit_word(r);
   bool alone = chinese || IN(cp, PUNCT);
   if (alone && !emit_word(r)) return false;
-  r->n += wn_utf8_put(r->word + r->n, cp);
-  r->n_chars++;
-  return !alone || emit_word(r);
+  return put(r, cp) && (!alone || emit_word(r));
 }
 
 /* Dropped, decomposed, lower case: in the order of the Python original. */
@@ -147,19 +170,63 @@ static bool take(run *r, uint32_t cp) {
   if (v->strip_accents && cls == WN_C_M) return true;
   bool alone = cls == WN_C_P || (cp < 0x7F && cls == WN_C_S) || is_chinese(cp);
   if (alone && !emit_word(r)) return false;
-  r->n += wn_utf8_put(r->word + r->n, v->lowercase ? wn_lower(cp) : cp);
-  return !alone || emit_word(r);
+  return put(r, v->lowercase ? wn_lower(cp) : cp) && (!alone || emit_word(r));
 }
 
-int wn_wpm_encode(const wn_vocab *v, const uint8_t *p, size_t n, wn_ids *out,
-                  wn_err *e) {
-  run r = {.v = v, .out = out, .n = 3};
+/* ---- words of ASCII ---- */
+
+enum { A_OTHER, A_SPACE, A_PUNCT, A_WORD };
+
+static int ascii_kind(uint8_t b) {
+  if (b == ' ' || (b >= 9 && b <= 13 && b != 11 && b != 12)) return A_SPACE;
+  if ((b >= '0' && b <= '9') || ((b | 32) >= 'a' && (b | 32) <= 'z'))
+    return A_WORD;
+  return b > ' ' && b < 0x7F ? A_PUNCT : A_OTHER;
+}
+
+/* Length of the word of ASCII at p, which ends where an ASCII space or
+ * punctuation stands, or of one such punctuation; 0: p is none of these. */
+static size_t ascii_word(const uint8_t *p, size_t n) {
+  size_t i = 0;
+  if (ascii_kind(p[0]) == A_PUNCT) return 1;
+  while (i < n && ascii_kind(p[i]) == A_WORD)
+    i++;
+  if (i == 0 || i == n) return i;
+  int next = ascii_kind(p[i]);
+  return next == A_SPACE || next == A_PUNCT ? i : 0;
+}
+
+/* The whole word p[0..n) of ASCII. */
+static bool take_ascii(run *r, const uint8_t *p, size_t n) {
+  bool hit = false, ok = true;
+  wn_seen *s = NULL;
+  if (r->words != NULL && n <= WN_WORD_LEN)
+    s = wn_words_at(r->words, p, n, wn_hash(p, n), &hit);
+  if (hit) return wn_words_repeat(s, r->out);
+  size_t at = r->out->n;
+  for (size_t i = 0; ok && i < n; i++)
+    ok = put(r, r->v->lowercase ? wn_lower(p[i]) : p[i]);
+  ok = ok && emit_word(r);
+  if (ok && s != NULL)
+    *s = (wn_seen){p, (uint32_t)n, (uint32_t)(r->out->n - at), at};
+  return ok;
+}
+
+int wn_wpm_encode(const wn_vocab *v, const uint8_t *p, size_t n, bool guard,
+                  wn_ids *out, wn_err *e) {
+  run r = {.v = v, .out = out, .n = 3, .cap = 512, .guard = guard};
   bool ok = true, exact = v->exact == WN_EXACT_TRAINED;
-  /* decomposed, one byte may become two */
-  r.word = wn_alloc(WN_MEM_TEXT, 8 * n + 8);
+  r.word = wn_alloc(WN_MEM_TEXT, r.cap);
   if (r.word == NULL) return wn_oom(e);
   memcpy(r.word, "\xE2\x96\x81", 3);
+  r.words = wn_words_new(n);
   for (size_t i = 0; ok && i < n;) {
+    size_t word = r.n == 3 ? ascii_word(p + i, n - i) : 0;
+    if (word > 0) {
+      ok = take_ascii(&r, p + i, word);
+      i += word;
+      continue;
+    }
     uint32_t cp = 0xFFFD;
     unsigned len = wn_utf8_decode(p + i, n - i, &cp);
     i += len != 0 ? len : 1;
@@ -167,5 +234,6 @@ int wn_wpm_encode(const wn_vocab *v, const uint8_t *p, size_t n, wn_ids *out,
   }
   if (ok) ok = emit_word(&r);
   wn_free(r.word);
+  wn_free(r.words);
   return ok ? WN_OK : wn_oom(e);
 }

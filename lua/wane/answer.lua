@@ -132,6 +132,10 @@ end
 local function tool_done(self) self.calls[#self.calls].done = true end
 
 --- A parser of one answer.
+---
+---     local p = wane.answer.parser(model)
+---     print(p:feed("Hello")[1].content)   --> Hello
+---     print(p:finish().content)   --> Hello
 ---@param from any   a model, a compiled template, or a layout
 ---@param opts? { prompt?: string, tools?: any }  prompt: the end of what the model continues ("<think>"); tools: their
 ---  schemas tell text from numbers where the layout does not
@@ -290,6 +294,8 @@ function step.over(self)
 end
 
 --- Takes text of the model; what it is, as far as that is sure.
+---
+---     for _, d in ipairs(p:feed "Hello") do io.write(d.content or "") end
 ---@param text string
 ---@return table[] deltas
 function Parser:feed(text)
@@ -317,6 +323,8 @@ function Parser:feed(text)
 end
 
 --- The last deltas: what had been held back. Nothing can be fed after it.
+---
+---     for _, d in ipairs(p:drain()) do io.write(d.content or "") end
 ---@return table[] deltas
 function Parser:drain()
   self.deltas = {}
@@ -345,6 +353,8 @@ end
 
 --- The message so far, in the shape that templates take; calls that are
 --- complete.
+---
+---     print(p:message().content)
 ---@return wane.Message
 function Parser:message()
   local plain = self.layout.kind == "plain"
@@ -364,6 +374,8 @@ function Parser:message()
 end
 
 --- Ends the answer: the whole message.
+---
+---     print(p:finish().role)   --> assistant
 ---@return wane.Message
 function Parser:finish()
   self:drain()

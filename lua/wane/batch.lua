@@ -22,9 +22,9 @@ local M = {}
 local Batch = {}
 Batch.__index = Batch
 
---- The batch of a context (there is one; this is a face of it).
----@param ctx wane.Context
----@return wane.Batch
+-- The batch of a context (there is one; this is a face of it).
+-- @param ctx wane.Context
+-- @return wane.Batch
 function M.of(ctx) return setmetatable({ context = ctx, attended = {} }, Batch) end
 
 --- "wane.Batch of wane.Context (512 tokens, 12 used)"
@@ -32,6 +32,10 @@ function Batch:__tostring() return "wane.Batch of " .. tostring(self.context) en
 
 --- Adds a prompt. Options are those of model:generate; without `seq` the prompt
 --- is the whole text (reuse), with it that sequence is continued.
+---
+---     local gen = assert(batch:add("Once", { max_tokens = 4 }))
+---     repeat local live = assert(batch:step()) until live == 0
+---     print(gen:take())
 ---@param prompt string|integer[]
 ---@param opts? table
 ---@return wane.Generation|nil
@@ -57,6 +61,8 @@ end
 
 --- Works for all that were added: one step of the context, or as many as fit in
 --- `ms` (then a step may be left half way; the next call goes on).
+---
+---     local live, message = batch:step { ms = 5 }
 ---@param budget? table   ms (milliseconds), tokens (most tokens of one step: a long prompt comes in pieces, so that
 ---  those who run keep getting tokens)
 ---@return integer|nil live   generations that have not ended

@@ -29,9 +29,13 @@ local M = {}
 ---@field tool_call_id? string      of a tool's result
 
 --- The built-in formats by name (wane.chat_formats).
+---
+---     print(require("wane.chat").formats.chatml.render { { role = "user", content = "Hello" } })
 M.formats = formats.formats
 
 --- The format that a model's template is recognised as, or "plain".
+---
+---     print(require("wane.chat").detect(model))   --> plain
 ---@param model wane.Model
 ---@return string name
 function M.detect(model) return formats.detect(model:meta "tokenizer.chat_template") end
@@ -64,10 +68,11 @@ local function seen(chat)
   return out
 end
 
--- Pieces { text, input } of messages under the chat's template; nil, message.
-local function pieces(chat, messages, closed)
+-- Pieces { text, input } of messages under the chat's template, arguments of
+-- calls as JSON text or as objects; nil, message.
+local function rendered(chat, messages, closed, as_text)
   local vocab, list = chat.model.vocab, {}
-  for i, m in ipairs(messages) do list[i] = tools.for_template(m) end
+  for i, m in ipairs(messages) do list[i] = tools.for_template(m, as_text) end
   local vars = {
     messages = template.list(list), add_generation_prompt = not closed,
     bos_token = token_text(vocab, vocab.bos), eos_token = token_text(vocab, vocab.eos),
@@ -75,6 +80,16 @@ local function pieces(chat, messages, closed)
   }
   for name, v in pairs(chat.variables or {}) do vars[name] = v end
   return chat.template:render(vars, { parts = true })
+end
+
+-- The same as the template wants the arguments: found out when there are any.
+local function pieces(chat, messages, closed)
+  for _, m in ipairs(messages) do
+    if m.tool_calls and chat.text_arguments == nil then
+      chat.text_arguments = tools.wants_text(function(probe, as_text) return rendered(chat, probe, true, as_text) end)
+    end
+  end
+  return rendered(chat, messages, closed, chat.text_arguments)
 end
 
 -- The template's source, or nil: given, or the model's own unless a format is
@@ -300,6 +315,8 @@ end
 --- Sends a message and returns the whole reply. Tool calls whose handlers were
 --- given are answered, and the model goes on, `tool_rounds` times at most; the
 --- last message tells of calls that are left.
+---
+---     print(chat:ask "Hello")
 ---@param message string|wane.Message|table  as Chat:stream
 ---@return string reply
 function Chat:ask(message)
@@ -317,6 +334,8 @@ end
 
 --- Ids of messages as this conversation would write them; with `open` the
 --- beginning of the next reply behind them, where its format tells them apart.
+---
+---     print(#chat:tokens({ { role = "user", content = "Hello" } }, true))
 ---@param messages wane.Message[]
 ---@param open boolean
 ---@return integer[]
@@ -335,6 +354,8 @@ function Chat:tokens(messages, open)
 end
 
 --- Ends a reply in progress and frees the context.
+---
+---     chat:close()
 function Chat:close()
   if self.reply then self.reply:close() end
   return self.ctx:close()

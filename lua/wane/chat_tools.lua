@@ -120,14 +120,31 @@ local function with_objects(calls)
   return template.list(out)
 end
 
+--- Whether a template wants the arguments of calls as JSON text: one that joins
+--- them to strings refuses objects, one that prints them shows Python's spelling.
+---@param render fun(messages: table[], plain_text: boolean): table[]|nil
+---@return boolean
+function M.wants_text(render)
+  local probe = { { role = "user", content = "Q" }, { role = "assistant", content = "", tool_calls = { { id = "call00001",
+    type = "function", ["function"] = { name = "probe", arguments = '{"probe_key": "probe_value"}' } } } } }
+  local function text_of(plain_text)
+    local parts, out = render(probe, plain_text), {}
+    for i, p in ipairs(parts or {}) do out[i] = p.text end
+    return parts and table.concat(out)
+  end
+  local objects, text = text_of(false), text_of(true)
+  return text ~= nil and (objects == nil or objects:find("{'probe_key': 'probe_value'}", 1, true) ~= nil)
+end
+
 --- A message as templates want it.
 ---@param m wane.Message
+---@param text_arguments? boolean  arguments stay JSON text
 ---@return table
-function M.for_template(m)
+function M.for_template(m, text_arguments)
   if type(m) ~= "table" or not m.tool_calls then return m end
   local copy = {}
   for key, v in pairs(m) do copy[key] = v end
-  copy.tool_calls = with_objects(m.tool_calls)
+  copy.tool_calls = text_arguments and template.list(m.tool_calls) or with_objects(m.tool_calls)
   return copy
 end
 

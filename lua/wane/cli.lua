@@ -2,80 +2,18 @@
 ---
 --- Each command is a module `wane.cli.NAME` with
 ---   summary          one line
----   describe(p)      adds its options to an argparse command
----   run(args, out)   does it; returns true, or nil and a message
+---   describe(p)      names its arguments and options (wane.cli.verbs)
+---   run(args, out)   does it; returns true or an exit status, or nil and a message
+---   tables           it prints tables that fit the terminal (--wide)
 --- Messages go to standard error, results to standard output; `--json` gives
---- machines the raw numbers. Nothing here touches the network.
+--- machines the raw numbers. Nothing here touches the network. Ctrl-C ends a
+--- command at its next step with status 130, a second one at once.
+local verbs = require "wane.cli.verbs"
+
 local M = {}
 
 --- Commands in the order of the help text.
-M.commands = {
-  "inspect", "quantize", "verify", "imatrix", "perplexity", "compare", "tasks", "fit", "explain", "generate", "chat", "serve",
-  "sweep", "convert", "tokenize",
-}
-
----@class wane.Out
----@field print fun(...)      a line of the result
----@field note fun(...)       a line for people, on standard error
----@field progress fun(p: table?)  a bar on a terminal; nil clears it
-
--- Standard output that remembers its first failure: a full disk must show in
--- the exit status.
-local function checked(stream)
-  local failed
-  return function(s)
-    local ok, why = stream:write(s)
-    if ok then ok, why = stream:flush() end
-    if not ok then failed = failed or tostring(why) end
-  end, function() return failed end
-end
-
---- The output of the real program.
----@return wane.Out
-local function terminal()
-  local core = require "wane.core"
-  local bar = core.is_terminal(2)
-  local shown = false
-  local out = {}
-  local put, failed = checked(io.stdout)
-  out.failed = failed
-
-  local function clear()
-    if shown then io.stderr:write "\r\27[K" end
-    shown = false
-  end
-
-  function out.write(s)
-    clear()
-    put(s)
-  end
-
-  function out.print(...)
-    local parts = {}
-    for i = 1, select("#", ...) do
-      parts[i] = tostring((select(i, ...)))
-    end
-    out.write(table.concat(parts, "\t") .. "\n")
-  end
-
-  function out.note(...)
-    clear()
-    io.stderr:write(table.concat({ ... }, " "), "\n")
-  end
-
-  --- p: { done = 0..1, text = "..." }; nil removes the bar.
-  function out.progress(p)
-    if not bar then return end
-    if not p then return clear() end
-    local n = math.floor(30 * math.max(0, math.min(1, p.done)) + 0.5)
-    io.stderr:write(
-      ("\r\27[K[%s%s] %3.0f%%  %s"):format(("#"):rep(n), ("."):rep(30 - n), 100 * p.done, p.text or "")
-    )
-    shown = true
-  end
-
-  return out
-end
+M.commands = verbs.names
 
 -- A message of the library in the words of the command line: options are
 -- flags, and places in the source tell nobody anything.
@@ -95,32 +33,40 @@ local function in_flags(text, command)
 end
 M.in_flags = in_flags
 
-local function parser(argparse)
-  local p = argparse("wane", "Load, shrink, judge and run GGUF language models.")
-  p:command_target "command"
-  p:require_command(false)
-  p:flag("--version", "print the version"):target "version"
-  for _, name in ipairs(M.commands) do
-    local command = require("wane.cli." .. name)
-    local c = p:command(name, command.summary)
-    c:flag("--json", "print raw numbers as JSON")
-    command.describe(c)
-  end
-  return p
-end
-
 --- Runs one command line and returns the exit status.
 ---@param argv string[]
 ---@param out? wane.Out   where output goes; the terminal when absent
----@return integer status  0 done, 1 failed, 2 wrong usage
+---@return integer status  0 done, 1 failed, 2 wrong usage, 130 ended by Ctrl-C
 function M.main(argv, out)
-  out = out or terminal()
+  local output, terminal = require "wane.cli.out", require("wane.core").terminal
+  local own = not out and terminal.watch "raise"
+  out = output.complete(out or output.terminal())
+  out.command = "wane " .. table.concat(argv, " ")
+  local ran, status = pcall(M._main, argv, out)
+  if not ran then status = M._failed(out, status) end -- interrupted between two steps
+  if own then
+    if terminal.taken() and status ~= 0 then status = 130 end
+    terminal.unwatch()
+  end
+  return status
+end
+
+-- Says why a command ended; the exit status.
+function M._failed(out, message, command)
+  out.progress(nil)
+  -- the line of a program is not the line of a user's recipe
+  local text = in_flags(tostring(message or "failed"):gsub("^[^\n]-%.lua:%d+: wane: ", "wane: "), command or {})
+  out.note(out.paint("red", "wane:", "err") .. " " .. require("wane.report").printable(text))
+  return 1
+end
+
+function M._main(argv, out)
   local has, argparse = pcall(require, "argparse")
   if not has then
     out.note "wane: the command line needs argparse (Debian: lua-argparse, LuaRocks: argparse)"
     return 2
   end
-  local p = parser(argparse)
+  local p = verbs.parser(argparse)
   local ok, args = p:pparse(argv)
   if not ok then
     out.note(p:get_usage())
@@ -135,22 +81,17 @@ function M.main(argv, out)
     out.print(p:get_help())
     return 2
   end
-  local called, done, message = pcall(require("wane.cli." .. args.command).run, args, out)
+  local command = require("wane.cli." .. args.command)
+  local called, done, message = pcall(command.run, args, out)
+  if not called then done, message = nil, done end
+  if not done then return M._failed(out, message, command) end
   out.progress(nil)
-  if not called then -- the line of a program is not the line of a user's recipe
-    done, message = nil, tostring(done):gsub("^[^\n]-%.lua:%d+: wane: ", "wane: ")
-  end
-  if not done then
-    local text = in_flags(tostring(message or "failed"), require("wane.cli." .. args.command))
-    out.note("wane: " .. require("wane.report").printable(text))
-    return 1
-  end
   local failed = out.failed and out.failed()
   if failed then
     out.note("wane: standard output: " .. failed)
     return 1
   end
-  return 0
+  return type(done) == "number" and done or 0
 end
 
 return M

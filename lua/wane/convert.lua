@@ -11,21 +11,37 @@
 --- Rows are read, changed and written a few MiB at a time: the memory is that of
 --- one chunk, whatever the model's size. The output is written durably
 --- (gguf/write.h): its final name holds the whole file or what it held before.
+local adapter = require "wane.convert.adapter"
 local core = require "wane.core"
 local file = require "wane.file"
 local options = require "wane.options"
 local planner = require "wane.convert.plan"
+local rows = require "wane.convert.rows"
 local writer = require "wane.convert.write"
 
-local FLOATS = { f32 = true, f16 = true, bf16 = true, q8_0 = true }
+local FLOATS = { f32 = true, f16 = true, bf16 = true, q8_0 = true, keep = true }
 
 local check_options = options.checker("convert", {
   from = "path", to = "path", type = "string", recipe = "any", imatrix = "any", overwrite = "boolean",
-  metadata = "table", name = "string", progress = "function",
+  metadata = "table", name = "string", progress = "function", base = "path",
 })
 
+-- An adapter has no mix of types and no vocabulary.
+local function run_adapter(o, c)
+  local bytes = writer.adapter(c, o)
+  return { to = o.to, file_bytes = bytes, architecture = c.family.arch, n_tensors = #c.out, warnings = {}, adapter = true }
+end
+
+-- Settings are used as they come: where they make Lua stumble (a number in place
+-- of a list, a text in place of a number) they are at fault, not the caller.
+local function settings(o, f)
+  local fine, got = pcall(f)
+  if fine then return got end
+  if type(got) ~= "string" or got:find "not enough memory" then error(got, 0) end
+  rows.fail(("%s: settings of a wrong kind (%s)"):format(o.from, got))
+end
+
 local function run(o, c, imatrix)
-  planner.describe(c, o)
   local bytes, plan = writer.run(c, o, imatrix)
   return {
     to = o.to, file_bytes = bytes, architecture = c.family.arch, n_tensors = #c.out, plan = plan,
@@ -34,12 +50,14 @@ local function run(o, c, imatrix)
 end
 
 ---@class wane.ConvertOptions
----@field from string        directory of the checkpoint
+---@field from string        directory of the checkpoint, or of a PEFT LoRA adapter
 ---@field to string          the GGUF file
----@field type string?       "f16" (default), "bf16", "f32", "q8_0"; any other type or mix goes as a recipe
+---@field type string?       "f16" (default; adapters: "f32"), "bf16", "f32", "q8_0", "keep" (each matrix's own);
+---any other type or mix goes as a recipe
 ---@field recipe string|function|wane.Recipe|nil  quantize on the way, as wane.quantize does
 ---@field imatrix string|wane.Imatrix|nil
 ---@field overwrite boolean?
+---@field base string?       LoRA adapters: directory with the base model's config.json (default: what the adapter names)
 ---@field name string?       general.name (default: the directory's)
 ---@field metadata table[]?  more keys: { key, type, value [, elem] }
 ---@field progress (fun(p: { done: integer, total: integer, tensor: string }): boolean?)?  return false to cancel
@@ -51,6 +69,7 @@ end
 ---@field n_tensors integer
 ---@field seconds number
 ---@field warnings string[]
+---@field adapter true?      a LoRA adapter was converted
 
 --- Converts a checkpoint; see the top of this page. Misuse raises; a checkpoint
 --- or disk that is not right gives nil, message, code.
@@ -63,7 +82,11 @@ local function convert(o)
   for _, key in ipairs { "from", "to" } do
     if not o[key] then error(("wane: convert: option '%s' is missing"):format(key), 2) end
   end
-  local kind = o.type and o.type:lower() or "f16"
+  local is_adapter = adapter.is(o.from)
+  local kind = o.type and o.type:lower() or is_adapter and "f32" or "f16"
+  if is_adapter and (o.recipe or not FLOATS[kind] or kind == "q8_0" or kind == "keep") then
+    error("wane: convert: an adapter's type is f32, f16 or bf16", 2)
+  end
   if not FLOATS[kind] then
     if o.recipe then error("wane: convert: give a type or a recipe, not both", 2) end
     o.recipe = o.type
@@ -85,7 +108,12 @@ local function convert(o)
   if not ok then return nil, message, code end
   local begin, c = core.now(), nil
   local fine, report = pcall(function()
-    c = planner.open(o)
+    if is_adapter then
+      c = settings(o, function() return adapter.plan(o) end)
+      return run_adapter(o, c)
+    end
+    c = settings(o, function() return planner.open(o) end)
+    settings(o, function() planner.describe(c, o) end)
     return run(o, c, imatrix)
   end)
   if c and c.checkpoint then c.checkpoint:close() end

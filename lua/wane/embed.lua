@@ -265,6 +265,9 @@ end
 
 --- Embeddings of texts. One text gives one float32 buffer (v[1], #v), a list
 --- of texts a list of them. A text may be given as token ids.
+---
+---     local list = assert(require("wane.embed").embed(model, { "the sea", "a ship" }, { pooling = "mean" }))
+---     print(#list, #list[1])   --> 2  256
 ---@param model wane.Model
 ---@param texts string|integer[]|(string|integer[])[]
 ---@param opts? wane.EmbedOptions
@@ -319,6 +322,9 @@ end
 --- How well documents answer a query, by a model made for ranking. The result
 --- has a score for each document, in their order (larger is better), and in
 --- `order` the numbers of the documents, best first.
+---
+---     local scores = assert(require("wane.embed").rank(model, "owls", { "Owls hunt at night." }))
+---     print(scores[1])
 ---@param model wane.Model
 ---@param query string
 ---@param documents string[]

@@ -18,6 +18,9 @@
 local M = {}
 
 --- What quantizing each tensor alone costs; see wane.search.
+---
+---     local s = assert(wane.eval.sensitivity(model, text, { types = { "q4_K", "q8_0" }, context = 64, chunks = 1 }))
+---     print(s:table())
 function M.sensitivity(...) return require("wane.search").sensitivity(...) end
 
 --- Parts: each is a module of the same name under wane.eval.

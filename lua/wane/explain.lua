@@ -125,6 +125,8 @@ local function grouped(plan)
 end
 
 --- What gets what in the file, as a table.
+---
+---     print(wane.explain("Q4_K_M", { model = path }):table())
 ---@return wane.Table
 function Explanation:table()
   local t = report.table {
@@ -155,7 +157,11 @@ local function mix_lines(self, add)
 end
 
 --- Everything as text.
-function Explanation:text()
+---
+---     print(wane.explain("q4_K"):text(80))
+---@param room? integer  columns of the terminal: tables leave out what does not fit
+---@return string
+function Explanation:text(room)
   local lines = {}
   local function add(fmt, ...) lines[#lines + 1] = fmt:format(...) end
   if self.type then type_lines(self, add) end
@@ -166,16 +172,18 @@ function Explanation:text()
   if self.plan then
     add("")
     add("in %s:", report.printable(self.file))
-    add("%s", self:table():text())
+    add("%s", self:table():text(room))
     add("%s, %.2f bits per weight", report.bytes(self.plan.bytes), self.plan.bpw)
     for _, w in ipairs(self.plan.warnings) do add("warning: %s", w) end
   end
   return table.concat(lines, "\n")
 end
 
-Explanation.__tostring = Explanation.text
+function Explanation:__tostring() return self:text() end
 
 --- Raw facts.
+---
+---     print(#wane.explain("q4_K"):json() > 10)   --> true
 function Explanation:json()
   local o = { name = self.name, kind = self.kind, type = self.type, note = self.note, block = self.block,
     bytes = self.bytes, bits_per_weight = self.bits_per_weight, formula = self.formula, fields = self.fields,

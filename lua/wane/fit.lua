@@ -270,6 +270,8 @@ function Fit:parts_table()
 end
 
 --- The levels as a table (with `ram`).
+---
+---     print(wane.fit({ model = path, ram = "1G" }):levels_table())
 ---@return wane.Table
 function Fit:levels_table()
   local t = report.table {
@@ -288,6 +290,8 @@ function Fit:levels_table()
 end
 
 --- Usual machines and the level to pick on each.
+---
+---     print(fit:machines_table())
 ---@return wane.Table
 function Fit:machines_table()
   local t = report.table {
@@ -299,6 +303,8 @@ function Fit:machines_table()
 end
 
 --- The cache by length and type.
+---
+---     print(fit:cache_table())
 ---@return wane.Table
 function Fit:cache_table()
   local t = report.table { { key = "context", title = "cache for", format = report.count, align = "right" } }
@@ -315,28 +321,34 @@ local function parameters(n)
 end
 
 --- Everything as text.
-function Fit:text()
+---
+---     print(fit:text(80))
+---@param room? integer  columns of the terminal: tables leave out what does not fit
+---@return string
+function Fit:text(room)
   local parts = { ("%s: %s, %s parameters, %d layers, made for %s tokens"):format(report.printable(self.name),
-    self.architecture, parameters(self.params), self.layers, report.count(self.trained_context)), "", self:parts_table():text() }
+    self.architecture, parameters(self.params), self.layers, report.count(self.trained_context)), "", self:parts_table():text(room) }
   local function add(...)
     for _, s in ipairs { ... } do parts[#parts + 1] = s end
   end
   if self.levels then
-    add("", self:levels_table():text(), "")
+    add("", self:levels_table():text(room), "")
     add(self.pick and ("take %s (%s)"):format(self.pick.name, report.bytes(self.pick.total)) or "nothing fits")
     for _, r in ipairs(self.reasons) do add("  - " .. r) end
     if self.pick and self.pick.max_context then
       add(("  - with it the context can be %s tokens"):format(report.count(self.pick.max_context)))
     end
   end
-  if not self.partial then add("", self:cache_table():text()) end
-  add("", self:machines_table():text())
+  if not self.partial then add("", self:cache_table():text(room)) end
+  add("", self:machines_table():text(room))
   return table.concat(parts, "\n")
 end
 
-Fit.__tostring = Fit.text
+function Fit:__tostring() return self:text() end
 
 --- Raw numbers.
+---
+---     print(#fit:json() > 100)   --> true
 function Fit:json()
   local o = {}
   for key, v in pairs(self) do o[key] = v end

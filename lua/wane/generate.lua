@@ -24,7 +24,7 @@ local looping = { max_tokens = true, stop = true, seq = true, special = true, by
 local own = {
   on_end = true, context = true, parse_special = true, add_special = true, threads = true,
   reuse = true, max_ms = true, shift = true, draft = true, draft_tokens = true, lora = true, logprobs = true,
-  echo = true,
+  echo = true, cache_reuse = true,
 }
 
 local function wrong(where, name, want, level) error(("wane: %s: option '%s': want %s"):format(where, name, want), level + 1) end
@@ -125,6 +125,14 @@ local function loop_options(opts, where, level)
     wrong(where, "context", "a context of this model", level + 1)
   end
   if opts.on_end ~= nil and type(opts.on_end) ~= "function" then wrong(where, "on_end", "a function", level + 1) end
+  if opts.cache_reuse ~= nil then
+    local n = opts.cache_reuse
+    if type(n) ~= "number" or n < 1 or n > 2 ^ 31 - 1 or n % 1 ~= 0 then
+      wrong(where, "cache_reuse", "tokens of the shortest stretch to move, 1 or more", level + 1)
+    end
+    if not opts.reuse then error(("wane: %s: cache_reuse without reuse"):format(where), level + 1) end
+    o.n_shift = n
+  end
   if opts.reuse then
     if opts.seq then error(("wane: %s: reuse finds the sequence: leave seq out"):format(where), level + 1) end
     o.seq = 0
@@ -135,8 +143,8 @@ local function loop_options(opts, where, level)
   return o
 end
 
---- Checks options of generations: for those who keep them (wane.chat). `hint` is
---- added to the message of an unknown one.
+-- Checks options of generations: for those who keep them (wane.chat). `hint` is
+-- added to the message of an unknown one.
 function M.check_options(opts, where, level, hint)
   local ok, message = pcall(loop_options, opts, where, 0)
   if ok then return end
@@ -245,7 +253,9 @@ end
 ---  stop (string or list), special (control tokens as text), bytes (text as the model's bytes, not always UTF-8),
 ---  parse_special (control tokens in the prompt), add_special (default: at the beginning of a sequence),
 ---  context (an own context: its sequence `seq`, 1, is continued), seq, reuse (the prompt is the whole text; the
----  context finds the sequence that holds most of it), max_ms (milliseconds, or { prompt =, tokens = }), shift (a
+---  context finds the sequence that holds most of it), cache_reuse (with reuse: stretches of at least n tokens behind a
+---  change in what that sequence holds are moved to where the prompt has them; near to evaluating them, not the same),
+---  max_ms (milliseconds, or { prompt =, tokens = }), shift (a
 ---  full sequence forgets its middle: true, or { keep = tokens at the start }), draft (guess ahead: "prompt", from
 ---  what the text held before, or a smaller model of the same vocabulary), draft_tokens 8, lora (scales of the model's
 ---  adapters for this text, in their order), logprobs (n: log probabilities of what is made, with the n most probable
@@ -296,7 +306,7 @@ local function busy(self)
   if self.in_stage then error("wane: generation is busy: its stage runs", 3) end
 end
 
---- For batches: what its functions have to do now.
+-- For batches: what its functions have to do now.
 function M.attend(self)
   if self.functions and not self.ended then run_stages(self) end
 end
@@ -353,6 +363,8 @@ function Generation:__call()
 end
 
 --- What a batch has made of it since the last time; as step, without working.
+---
+---     local text, running = gen:take()
 ---@return string|nil text
 ---@return boolean|string running
 ---@return string? code
@@ -376,6 +388,8 @@ local function rest_of(all, from)
 end
 
 --- Ids generated so far, from number `from` on (an end token is not among them).
+---
+---     print(#gen:ids())
 ---@param from? integer
 ---@return integer[]
 function Generation:ids(from)
@@ -399,6 +413,10 @@ end
 
 --- The same of the prompt, with option echo: as far as it was evaluated. The
 --- first token of a sequence has no logprob and an empty top.
+---
+---     local gen = model:generate("Once upon", { max_tokens = 1, echo = true, logprobs = 1 })
+---     for _ in gen do end
+---     print(gen:prompt_logprobs()[2].logprob)
 ---@param from? integer
 ---@return table[]
 function Generation:prompt_logprobs(from)
@@ -411,15 +429,21 @@ end
 --- taken over from the context), n_tokens, n_drafted, n_accepted, n_shifted,
 --- prompt_seconds, token_seconds, seq; when it has ended, ids and, where they
 --- were asked for, logprobs and prompt_logprobs.
+---
+---     print(gen:stats().state, gen:stats().n_tokens)
 ---@return table
 function Generation:stats() return self.ended or self.gen:stats() end
 
 --- Ends it; what was made can still be taken.
+---
+---     gen:cancel()
 function Generation:cancel()
   if not self.ended then self.gen:cancel() end
 end
 
 --- Ends it and frees what it holds.
+---
+---     gen:close()
 function Generation:close()
   finish(self)
   return true

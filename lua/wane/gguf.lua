@@ -47,6 +47,9 @@ local File = {}
 File.__name = "wane.File"
 
 --- Decoded rows as a float32 buffer: all, or rows first..last (from 1).
+---
+---     local w = assert(f:tensor("blk.0.attn_q.weight"):read(1, 4))   -- four rows
+---     print(#w, w[1])
 ---@param first? integer
 ---@param last? integer
 ---@return userdata|nil buffer
@@ -59,6 +62,8 @@ function Tensor:read(first, last)
 end
 
 --- Raw bytes as they lie in the file: all, or n bytes from byte `off` (from 0).
+---
+---     print(#assert(f:tensor("output_norm.weight"):raw(0, 16)))   --> 16
 ---@param off? integer
 ---@param n? integer
 ---@return string|nil bytes
@@ -129,6 +134,10 @@ end
 local check_open = options.checker("gguf.open", { one = "boolean", look = "boolean" })
 
 --- Opens a file, or all files of a split model when `path` is one of them.
+---
+---     local f = assert(wane.gguf.open(path))
+---     print(f.meta["general.architecture"], #f.tensors)   --> llama  75
+---     f:close()
 ---@param path string
 ---@param opts? { one?: boolean, look?: boolean } one: this file alone, even of a split; look: to be looked at only:
 ---  tensors of types that wane does not know are listed too ("type 144 (unknown)"), nothing can be written from it
@@ -156,11 +165,15 @@ function M.open(path, opts)
 end
 
 --- Closes the file; later use raises. Closing twice is fine.
+---
+---     f:close()
 ---@return true
 function File:close() return self._g:close() end
 File.__close = File.close
 
 --- The metadata keys in file order.
+---
+---     for _, key in ipairs(f:keys()) do print(key, f.meta[key]) end
 ---@return string[]
 function File:keys()
   local list = {}
@@ -170,6 +183,9 @@ end
 
 --- Type of a key: "u32", "string", ...; for an array also its element type
 --- and length. Nil when there is no such key.
+---
+---     print((f:type_of "llama.block_count"))   --> u32
+---     print(f:type_of "tokenizer.ggml.tokens")   --> array  string  2048
 ---@param key string
 ---@return string|nil type
 ---@return string? elem
@@ -183,6 +199,8 @@ function File:type_of(key)
 end
 
 --- A tensor by name.
+---
+---     print(assert(f:tensor "output_norm.weight").bytes)   --> 1024
 ---@param name string
 ---@return wane.Tensor|nil tensor
 ---@return string? message
@@ -197,6 +215,8 @@ end
 
 --- Reads all tensor data once and compares the files' size and times with
 --- what they were at opening.
+---
+---     assert(f:verify())
 ---@param progress? fun(p: { bytes: integer, total: integer })
 ---@return true|nil ok
 ---@return string? message
@@ -387,6 +407,8 @@ local check_file_write = options.checker("file:write", {
 
 --- Writes a copy: edited, split, merged or as it is (then byte-identical). A
 --- split model becomes one file unless `split` says otherwise.
+---
+---     assert(f:write("edited.gguf", { set = { ["general.name"] = "Mine" }, overwrite = true }))
 ---@param path string
 ---@param opts? { set?: table, remove?: string[], overwrite?: boolean,
 ---  split?: "keep"|{ bytes?: integer, tensors?: integer }, version?: 2|3,
@@ -437,6 +459,9 @@ local check_write = options.checker("gguf.write", {
 })
 
 --- Writes a new file (or a split of several).
+---
+---     assert(wane.gguf.write { path = "one.gguf", overwrite = true, meta = { ["general.name"] = "one" },
+---       tensors = { { name = "a", type = "f32", shape = { 2 }, data = ("\0"):rep(8) } } })
 ---@param spec { path: string, meta?: table, tensors?: table[], overwrite?: boolean,
 ---  version?: 2|3, split?: { bytes?: integer, tensors?: integer } }
 ---  meta: list of { key, type, value [, elem] } or map as in file:write;

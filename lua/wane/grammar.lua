@@ -18,6 +18,8 @@ local options = require "wane.options"
 local tries = setmetatable({}, { __mode = "k" })
 
 --- The trie of a vocabulary; shared by all that ask for it.
+---
+---     local tokens = assert(wane.grammar.tokens(vocab))
 ---@param vocab wane.Vocab
 ---@return userdata|nil tokens
 ---@return string? message
@@ -35,6 +37,9 @@ end
 local check_new = options.checker("grammar.new", { root = "string", vocab = "table" })
 
 --- A grammar from its text. Errors name line and column.
+---
+---     local g = assert(wane.grammar.new 'root ::= "yes" | "no"')
+---     g:close()
 ---@param text string
 ---@param opts? table   root ("root": the rule to begin with), vocab (for tokens given by their text: <|end|>)
 ---@return userdata|nil grammar
@@ -68,15 +73,15 @@ local function recall(vocab, key, make)
   return g
 end
 
---- The grammar of a text, or of a schema, for a vocabulary: one of the last eight
---- that were asked for, or a new one. It is not the caller's to close.
----@param vocab wane.Vocab
----@param text string|nil
----@param root? string
----@param schema? string|table|boolean   instead of the text; one given as JSON text is found again
----@return userdata|nil grammar
----@return string? message
----@return string? code
+-- The grammar of a text, or of a schema, for a vocabulary: one of the last eight
+-- that were asked for, or a new one. It is not the caller's to close.
+-- @param vocab wane.Vocab
+-- @param text string|nil
+-- @param root? string
+-- @param schema? string|table|boolean   instead of the text; one given as JSON text is found again
+-- @return userdata|nil grammar
+-- @return string? message
+-- @return string? code
 function M.shared(vocab, text, root, schema)
   root = root or "root"
   local function from(source)
@@ -94,6 +99,10 @@ end
 
 --- A text under a grammar: m:allows(id), m:count(), m:ids(), m:accept(id),
 --- m:forced(), m:waits(), m:may_end(), m:complete(), m:reset().
+---
+---     local g = assert(wane.grammar.new 'root ::= "yes" | "no"')
+---     local m = assert(wane.grammar.match(g, vocab))
+---     print(m:count() > 0, m:complete())   --> true  false
 ---@param g userdata
 ---@param vocab wane.Vocab
 ---@param opts? table   triggers (texts and token ids: nothing is asked before one of them), after (a text, as the end

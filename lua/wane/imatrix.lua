@@ -49,6 +49,10 @@ local function make(fields)
 end
 
 --- Opens an importance matrix in either format.
+---
+---     local im = assert(wane.imatrix.open "imatrix.gguf")
+---     print(#im:names(), im.chunks)
+---     im:close()
 ---@param path string
 ---@return wane.Imatrix?
 ---@return string? message
@@ -91,6 +95,9 @@ end
 
 --- Makes a matrix from sums and counts (as calibration collects them), or
 -- from finished values.
+---
+---     local im = wane.imatrix.new({ ["blk.0.attn_q.weight"] = { 1, 2, 3, 4 } }, { chunks = 1 })
+---     im:close()
 ---@param entries table<string, table|string>  { sums =, counts = } or values, by tensor name
 ---@param info { datasets: string[]?, chunks: integer?, chunk_size: integer? }?
 ---@return wane.Imatrix
@@ -123,9 +130,13 @@ end
 -- Asking ----------------------------------------------------------------------------
 
 --- Whether a value is an importance matrix.
+---
+---     print(wane.imatrix.is(im), wane.imatrix.is "imatrix.gguf")   --> true  false
 function M.is(v) return getmetatable(v) == "wane.imatrix" end
 
 --- Names of all entries, sorted.
+---
+---     for _, name in ipairs(im:names()) do print(name) end
 ---@return string[]
 function Imatrix:names()
   local list = {}
@@ -134,6 +145,8 @@ function Imatrix:names()
 end
 
 --- How many values the entry of a tensor has; nil: there is none.
+---
+---     print(im:width "blk.0.attn_q.weight" == 256)   --> true
 ---@param name string
 ---@return integer?
 function Imatrix:width(name)
@@ -233,6 +246,8 @@ end
 
 --- Rows (tokens) that each matrix of an entry has seen: one number, or one per
 -- expert. Legacy files say how many chunks, in which the tokens are unknown.
+---
+---     print(im:counts("blk.0.attn_q.weight")[1])
 ---@param name string
 ---@return integer[]?
 function Imatrix:counts(name)
@@ -243,6 +258,9 @@ function Imatrix:counts(name)
 end
 
 --- Minimum, maximum, mean, zeros of a tensor's importance.
+---
+---     local s = assert(im:stats "blk.0.attn_q.weight")
+---     print(s.n, s.min, s.max, s.mean, s.zeros)
 ---@param name string
 ---@return wane.ImportanceStats?
 ---@return string? message
@@ -255,6 +273,8 @@ function Imatrix:stats(name)
 end
 
 --- The first of `parts` that no name contains, or nil.
+---
+---     print(im:unmatched { "attn_q", "no_such" })   --> no_such
 ---@param parts string[]
 ---@return string?
 function Imatrix:unmatched(parts)
@@ -269,6 +289,8 @@ end
 
 --- Keeps only entries whose name contains one of `include`, or none of
 -- `exclude` (plain text, as llama-quantize's --include-weights).
+---
+---     local attention = im:filter({ "attn" }, nil)
 ---@return wane.Imatrix a new matrix that shares the data
 function Imatrix:filter(include, exclude)
   if include ~= nil then options.argument("imatrix:filter", "include", include, options.list "string") end
@@ -308,6 +330,8 @@ local function check_counts(self, name, e, unused)
 end
 
 --- Checks every value and names what is wrong. Also digests all of it.
+---
+---     print((assert(im:check())))
 ---@return string? digest  32 hex digits over all names and values
 ---@return string|table message, or on success: experts without data by entry
 ---@return string? code
@@ -331,6 +355,8 @@ function Imatrix:check()
 end
 
 --- Closes the file behind it; values cannot be read afterwards.
+---
+---     im:close()
 function Imatrix:close()
   if self._g then self._g:close() end
   return true
@@ -348,6 +374,8 @@ local function raw(e, unit)
 end
 
 --- Adds up several matrices of the same model.
+---
+---     local both = assert(wane.imatrix.merge { im, im })
 ---@param list wane.Imatrix[]
 ---@return wane.Imatrix?
 ---@return string? message

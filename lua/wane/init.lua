@@ -62,18 +62,28 @@ local parts = {
 }
 
 --- The limits on what comes from outside (HARDENING): name -> number.
+---
+---     print(wane.limits().MAX_KEYS)
 ---@return table<string, integer>
 function wane.limits() return require("wane.core").limits() end
 
 --- The machine: instruction sets in force and available, name, threads.
+---
+---     print(wane.cpu().name, wane.cpu().isa, wane.cpu().threads)
 ---@return table
 function wane.cpu() return require("wane.core").cpu() end
 
 --- Live memory of the library, by owner.
+---
+---     print(wane.memory().bytes, wane.memory().peak_bytes)
 ---@return table
 function wane.memory() return require("wane.core").memory() end
 
 --- Starts a new measurement of the peak that wane.memory() reports.
+---
+---     wane.reset_peak()
+---     wane.load(path):close()
+---     print(wane.memory().peak_bytes)
 function wane.reset_peak() require("wane.core").reset_peak() end
 
 -- Recipes know nothing of the search that makes them: it is joined to them here.

@@ -27,12 +27,16 @@ local LIST, OBJECT, ORDERED = { __name = "wane.json.list" }, { __name = "wane.js
 M.LIST, M.OBJECT, M.ORDERED = LIST, OBJECT, ORDERED
 
 --- Marks a table as a list, so that an empty one is written as [].
+---
+---     print(wane.json.encode(wane.json.list {}))   --> []
 ---@generic T: table
 ---@param t T
 ---@return T t
 function M.list(t) return setmetatable(t, LIST) end
 
 --- Marks a table as an object, so that an empty one is written as {}.
+---
+---     print(wane.json.encode(wane.json.object {}))   --> {}
 ---@generic T: table
 ---@param t T
 ---@return T t
@@ -67,7 +71,7 @@ end
 
 --- The same text as valid UTF-8: what is no character becomes U+FFFD.
 ---
----     print(json.utf8 "caf\233")   --> caf + U+FFFD
+---     print(json.utf8 "caf\233")   -- caf and U+FFFD
 ---@param s string
 ---@return string
 function M.utf8(s)

@@ -67,6 +67,9 @@ local function read_layers(f, path)
 end
 
 --- Opens an adapter.
+---
+---     local a = assert(wane.lora.open { path = "poet.gguf", scale = 0.5 })
+---     print(a.kind)
 ---@param spec string|table   path, or { path =, scale = 1 }
 ---@return wane.lora.Adapter|nil
 ---@return string? message
@@ -99,11 +102,11 @@ function M.open(spec)
   return self
 end
 
---- Opens a list of adapters; closes all when one fails.
----@param list any   what option `lora` of wane.load takes: one or a list
----@return wane.lora.Adapter[]|nil
----@return string? message
----@return string? code
+-- Opens a list of adapters; closes all when one fails.
+-- @param list any   what option `lora` of wane.load takes: one or a list
+-- @return wane.lora.Adapter[]|nil
+-- @return string? message
+-- @return string? code
 function M.open_all(list)
   if type(list) == "string" or (type(list) == "table" and list.path) then list = { list } end
   if type(list) ~= "table" then error("wane: lora: want a path, { path =, scale = }, or a list of them", 3) end
@@ -152,7 +155,7 @@ local function read_into(replace, adapters, adapted)
 end
 M.read_into = read_into
 
---- Reads a tensor of an adapter: a float32 buffer.
+-- Reads a tensor of an adapter: a float32 buffer.
 function M.read(adapter, name) return adapter.file:tensor(name):read() end
 
 local MERGE = { from = true, to = true, lora = true, overwrite = true }

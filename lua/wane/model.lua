@@ -46,7 +46,7 @@ end)
 local check_load = options.checker("load", {
   context = options.context, threads = options.threads, batch = options.batch, kv = kv_type, map = "boolean",
   max_bytes = options.bytes, fuse = "boolean", replace = replace_type, embeddings = "boolean",
-  unused = options.one_of { "ignore", "error" }, lora = "any",
+  unused = options.one_of { "ignore", "error" }, lora = "any", exact = options.one_of { "trained", "llama.cpp" },
 })
 local CONTEXT = {
   context = options.context, threads = options.threads, batch = options.batch, kv = kv_type,
@@ -79,9 +79,9 @@ end
 
 -- The vocabulary, when the file has one. A kind that wane does not know leaves
 -- the model usable with token ids; a broken one is an error.
-local function vocab_of(g)
+local function vocab_of(g, exact)
   if not g:find_kv "tokenizer.ggml.model" then return nil end
-  local v, msg, code = vocabs.of(g)
+  local v, msg, code = vocabs.of(g, { exact = exact })
   if v or code == "EUNSUP" then return v, msg end
   error({ code = code, msg = msg, named = true }, 0)
 end
@@ -127,7 +127,7 @@ local function load(g, opts, adapters)
   if not describe then hparams.fail("EUNSUP", "%s", arch.unknown(name)) end
   local hp = hparams.read(g)
   local prog, used, adapted = graph.build(g, describe, hp, opts.embeddings, adapters)
-  local vocab, vocab_error = vocab_of(g)
+  local vocab, vocab_error = vocab_of(g, opts.exact)
   local fuse = opts.fuse
   if fuse == nil then fuse = os.getenv "WANE_FUSE" ~= "0" end
   local handle = with_adapters(adapters, adapted, opts.replace, function(replace)
@@ -148,7 +148,12 @@ local function load(g, opts, adapters)
 end
 
 --- Loads a model.
----@param path string a GGUF file, or any file of a split one
+---
+---     local m = assert(wane.load(path, { context = 256, threads = 1 }))
+---     print(m:info().architecture)   --> llama
+---     m:close()
+---@param path string a GGUF file, or any file of a split one, or the directory
+--- of a Hugging Face checkpoint (converted without loss to a temporary file)
 ---@param opts table|nil context, threads, batch, kv: defaults for contexts;
 --- map = false: read weights into memory instead of mapping the file;
 --- max_bytes: refuse larger weights; fuse = false: one operation a stage;
@@ -156,12 +161,15 @@ end
 --- file's (core.quant buffers and blocks; copied); embeddings = true: a causal
 --- model that gives embeddings instead of logits, without its output matrix;
 --- unused = "ignore": load a file with tensors that the model does not use; lora:
---- adapters, a path, { path =, scale = 1 } or a list of them (wane.lora)
+--- adapters, a path, { path =, scale = 1 } or a list of them (wane.lora); exact:
+--- whose token ids, "trained" (default) or "llama.cpp" (wane.vocab)
 ---@return wane.Model|nil model
 ---@return string|nil message
 ---@return string|nil code
 function M.load(path, opts)
   options.argument("load", "path", path, "path")
+  local checkpoints = require "wane.convert.view"
+  if checkpoints.is(path) then return checkpoints.load(path, function(made) return M.load(made, opts) end) end
   opts = check_load(opts)
   local g, msg, code = core.gguf.open(path)
   if not g then return nil, msg, code end
@@ -204,6 +212,10 @@ end)
 --- The same model with other data for some tensors: a list of { tensor name,
 --- type, bytes }. Shares the file, the program and the tokenizer, so it is
 --- cheap; each of them may be closed first.
+---
+---     local q = assert(f:tensor("blk.0.attn_q.weight"))
+---     local same = assert(model:variant { { q.name, q.type, q:raw() } })
+---     same:close()
 ---@param stand_ins table[]
 ---@return wane.Model|nil model
 ---@return string|nil message
@@ -225,6 +237,8 @@ function Model:variant(stand_ins)
 end
 
 --- Facts: what the file is, what it takes, whether it is mapped.
+---
+---     print(model:info().architecture)   --> llama
 ---@return table
 function Model:info()
   local info = self.handle:info()
@@ -235,6 +249,8 @@ function Model:info()
 end
 
 --- The program as text, one line an operation.
+---
+---     print(model:program())
 function Model:program()
   return table.concat(self.prog:lines(), "\n")
 end
@@ -252,6 +268,9 @@ local function core_options(model, opts)
 end
 
 --- A context: the state of one or more sequences.
+---
+---     local ctx = assert(model:context { context = 128, kv = "q8_0" })
+---     ctx:close()
 ---@param opts table|nil context (tokens), sequences, batch (tokens a step),
 --- outputs (wanted rows a step), threads, kv ("f16", "f32", ... or { k =, v = }), max_bytes,
 --- marks (2: positions of a sequence that truncating can return to, where
@@ -270,27 +289,45 @@ function Model:context(opts)
 end
 
 --- What such a context would take: { cache, buffers } in bytes.
+---
+---     print(model:estimate({ context = 256 }).cache)
 function Model:estimate(opts)
   opts = check_estimate(opts)
   return self.handle:estimate(core_options(self, opts))
 end
 
 --- Generates text piece by piece: wane.generate.stream.
+---
+---     for piece in model:generate("Once", { max_tokens = 4, seed = 1 }) do io.write(piece) end
 function Model:generate(prompt, opts) return require("wane.generate").stream(self, prompt, opts) end
 
 --- Generates text in the background: wane.generate.start.
+---
+---     local job = assert(model:start("Once", { max_tokens = 4 }))
+---     repeat local text, running = job:poll() until not running
+---     job:close()
 function Model:start(prompt, opts) return require("wane.generate").start(self, prompt, opts) end
 
 --- A conversation: wane.chat.
+---
+---     local chat = model:chat { max_tokens = 4, system = "Be brief." }
+---     print(chat:ask "Hello")
+---     chat:close()
 function Model:chat(opts) return require("wane.chat").new(self, opts) end
 
 --- Embeddings of texts: wane.embed.
+---
+---     local v = assert(model:embed("the sea", { pooling = "mean" }))
+---     print(#v)   --> 256
 ---@param texts string|integer[]|(string|integer[])[]
 ---@param opts? wane.EmbedOptions
 ---@return userdata|userdata[]|nil, string?, string?
 function Model:embed(texts, opts) return require("wane.embed").embed(self, texts, opts) end
 
 --- Scores of documents for a query, by a model made for ranking: wane.embed.
+---
+---     local scores = assert(model:rank("owls", { "Owls hunt at night.", "The bank opens at nine." }))
+---     print(scores.order[1])
 ---@param query string
 ---@param documents string[]
 ---@param opts? { threads?: integer }
@@ -330,6 +367,8 @@ local function close_runner(self)
 end
 
 --- The value of a metadata key of the file, or nil.
+---
+---     print(model:meta "general.architecture")   --> llama
 ---@param key string
 function Model:meta(key)
   local i = self.gguf:find_kv(key)
@@ -337,6 +376,8 @@ function Model:meta(key)
 end
 
 --- Closes the model; contexts made from it keep working.
+---
+---     wane.load(path):close()
 function Model:close()
   if self.closed then return true end
   self.closed = true
@@ -346,6 +387,7 @@ function Model:close()
   if self.users.n > 0 then return true end
   self.prog:close()
   self.gguf:close()
+  if self.view then self.view:close() end -- the file of a checkpoint's directory
   return true
 end
 Model.__close = Model.close
@@ -372,6 +414,9 @@ end
 --- Appends tokens to a sequence and returns logits: of the token after the
 --- last one, or, with `all = true`, one row after each token. Long inputs are
 --- cut into batches; the result does not depend on how.
+---
+---     local logits = assert(ctx:eval(ids))
+---     print(#logits, ctx:n_past() == #ids)   --> 2048  true
 ---@param tokens integer[] ids, from 0
 ---@param opts table|nil all, seq (from 1)
 ---@return userdata|nil logits float32 buffer, one row of vocabulary size each
@@ -395,6 +440,8 @@ end
 
 --- Embeddings of a text, by models that make them: the sequence is read anew.
 --- (For texts, several at once, and models that make logits: model:embed.)
+---
+---     local rows = assert(ctx:embed(ids, "none"))   -- of a model that makes embeddings
 ---@param tokens integer[]
 ---@param pooling? string "none" (a row for each token), "mean", "first", "last"; default is what the file says
 ---@return userdata|nil rows
@@ -423,6 +470,8 @@ function Context:embed(tokens, pooling)
 end
 
 --- Many generations in the steps of this context: wane.batch.
+---
+---     local batch = ctx:batch()
 ---@return wane.Batch
 function Context:batch() return require("wane.batch").of(self) end
 
@@ -463,6 +512,8 @@ for _, name in ipairs { "step", "logits", "n_past", "held", "truncate", "copy" }
 end
 
 --- Facts: what it holds, in which types, what it takes.
+---
+---     print(ctx:info().n_ctx)
 ---@return table
 function Context:info() return report.facts("context", self.handle:info()) end
 

@@ -19,6 +19,8 @@ local CHUNK = 4 * 1024 * 1024
 M.ENCODERS = 1
 
 --- SHA-256 of a file as 64 hex digits.
+---
+---     print(assert(require("wane.provenance").file_sha256(path)))
 ---@param path string
 ---@return string?
 ---@return string? message
@@ -137,7 +139,7 @@ local function metadata(o, state, keys)
   return list
 end
 
---- Computes keys and metadata for a prepared run and finds what can be
+-- Computes keys and metadata for a prepared run and finds what can be
 -- reused. Fills state.provenance, state.reuse, state.reused.
 function M.collect(o, state)
   local keys = {}
@@ -157,6 +159,8 @@ function M.collect(o, state)
 end
 
 --- What a file says about its making, or nil when it says nothing.
+---
+---     print((require("wane.provenance").read(path)))   --> nil
 ---@param path string
 ---@return { version: integer, recipe: string, sources: string[], imatrix: string? }?
 ---@return string? message

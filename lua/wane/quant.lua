@@ -155,6 +155,8 @@ function M.roundtrip(format, w, opts)
 end
 
 --- Rows first..last (all by default) as a float32 buffer.
+---
+---     print(b:decode()[1])
 ---@param first? integer
 ---@param last? integer
 ---@return userdata|nil buffer
@@ -163,6 +165,8 @@ end
 function Blocks:decode(first, last) return self._q:decode(first, last) end
 
 --- The blocks as a string, as they would lie in a file.
+---
+---     print(#b:bytes() * 8 / #w)   --> 4.5
 ---@return string
 function Blocks:bytes() return self._q:bytes() end
 
@@ -170,9 +174,13 @@ function Blocks:bytes() return self._q:bytes() end
 function Blocks:type() return self._q:type() end
 
 --- rows, cols
+---
+---     print(b:shape())   --> 4  256
 function Blocks:shape() return self._q:shape() end
 
 --- Bytes of all blocks times 8 per weight.
+---
+---     print(b:bits_per_weight())   --> 4.5
 ---@return number
 function Blocks:bits_per_weight()
   local t = by_name[self._q:type():lower()]
@@ -193,6 +201,9 @@ function Blocks:error(w, importance) return self._q:error(w, importance) end
 --- Block i (from 1, row by row) taken apart: type, block, row, column, n, sub,
 --- formula, d, scales, scale_codes, levels, values, bytes; dmin, mins and
 --- min_codes where the format has minima. value = scale * level + min.
+---
+---     local x = b:block(1)
+---     print(x.formula, x.d, #x.values)
 ---@param i integer
 ---@return table
 function Blocks:block(i) return self._q:explain(i) end
@@ -221,6 +232,8 @@ function Blocks:explain(i, w)
 end
 
 --- Number of blocks (also #q, in Lua 5.4).
+---
+---     print(b:count())   --> 4
 function Blocks:count() return #self._q end
 Blocks.__len = Blocks.count
 
@@ -230,6 +243,8 @@ function Blocks:__tostring()
 end
 
 --- Frees the memory now. Later calls raise.
+---
+---     b:close()
 function Blocks:close()
   self._source = nil
   return self._q:close()
@@ -253,7 +268,7 @@ M.distance = core.quant.distance
 
 --- Formats of one's own: see wane.quant.custom for the contract.
 ---
----   quant.define { name = "sign", block = 32, encode = f, decode = g }
+---   quant.define { name = "same", encode = function(row) return row end, decode = function(row) return row end }
 M.define = custom.define
 M.undefine = custom.undefine
 M.refuse = custom.refuse

@@ -66,6 +66,8 @@ local M = {}
 ---@field seconds_left number? nil: not known yet
 
 --- Decides everything and writes nothing: types, reasons, sizes, warnings.
+---
+---     print(assert(wane.quantize.plan { from = path, to = "-", recipe = "Q4_K_M" }))
 ---@param o wane.QuantizeOptions
 ---@return wane.Plan?
 ---@return string? message
@@ -118,6 +120,12 @@ local function open_stream(o, state)
 end
 
 --- Starts a job. Repeat `job:step()` until it says "done", then `job:report()`.
+---
+---     local job = assert(wane.quantize.start { from = path, to = "small.gguf", recipe = "Q8_0", overwrite = true })
+---     repeat
+---       local state = assert(job:step())
+---     until state == "done"
+---     print(job:report().bpw)
 ---@param o wane.QuantizeOptions
 ---@return wane.QuantizeJob?
 ---@return string? message
@@ -172,6 +180,8 @@ local function remember_end(job)
 end
 
 --- Does a short piece of the work.
+---
+---     local state, message = job:step()   -- "more", "done", or nil and what is wrong
 ---@return "more"|"done"|nil
 ---@return string? message
 ---@return string? code
@@ -199,6 +209,8 @@ function Job:step()
 end
 
 --- Where the work is.
+---
+---     print(job:progress().fraction)
 ---@return wane.QuantizeProgress
 function Job:progress()
   local p = self._last or self._state.stream:progress()
@@ -220,6 +232,8 @@ function Job:__tostring()
 end
 
 --- Stops. What is finished stays in the .part for a later run.
+---
+---     job:cancel()
 ---@return true
 function Job:cancel()
   if not self._done and not self._failed then
@@ -245,6 +259,9 @@ end
 ---@field seconds number
 
 --- What was done. Only after "done".
+---
+---     repeat until assert(job:step()) == "done"
+---     print(job:report().bytes)
 ---@return wane.QuantizeReport
 function Job:report()
   if not self._done then options.misuse "quantize: job:report: the job is not done" end
@@ -290,4 +307,5 @@ local function run(o)
   end
 end
 
-return setmetatable(M, { __call = function(_, o) return run(o) end })
+-- A checkpoint's directory is a file for as long as it takes.
+return setmetatable(M, { __call = function(_, o) return require("wane.convert.view").around(o, "from", run) end })

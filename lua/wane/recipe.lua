@@ -76,6 +76,8 @@ end
 local function shown(to) return type(to) == "string" and to or "function" end
 
 --- Chooses a type for tensors by name.
+---
+---     print(wane.recipe("Q4_K_M"):when("ffn_down", "q6_K"))
 ---@param pattern string|fun(t: wane.RecipeTensor): boolean  a Lua pattern searched in the name, or a test
 ---@param to string|fun(t: wane.RecipeTensor): string?
 ---@return wane.Recipe
@@ -97,6 +99,8 @@ function Recipe:when(pattern, to)
 end
 
 --- Chooses a type for all quantizable tensors of layers first..last (from 0).
+---
+---     print(wane.recipe("Q4_K_M"):layers(0, 1, "q8_0"))
 ---@param first integer
 ---@param last integer
 ---@param to string|fun(t: wane.RecipeTensor): string?
@@ -122,6 +126,8 @@ end
 --- Chooses a type for all tensors of a role: "ffn_down" is what is called so,
 --- experts included, "ffn_down_exps" the experts alone, "ffn_down_shexp" the
 --- shared one.
+---
+---     print(wane.recipe("Q4_K_M"):role("attn_v", "q8_0"))
 ---@param role string one of wane.recipe.roles
 ---@param to string|fun(t: wane.RecipeTensor): string?
 ---@return wane.Recipe
@@ -139,6 +145,8 @@ function Recipe:role(role, to)
 end
 
 --- One line that says what the recipe is.
+---
+---     print(recipe:describe())
 function Recipe:describe()
   local parts = { self._base.mix and self._base.mix.name or ("function (%s)"):format(self._base.where) }
   for _, r in ipairs(self._rules) do parts[#parts + 1] = r.text end
@@ -146,6 +154,8 @@ function Recipe:describe()
 end
 
 --- The name of the mix it starts from, or nil for a function.
+---
+---     print(recipe:mix_name())   --> Q4_K_M
 function Recipe:mix_name() return self._base.mix and self._base.mix.name end
 
 -- The base mix as lines of a table: role and type.
@@ -174,6 +184,8 @@ function Recipe.__tostring(self)
 end
 
 --- Makes a recipe.
+---
+---     local recipe = wane.recipe(function(t) return t.layer == 0 and "q8_0" or "q4_K" end)
 ---@param base string|fun(t: wane.RecipeTensor): string  the name or number of a mix, or a function
 ---@return wane.Recipe
 function M.new(base)
@@ -188,9 +200,13 @@ function M.new(base)
 end
 
 --- Whether a value is a recipe.
+---
+---     print(wane.recipe.is(recipe), wane.recipe.is "Q4_K_M")   --> true  false
 function M.is(value) return getmetatable(value) == "wane.recipe" end
 
 --- Names of all mixes, in the order of their numbers.
+---
+---     print(table.concat(wane.recipe.names(), " "))
 function M.names()
   local list = {}
   for i, name in ipairs(mixes.names) do list[i] = name end
@@ -198,6 +214,8 @@ function M.names()
 end
 
 --- Reads a recipe from a text file (see wane.recipe.sandbox).
+---
+---     local recipe = assert(wane.recipe.load "mine.lua")
 ---@param path string
 ---@return wane.Recipe?
 ---@return string? message

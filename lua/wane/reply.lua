@@ -11,13 +11,13 @@ local M = {}
 local Reply = {}
 Reply.__index = Reply
 
---- A reply over a generation or job. With a parser (wane.answer) the caller
---- gets the content alone, and on_delta everything.
----@param source wane.Generation|wane.Job
----@param ended fun(shown: string, stats: table)
----@param parser? wane.AnswerParser
----@param on_delta? fun(delta: table)
----@return wane.Reply
+-- A reply over a generation or job. With a parser (wane.answer) the caller
+-- gets the content alone, and on_delta everything.
+-- @param source wane.Generation|wane.Job
+-- @param ended fun(shown: string, stats: table)
+-- @param parser? wane.AnswerParser
+-- @param on_delta? fun(delta: table)
+-- @return wane.Reply
 function M.new(source, ended, parser, on_delta)
   return setmetatable({ source = source, parts = {}, ended = ended, parser = parser, on_delta = on_delta }, Reply)
 end
@@ -84,9 +84,15 @@ function Reply:__call()
 end
 
 --- As wane.Generation's.
+---
+---     local reply = chat:stream "Hello"
+---     repeat local text, running = reply:step { ms = 5 } until not running
 function Reply:step(budget) return note(self, self.source:step(budget)) end
 
 --- As wane.Job's.
+---
+---     local job = assert(chat:start "Hello")
+---     repeat local text, running = job:poll() until not running
 function Reply:poll() return note(self, self.source:poll()) end
 
 function Reply:fd() return self.source:fd() end
@@ -95,6 +101,8 @@ function Reply:cancel() return self.source:cancel() end
 function Reply:stats() return self.last or self.source:stats() end
 
 --- Ends it: what was shown stays in the conversation.
+---
+---     chat:stream("Hello"):close()
 function Reply:close()
   finish(self)
   return self.source:close()

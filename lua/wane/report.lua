@@ -16,6 +16,9 @@ Table.__index = Table
 ---@field title string      what stands above it
 ---@field format? string|fun(v: any): string   how a value is written
 ---@field align? "left"|"right"
+---@field unit? string      of its numbers, for pages
+---@field drop? integer     where there is no room for all, columns with the largest number go first (default: the
+---  column's place; 0: never)
 
 --- A table with these columns; add rows with `table:add { key = value }`.
 ---
@@ -79,26 +82,88 @@ local function pad(s, n, right)
   return right and fill .. s or s .. fill
 end
 
---- Plain text: columns padded, a rule under the titles.
+--- A text cut to so many columns of a terminal, "..." where something is missing.
+---
+---     print(report.clip("a long name", 8))   --> a lon...
+---@param s string     UTF-8
+---@param n integer
 ---@return string
-function Table:text()
-  local cells, widths = layout(self)
-  local lines, line, rule = {}, {}, {}
-  for c, column in ipairs(self.columns) do
-    line[c] = pad(column.title, widths[c], is_right(column, self.rows))
-    rule[c] = ("-"):rep(widths[c])
+function M.clip(s, n)
+  if width(s) <= n then return s end
+  local dots = n > 3 and "..." or ""
+  local left, at = math.max(0, n - #dots), 0
+  for start in s:gmatch "()[^\128-\191]" do
+    at = start - 1
+    if left == 0 then break end
+    left = left - 1
   end
-  lines[1], lines[2] = table.concat(line, "  "), table.concat(rule, "  ")
-  for _, row in ipairs(cells) do
+  return s:sub(1, at) .. dots
+end
+
+local function total(widths, shown)
+  local sum = 0
+  for c, w in ipairs(widths) do
+    if shown[c] then sum = sum + w + 2 end
+  end
+  return sum - 2
+end
+
+-- Which columns a width has room for; how many are left out. The last to stay
+-- is the first one.
+local function fitting(t, widths, room)
+  local shown, out = {}, 0
+  for c in ipairs(t.columns) do shown[c] = true end
+  while room and total(widths, shown) > room do
+    local worst, at = 0, nil
+    for c, column in ipairs(t.columns) do
+      local drop = column.drop or c - 1
+      if shown[c] and drop > worst then worst, at = drop, c end
+    end
+    if not at then break end
+    shown[at], out = false, out + 1
+  end
+  return shown, out
+end
+
+--- Plain text: columns padded, a rule under the titles. In a narrow place
+--- columns are left out, as their `drop` says, and the last line tells.
+---
+---     local t = report.table { { key = "n", title = "n" }, { key = "note", title = "note" } }
+---     t:add { n = 1, note = "a rather long remark" }
+---     print(t:text(20))
+---@param room? integer   columns of the terminal (default: as many as it takes)
+---@return string
+function Table:text(room)
+  local cells, widths = layout(self)
+  local shown, n_out = fitting(self, widths, room)
+  if room then -- what alone is too wide is cut
+    local over = total(widths, shown) - room
+    for c in ipairs(self.columns) do
+      if shown[c] and over > 0 then widths[c] = math.max(4, widths[c] - over) break end
+    end
+  end
+  local lines = {}
+  local function add(values)
+    local line = {}
     for c, column in ipairs(self.columns) do
-      line[c] = pad(row[c], widths[c], is_right(column, self.rows))
+      if shown[c] then line[#line + 1] = pad(M.clip(values[c], widths[c]), widths[c], is_right(column, self.rows)) end
     end
     lines[#lines + 1] = table.concat(line, "  "):gsub("%s+$", "")
+  end
+  local titles, rule = {}, {}
+  for c, column in ipairs(self.columns) do titles[c], rule[c] = column.title, ("-"):rep(widths[c]) end
+  add(titles)
+  add(rule)
+  for _, row in ipairs(cells) do add(row) end
+  if n_out > 0 then
+    lines[#lines + 1] = M.clip(("(%d column%s left out: --wide)"):format(n_out, n_out > 1 and "s" or ""), room)
   end
   return table.concat(lines, "\n")
 end
 
 --- A Markdown table.
+---
+---     print(t:markdown())
 ---@return string
 function Table:markdown()
   local cells, widths = layout(self)
@@ -122,6 +187,8 @@ function Table:markdown()
 end
 
 --- CSV (RFC 4180), raw values: numbers are not rounded for show.
+---
+---     io.write(t:csv())
 ---@return string
 function Table:csv()
   local function quote(v)
@@ -149,11 +216,15 @@ M.name = options.type("a name ending in .html, .md, .csv, .json or .txt", functi
 end)
 
 --- One JSON value on one line: wane.json.encode.
+---
+---     print(wane.report.json { a = 1 })   --> {"a":1}
 ---@param v any
 ---@return string
 function M.json(v) return json.encode(v) end
 
 --- A list of objects, one per row.
+---
+---     print(t:json())
 ---@return string
 function Table:json()
   local list = {}
@@ -166,7 +237,7 @@ function Table:json()
   return M.json(list)
 end
 
-Table.__tostring = Table.text
+function Table:__tostring() return self:text() end
 
 local function fact(v)
   if type(v) ~= "table" then return M.printable(v) end
@@ -192,6 +263,8 @@ function M.facts(title, t)
 end
 
 --- 4582880 -> "4,582,880"
+---
+---     print(wane.report.count(4582880))   --> 4,582,880
 ---@param n number
 ---@return string
 function M.count(n)
@@ -203,6 +276,8 @@ function M.count(n)
 end
 
 --- 4582880 -> "4.4 MiB"
+---
+---     print(wane.report.bytes(4582880))   --> 4.4 MiB
 ---@param n number
 ---@return string
 function M.bytes(n)
@@ -215,6 +290,8 @@ function M.bytes(n)
 end
 
 --- 75.2 -> "1:15"
+---
+---     print(wane.report.seconds(75.2))   --> 1:15
 ---@param s number
 ---@return string
 function M.seconds(s)
@@ -224,6 +301,8 @@ function M.seconds(s)
 end
 
 --- Text from a file made safe for a terminal: control bytes are escaped.
+---
+---     print(wane.report.printable "a\27[2Jb")   --> a\x1b[2Jb
 ---@param s string
 ---@return string
 function M.printable(s)

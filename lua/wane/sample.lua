@@ -9,7 +9,7 @@
 ---     local s = assert(sample.new(model, { temperature = 0.7, sampler = {
 ---       "top_k", function(c) for i = 1, #c do if c:id(i) == 13 then c[i] = c[i] - 2 end end end, "temperature" } }))
 ---     local id = assert(s:pick(logits))
----     s:take(id)
+---     s:take(s:pick(logits))
 local M = {}
 
 local core = require "wane.core"
@@ -115,11 +115,11 @@ local function add_biases(s, opts)
   return true
 end
 
---- The core's sampler for a model from options of generation, and the functions
---- among its stages by their places.
----@return userdata|nil sampler
----@return table|string functions   or the message
----@return string? code
+-- The core's sampler for a model from options of generation, and the functions
+-- among its stages by their places.
+-- @return userdata|nil sampler
+-- @return table|string functions   or the message
+-- @return string? code
 function M.core(model, opts, where, level)
   level = level + 1
   local o = { n_vocab = model:info().n_vocab, vocab = model.vocab and model.vocab.handle }
@@ -149,6 +149,10 @@ local Sampler = {}
 Sampler.__index = Sampler
 
 --- A sampler to use by hand, with logits of your own loop.
+---
+---     local s = assert(wane.sample.new(model, { temperature = 0 }))
+---     print(vocab:piece(s:pick(logits)))
+---     s:close()
 ---@param model wane.Model
 ---@param opts? table   as for model:generate: temperature 0.8, dynatemp_range 0, dynatemp_exponent 1, top_k 40, top_p
 ---  0.95, min_p 0.05, typical_p 1, top_n_sigma -1, xtc_probability 0, xtc_threshold 0.1, adaptive_target -1,
@@ -181,6 +185,8 @@ end
 --- stages gets the candidates: #c, c[i] (logit; may be set), c:id(i),
 --- c:remove(i), c:keep(n), c:sort(), c:pointer() (for LuaJIT's ffi). They are its
 --- own only until it returns.
+---
+---     local id = assert(s:pick(logits))
 ---@return integer|nil id
 ---@return string? message
 ---@return string? code
@@ -201,15 +207,23 @@ function Sampler:pick(logits)
 end
 
 --- The token was chosen: grammar, bans and penalties hear of it.
+---
+---     s:take(id)
 function Sampler:take(id) return self.handle:take(id) end
 
 --- The token is part of the prompt.
+---
+---     s:accept(id)
 function Sampler:accept(id) return self.handle:accept(id) end
 
 --- Ids that the grammar leaves no choice about; each must be taken.
+---
+---     print(#s:forced())   --> 0
 function Sampler:forced() return self.handle:forced() end
 
 --- True when the grammar allows nothing but the end.
+---
+---     print(s:complete())
 function Sampler:complete() return self.handle:complete() end
 
 function Sampler:close() return self.handle:close() end

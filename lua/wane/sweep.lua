@@ -138,6 +138,8 @@ local function new(p)
 end
 
 --- Plans a sweep and writes FOLDER/plan.json.
+---
+---     local plan = assert(require("wane.sweep").plan { folder = "out", model = path, text = "text.txt", recipes = { "Q4_K_M", "Q8_0" } })
 ---@param o table   folder (must exist), model (unquantized GGUF file), text (path: what candidates are measured on), recipes (mixes
 ---  and recipe files), calibrate (path of a text: an importance matrix is measured on it first), context 512 (tokens
 ---  of a chunk), chunks and calibrate_chunks (most of each text; all), per_job 50 (chunks of a job), shards 1 (files of a model)
@@ -188,6 +190,8 @@ local function is_plan(p)
 end
 
 --- The plan of a folder.
+---
+---     local plan = assert(require("wane.sweep").open "out")
 ---@param folder string
 ---@return wane.Sweep|nil
 ---@return string? message
@@ -204,6 +208,8 @@ function M.open(folder)
 end
 
 --- A recipe of a name or a file.
+---
+---     local recipe = assert(require("wane.sweep").recipe "Q4_K_M")
 ---@return any|nil
 ---@return string? message
 ---@return string? code
@@ -215,6 +221,8 @@ function M.recipe(recipe)
 end
 
 --- Does one job, unless its output is there.
+---
+---     assert(plan:run(plan.jobs[1].name))
 ---@param name string
 ---@param opts? { threads?: integer }
 ---@return string|nil what   "done", or "there" when there was nothing to do
@@ -240,6 +248,8 @@ end
 
 --- Writes what runs the jobs: "make" (FOLDER/Makefile), "parallel"
 --- (FOLDER/run.sh and a list of commands for each stage) or "slurm" (FOLDER/submit.sh and a job array for each stage).
+---
+---     print(assert(plan:emit "make"))
 ---@param kind string
 ---@param command? string   how jobs call the program: "wane"
 ---@return string|nil path   what to start

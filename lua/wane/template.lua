@@ -116,6 +116,8 @@ function Template:render(vars, opts)
 end
 
 --- Renders source with variables in one go.
+---
+---     print(wane.template.render("{{ a + 1 }}", { a = 2 }))   --> 3
 ---@param source string
 ---@param vars table<string, any>
 ---@param opts? table  as Template:render
@@ -129,20 +131,31 @@ function M.render(source, vars, opts)
 end
 
 --- A list, also an empty one (an empty table is an object).
+---
+---     print(wane.template.render("{{ x | length }}", { x = wane.template.list {} }))   --> 0
 ---@param t any[]
 function M.list(t) return setmetatable(t, C.LIST) end
 
 --- An object with its keys in order: { { "name", value }, ... }.
+---
+---     local o = wane.template.object { { "b", 1 }, { "a", 2 } }
+---     print(wane.template.render("{{ o | tojson }}", { o = o }))   --> {"b": 1, "a": 2}
 ---@param pairs_in_order table
 function M.object(pairs_in_order) return setmetatable(pairs_in_order, C.ORDERED) end
 
 --- A number that stays a float although it is whole.
+---
+---     print(wane.template.render("{{ x }}", { x = wane.template.float(2) }))   --> 2.0
 M.float = C.float
 
 --- An integer by its decimal digits, exact however long it is.
+---
+---     print(wane.template.render("{{ x }}", { x = wane.template.integer "9007199254740993" }))   --> 9007199254740993
 M.integer = C.integer
 
 --- None.
+---
+---     print(wane.template.render("{{ x is none }}", { x = wane.template.null }))   --> True
 M.null = C.NULL
 
 --- JSON text as values that keep the order of keys: for tools and messages.
@@ -203,6 +216,8 @@ function M.check(source)
 end
 
 --- Names of the functions that templates can call.
+---
+---     print(table.concat(wane.template.functions(), " "))
 function M.functions()
   local out = {}
   for name in pairs(globals.GLOBALS) do out[#out + 1] = name end

@@ -194,6 +194,8 @@ end
 --- twentieth of the steps), falling along a cosine to a tenth, decay (0), clip (1,
 --- longest gradient), seed, threads, checkpoint (a file: written every save_every
 --- (50) steps; an interrupted run goes on from it), overwrite, max_bytes, progress(p).
+---
+---     assert(wane.tune.lora { model = "model-Q2_K.gguf", reference = "model-f16.gguf", text = text, to = "adapter.gguf" })
 ---@param o table
 ---@return table|nil report  losses (of each step, nats per token), held ({ { step, loss }, ... }), tensors, values, bytes, seconds
 ---@return string? message
@@ -286,6 +288,8 @@ end
 ---
 --- Options: as wane.tune's, without those of adapters; reference (the unquantized
 --- file), held (default: the last tenth of the text), steps (50), rate (0.001).
+---
+---     assert(wane.tune.norms { model = "model-Q2_K.gguf", reference = "model-f16.gguf", text = text, to = "better.gguf" })
 ---@param o table
 ---@return table|nil report  losses and held in nats per token
 ---@return string? message

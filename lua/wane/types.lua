@@ -293,6 +293,8 @@ function Vocab:info() end -- luacheck: ignore
 
 function Vocab:encode() end -- luacheck: ignore
 
+function Vocab:count() end -- luacheck: ignore
+
 function Vocab:decode() end -- luacheck: ignore
 
 function Vocab:piece() end -- luacheck: ignore

@@ -73,6 +73,18 @@ function Vocab:encode(text, opts)
   return self.handle:encode(table.concat(all), opts, plain)
 end
 
+--- How many tokens a text has: as #v:encode(text, opts), without the list.
+---
+---     print(v:count(("word "):rep(1000)))
+---@param text string
+---@param opts? { special?: boolean, parse_special?: boolean } as for `encode`
+---@return integer|nil n
+---@return string? message
+---@return string? code
+function Vocab:count(text, opts)
+  return self.handle:count(text, opts)
+end
+
 --- Text of tokens.
 ---
 ---     print(v:decode(v:encode "round trip"))
@@ -88,6 +100,8 @@ function Vocab:decode(ids, opts)
 end
 
 --- The bytes that one token stands for; maybe a part of a character.
+---
+---     print(vocab:piece(vocab:encode("sea")[1]))
 ---@param id integer
 ---@param special? boolean  render control tokens too
 ---@return string
@@ -96,6 +110,8 @@ function Vocab:piece(id, special)
 end
 
 --- A token's text as the file has it (spaces and bytes in disguise).
+---
+---     print(vocab:text(vocab.bos))   --> <|bos|>
 ---@param id integer
 ---@return string
 function Vocab:text(id)
@@ -103,6 +119,8 @@ function Vocab:text(id)
 end
 
 --- The token whose text in the file is exactly this.
+---
+---     print(vocab:find "<|eos|>")   --> 1
 ---@param text string
 ---@return integer|nil
 function Vocab:find(text)
@@ -110,6 +128,8 @@ function Vocab:find(text)
 end
 
 --- Whether this token ends generation.
+---
+---     print(vocab:is_eog(vocab.eos))   --> true
 ---@param id integer
 ---@return boolean
 function Vocab:is_eog(id)
@@ -119,6 +139,8 @@ end
 --- llama.cpp's attribute bits of a token: 1 unknown, 2 unused, 4 normal,
 --- 8 control, 16 user defined, 32 byte, 64 normalized, 128 lstrip,
 --- 256 rstrip, 512 single word.
+---
+---     print(vocab:attr(vocab.bos))   --> 8
 ---@param id integer
 ---@return integer
 function Vocab:attr(id)
@@ -145,6 +167,8 @@ function Vocab:stream(opts)
 end
 
 --- Frees the vocabulary now; afterwards its methods raise.
+---
+---     vocab:close()
 function Vocab:close()
   return self.handle:close()
 end
@@ -167,10 +191,12 @@ end
 
 --- The vocabulary of an open file (wane.gguf.open) or of a core handle.
 ---
----     local v = assert(vocab.of(file, { exact = "llama.cpp" }))
+---     local v = assert(wane.vocab.of(f, { exact = "llama.cpp" }))
 --- A GGUF does not hold the rules of the tokenizer, only their name (`pre`); where one name stands for
---- tokenizers with different rules, the rules are those of the model that gave the name. Unigram (t5) and
---- SentencePiece vocabularies have llama.cpp's ids in both modes.
+--- tokenizers with different rules, the rules are those of the model that gave the name. Special tokens are
+--- cut out of a text from left to right, at each place the longest; under "llama.cpp" all of the longest
+--- first. What the file cannot tell: tokens that count only as whole words, or only after normalising; runs
+--- of spaces next to U+2581 itself where a SentencePiece file has runs of spaces as tokens (Gemma).
 ---@param file wane.File|userdata
 ---@param opts? { exact?: "trained"|"llama.cpp" } whose ids; "trained"
 ---@return wane.Vocab|nil
@@ -207,6 +233,8 @@ function M.open(path, opts)
 end
 
 --- Names of the pre-tokenizers (`tokenizer.ggml.pre`) that wane knows.
+---
+---     print(#wane.vocab.pre_names() > 30)   --> true
 ---@return string[]
 function M.pre_names()
   return core.vocab.pre_names()

@@ -391,4 +391,112 @@ describe("hostile texts", function()
     assert.truthy(msg:find "268435457 bytes, want at most 268435456", msg)
     v:close()
   end)
+
+  describe("special tokens in a text", function()
+    --- Ids of a text under both rules; `types` as in a file, tokens from id 8 on.
+    local function both(tokens, types, text, opts)
+      local base, kinds = { "<unk>", "<s>", "</s>", "a", "b", "c", "d", "▁" }, { 2, 3, 3, 1, 1, 1, 1, 1 }
+      local zeros = {}
+      for i, t in ipairs(tokens) do base[#base + 1], kinds[#kinds + 1] = t, types[i] end
+      for i = 1, #base do zeros[i] = 0 end
+      S.spit(path, file {
+        [K .. "tokens"] = { "array", strings(base) }, [K .. "scores"] = { "array", f32s(zeros) },
+        [K .. "token_type"] = { "array", i32s(kinds) }, [K .. "add_space_prefix"] = { "bool", "\0" },
+      })
+      local out = {}
+      for i, exact in ipairs { "trained", "llama.cpp" } do
+        local g = assert(core.gguf.open(path))
+        local v = assert(core.vocab.new(g, exact))
+        g:close()
+        out[i] = table.concat(v:encode(text, opts), " ")
+        v:close()
+      end
+      return out[1], out[2]
+    end
+    local USER, CONTROL = 4, 3
+
+    it("are the leftmost and longest, not the longest of all", function()
+      local ours, peer = both({ "ab", "bcd" }, { USER, USER }, "abcd")
+      assert.equal("8 5 6", ours)
+      assert.equal("3 9", peer)
+      assert.equal("9 8", (both({ "ab", "abc" }, { USER, USER }, "abcab")))
+      -- a shorter one where the longer does not go on
+      assert.equal("8 5 8 5 4", (both({ "ab", "abcd" }, { USER, USER }, "abcabcb")))
+    end)
+
+    it("count by their kind: control only when asked for", function()
+      assert.equal("3 4 5", (both({ "abc" }, { CONTROL }, "abc")))
+      assert.equal("8", (both({ "abc" }, { CONTROL }, "abc", { parse_special = true })))
+      -- of two at one place the longer, whatever its kind
+      assert.equal("9 6", (both({ "ab", "abc" }, { USER, CONTROL }, "abcd", { parse_special = true })))
+      assert.equal("8 5 6", (both({ "ab", "abc" }, { USER, CONTROL }, "abcd")))
+    end)
+
+    it("stand for spaces in both spellings", function()
+      assert.equal("3 8 4", (both({ "  " }, { USER }, "a  b")))
+      assert.equal("3 8 4", (both({ "  " }, { USER }, "a▁▁b")))
+      assert.equal("3 7 7 4", select(2, both({ "  " }, { USER }, "a▁▁b")))
+    end)
+
+    it("take linear time when each is the start of the next", function()
+      local tokens, types = {}, {}
+      for i = 2, 400 do tokens[#tokens + 1], types[#types + 1] = ("a"):rep(i) .. "b", USER end
+      local text = ("a"):rep(300000)
+      local t = os.clock()
+      local ours = both(tokens, types, text .. "b")
+      local _, n = ours:gsub("%d+", "")
+      assert.equal(300000 - 400 + 1, n) -- all but the last 400 alone, then one token
+      assert.truthy(os.clock() - t < 20)
+    end)
+
+    it("never come of plain text, whatever the kind", function()
+      local function ids(model, tokens, types, text, more)
+        local zeros = {}
+        for k = 1, #tokens do zeros[k] = 0 end
+        local set = { [K .. "model"] = { "string", B.str(model) }, [K .. "tokens"] = { "array", strings(tokens) },
+          [K .. "scores"] = { "array", f32s(zeros) }, [K .. "token_type"] = { "array", i32s(types) } }
+        for key, value in pairs(more or {}) do set[K .. key] = value end
+        S.spit(path, file(set))
+        local out = {}
+        for n, exact in ipairs { "trained", "llama.cpp" } do
+          local g = assert(core.gguf.open(path))
+          local v = assert(core.vocab.new(g, exact))
+          g:close()
+          out[n] = table.concat(assert(v:encode(text)), " ")
+          if exact == "llama.cpp" then out[3] = table.concat(assert(v:encode(text, nil, { 0, #text })), " ") end
+          v:close()
+        end
+        return out
+      end
+      -- the rules of llama.cpp let them where all of a text is trusted, but not in a message
+      local u32 = function(x) return { "u32", B.int(x, 4) } end
+      local wpm = { bos_token_id = u32(0), seperator_token_id = u32(0), unknown_token_id = u32(1) }
+      assert.same({ "2 3 4", "5", "2 3 4" },
+        ids("bert", { "[CLS]", "[UNK]", "▁a", "b", "c", "▁abc" }, { 3, 3, 1, 1, 1, 3 }, "abc", wpm))
+      assert.same({ "1 2", "3", "1 2" }, ids("rwkv", { "<s>", "a", "b", "ab" }, { 3, 1, 1, 3 }, "ab"))
+      local t5 = { add_eos_token = { "bool", "\0" }, add_space_prefix = { "bool", "\0" } }
+      -- "</s>" calls itself ordinary, and is known all the same
+      assert.same({ "5 6 3 7", "4", "5 6 3 7" },
+        ids("t5", { "<pad>", "<unk>", "x", "s", "</s>", "<", "/", ">" }, { 3, 2, 1, 1, 1, 1, 1, 1 }, "</s>", t5))
+    end)
+  end)
+
+  it("V7 take memory in proportion to the text: at most 48 bytes for each of its own", function()
+    local wpm = { [K .. "model"] = { "string", B.str "bert" }, [K .. "bos_token_id"] = { "u32", B.int(1, 4) },
+      [K .. "seperator_token_id"] = { "u32", B.int(1, 4) } }
+    local t5 = { [K .. "model"] = { "string", B.str "t5" } }
+    for name, set in pairs { bpe = letters({ "AA", "AAAA" }, { "A A", "AA AA" }), spm = {}, wpm = wpm, ugm = t5 } do
+      local v = assert(load(file(set)))
+      for _, unit in ipairs { "A", " ", "a", "▁", "\204\129" } do
+        local text = unit:rep(math.floor(1e6 / #unit))
+        local before = core.memory().bytes
+        core.reset_peak()
+        local n = assert(v:count(text))
+        local peak = core.memory().peak_bytes - before
+        assert.truthy(n >= 0)
+        assert(peak <= 48 * #text + 4e6, ("%s of %q: %d bytes for %d"):format(name, unit, peak, #text))
+      end
+      v:close()
+    end
+  end)
 end)

@@ -119,6 +119,7 @@ for _, m in ipairs(mutants) do
   end
   n[state] = n[state] + 1
   if state ~= "skipped" then print(("%-9s %s (%s)"):format(state, m.name, m.file)) end
+  io.stdout:flush()
   if state == "stale" then print("          the text to replace is not there exactly once: " .. m.old:match "[^\n]*") end
 end
 local failed = n.survived + n.broken + n.stale + n.hung

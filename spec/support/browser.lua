@@ -19,13 +19,13 @@ function M.find()
 end
 
 -- One run on a page; returns what it prints.
-local function run(path, more, dark)
+local function run(path, more, dark, size)
   return output(("timeout 60 %s --headless --no-sandbox --disable-gpu --hide-scrollbars --disable-background-networking "
-    .. "%s --window-size=1280,1600 %s 'file://%s'"):format(M.find(), dark and "--force-dark-mode" or "", more, path))
+    .. "%s --window-size=%s %s 'file://%s'"):format(M.find(), dark and "--force-dark-mode" or "", size or "1280,1600", more, path))
 end
 
---- The document after its scripts ran.
-function M.dom(path, dark) return run(path, "--dump-dom", dark) end
+--- The document after its scripts ran; `size` of the window: "1280,1600".
+function M.dom(path, dark, size) return run(path, "--dump-dom", dark, size) end
 
 --- A picture of the page as PNG bytes.
 function M.screenshot(path, dark)

@@ -32,4 +32,18 @@ add("xlmr-rank", "families", { file = "bert-rank", layout = "xlmr-rank" })
 --- Path of a model's file below conformance/.
 function M.path(m) return ("%s/%s/%s.F32.gguf"):format(m.folder, m.file, m.file) end
 
+--- The keys of `m.keys` as option `metadata` of wane.convert.
+---@param m table
+---@param path string  the model made by hand
+---@return table[]
+function M.metadata(m, path)
+  local f, out = assert(require("wane.gguf").open(path)), {}
+  for i, key in ipairs(m.keys or {}) do
+    local v = f.meta[key]
+    out[i] = type(v) == "table" and { key = key, type = "array", value = v, elem = "u32" } or { key = key, type = "f32", value = v }
+  end
+  f:close()
+  return out
+end
+
 return M

@@ -177,6 +177,30 @@ function M.load(path, opts)
   }, Model)
 end
 
+local Vocab = {}
+Vocab.__index = Vocab
+
+--- A model file's vocabulary alone: no weights, no context.
+function M.vocab(path)
+  M.open()
+  local mp = llama.llama_model_default_params()
+  M.set_bool(mp, 72, true) -- vocab_only
+  local model = llama.llama_model_load_from_file(path, mp)
+  assert(model ~= nil, "the peer cannot load " .. path)
+  return setmetatable({ model = model, vocab = llama.llama_model_get_vocab(model) }, Vocab)
+end
+
+--- How many tokens a text has; special tokens are not parsed.
+function Vocab:count(text)
+  if not self.ids or self.cap < #text + 8 then
+    self.cap = #text + 8
+    self.ids = ffi.new("int32_t[?]", self.cap)
+  end
+  return llama.llama_tokenize(self.vocab, text, #text, self.ids, self.cap, false, false)
+end
+
+function Vocab:close() llama.llama_model_free(self.model) end
+
 function Model:close()
   llama.llama_batch_free(self.batch)
   llama.llama_free(self.ctx)

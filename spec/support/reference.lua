@@ -1,6 +1,7 @@
 --- The reference: docs/reference.md, doc/wane.txt (vimdoc),
 --- docs/architectures.md and lua/wane/types.lua (for the Lua language server),
---- made from the comments in lua/wane and csrc/lua.
+--- made from the comments in lua/wane and csrc/lua; the manual page and the
+--- completions, made from the rows of the command line (wane.cli.verbs).
 ---
 ---     for path, text in pairs(require("spec.support.reference").files()) do ... end
 ---
@@ -416,8 +417,10 @@ end
 ---@return table<string, string>
 function M.files()
   local pages = all()
-  return { ["docs/reference.md"] = markdown(pages), ["doc/wane.txt"] = vimdoc(pages), ["docs/architectures.md"] = architectures(),
+  local files = { ["docs/reference.md"] = markdown(pages), ["doc/wane.txt"] = vimdoc(pages), ["docs/architectures.md"] = architectures(),
     ["lua/wane/types.lua"] = types() }
+  for path, text in pairs(require("wane.cli.completion").files()) do files[path] = text end
+  return files
 end
 
 --- Names of public functions that lack an example: for those who write them.
@@ -429,6 +432,25 @@ function M.without_example()
       local has = not item.how
       for _, line in ipairs(item.text) do has = has or is_example(line) end
       if not has then list[#list + 1] = item.tag end
+    end
+  end
+  return list
+end
+
+--- All examples of the reference: { page =, tag =, text = } in its order.
+---@return { page: string, tag: string, text: string }[]
+function M.examples()
+  local list = {}
+  local function add(page, tag, text)
+    local lines = {}
+    for _, line in ipairs(text) do
+      if is_example(line) and line:find "%S" then lines[#lines + 1] = (line:gsub("^  ? ?", "")) end
+    end
+    if #lines > 0 then list[#list + 1] = { page = page.name, tag = tag, text = table.concat(lines, "\n") } end
+  end
+  for _, page in ipairs(all()) do
+    for _, item in ipairs(page.items) do
+      if item.how then add(page, item.tag, item.text) end
     end
   end
   return list

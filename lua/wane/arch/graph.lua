@@ -99,12 +99,16 @@ end
 --- Sets defaults of this architecture: norm = "rms" | "layer", rope =
 --- "normal" | "neox", factors = true (use rope factor tensors), causal,
 --- eps (of norms; read from the file by default).
+---
+---     m:use "rope_freqs.weight"
 function Graph:use(defaults)
   options(defaults, { norm = true, rope = true, factors = true, causal = true, eps = true })
   for k, v in pairs(defaults) do self.state.use[k] = v end
 end
 
 --- The graph with "blk.i." before every tensor name.
+---
+---     local b = m:block(0)
 ---@param i integer from 0
 function Graph:block(i)
   local b = { state = self.state, hp = self.hp, prefix = ("blk.%d."):format(i), layer = i }
@@ -113,11 +117,15 @@ end
 
 --- Does the file have this tensor? `name` without the prefix; ".weight" is
 --- added unless `suffix` says otherwise.
+---
+---     if b:has "attn_q.bias" then print "it has one" end
 function Graph:has(name, suffix)
   return self.state.g:find_tensor(self.prefix .. name .. (suffix or ".weight")) ~= nil
 end
 
 --- Rows of the file's matrix `name`, or 0 when there is none.
+---
+---     print(m:rows "output")
 function Graph:rows(name)
   local t = self.state.g:find_tensor(self.prefix .. name .. ".weight")
   return t and (self.state.g:tensor(t).shape[2] or 1) or 0
@@ -142,6 +150,8 @@ end
 
 --- Rows of a matrix: of each token (default), of its position
 --- (`by = "position"`), or always row `row`.
+---
+---     local x = m:embed "token_embd"
 function Graph:embed(name, opts)
   local s = state_of(self)
   opts = options(opts, { by = true, row = true, rows = true, width = true })
@@ -220,6 +230,9 @@ end
 --- default the key length) on its own. `eps`: instead of the file's;
 --- `suffix`: of the tensor's name, instead of ".weight"; `whole`: the weight has
 --- a value for each of the row.
+---
+---     local h = b:norm(x, "attn_norm")
+---     local q = b:norm(q, "attn_q_norm", { per = "head" })
 function Graph:norm(x, name, opts)
   local s = state_of(self)
   opts = options(opts, { per = true, head = true, kind = true, eps = true, suffix = true, whole = true })
@@ -278,6 +291,8 @@ end
 --- { n, stride }`: they lie in groups of n rows, stride from one to the next;
 --- `tied`: the name to use when the file lacks `name`. When a program for embeddings is
 --- built, the input of "output" is its result.
+---
+---     local y = b:linear(h, "attn_output")
 function Graph:linear(x, name, opts)
   local s = state_of(self)
   if s.embeddings and name == "output" and self.prefix == "" then
@@ -301,6 +316,8 @@ function Graph:linear(x, name, opts)
 end
 
 --- Queries, keys and values from x: three matrices, or one (attn_qkv).
+---
+---     local q, k, v = b:qkv(h)
 ---@return wane.arch.Value q, wane.arch.Value k, wane.arch.Value v
 function Graph:qkv(x)
   if not self:has "attn_qkv" then
@@ -349,6 +366,8 @@ end
 --- scale, dims (values of a head that rotate), head (its length), kind
 --- ("mrope" and "imrope": over the axes of rope.dimension_sections), factors =
 --- false; plain = true: no scaling of any kind.
+---
+---     q, k = b:rope(q), b:rope(k)
 function Graph:rope(x, opts)
   local s, r = state_of(self), self.hp.rope
   opts = options(opts, { base = true, scale = true, dims = true, head = true, kind = true, factors = true, plain = true })
@@ -377,6 +396,8 @@ end
 --- for each position between: ALiBi), heads, heads_kv (default: the layer's). Without v, `values`: the first so
 --- many of each key are its value. Without k and v, `from`: the result of an
 --- earlier attend, whose keys and values these queries look at.
+---
+---     local a = b:attend(q, k, v, { window = 512 })
 function Graph:attend(q, k, v, opts)
   local s, hp, l = state_of(self), self.hp, (self.layer or 0) + 1
   opts = options(opts, {
@@ -408,6 +429,8 @@ end
 --- An activation: "silu", "gelu", "gelu_erf", "gelu_quick", "relu", "relu2",
 --- "sigmoid", "tanh", "softplus". `bias`: name of a vector that is added to x
 --- before.
+---
+---     local y = b:act("gelu", b:linear(h, "ffn_up"))
 function Graph:act(kind, x, bias_name)
   local s = state_of(self)
   local w = bias_name and weight(s, self.prefix .. bias_name, false, width_of(x))
@@ -417,6 +440,8 @@ end
 local OAI = { 1.702, 7 } -- alpha and limit of swiglu_oai
 
 --- kind(gate) * up.
+---
+---     local y = b:glu("silu", b:linear(h, "ffn_gate"), b:linear(h, "ffn_up"))
 function Graph:glu(kind, gate, up)
   local s = state_of(self)
   local f = kind == "swiglu_oai" and OAI or {}
@@ -428,6 +453,8 @@ function Graph:geglu(gate, up) return self:glu("gelu", gate, up) end
 
 --- The usual gated feed-forward: down(kind(gate x) * up x). A file without
 --- ffn_gate has both in ffn_up, the rows of the gate first.
+---
+---     x = x + b:ffn(b:norm(x, "ffn_norm"))
 function Graph:ffn(x, kind)
   if self:has "ffn_gate" then
     return self:linear(self:glu(kind, self:linear(x, "ffn_gate"), self:linear(x, "ffn_up")), "ffn_down")
@@ -439,6 +466,8 @@ function Graph:ffn(x, kind)
 end
 
 --- The feed-forward without a gate: down(kind(up x)).
+---
+---     x = x + b:mlp(b:norm(x, "ffn_norm"), "gelu")
 function Graph:mlp(x, kind)
   return self:linear(self:act(kind, self:linear(x, "ffn_up")), "ffn_down")
 end
@@ -447,6 +476,8 @@ end
 --- ffn_{gate,up,down}_shexp, `width` wide (default: what the file says). A
 --- file with ffn_gate_inp_shexp weighs it by the sigmoid of one number a
 --- token: a mixture of one expert.
+---
+---     local y = b:moe(h) + b:shared(h)
 function Graph:shared(x, kind, width)
   local s, hp = state_of(self), self.hp
   width = width or hp.expert_shared_feed_forward_length
@@ -473,6 +504,8 @@ end
 
 --- x times a factor, times the vector `name` (a whole name, with its ending;
 --- one value, or as many as x has).
+---
+---     local y = m:scale(x, 0.5)
 function Graph:scale(x, by, name)
   local s = state_of(self)
   local w = name and vector(self, name, width_of(x))
@@ -480,18 +513,24 @@ function Graph:scale(x, by, name)
 end
 
 --- x, at least lo and at most hi.
+---
+---     local y = m:clamp(x, 8)
 function Graph:clamp(x, lo, hi)
   local s = state_of(self)
   return op(s, width_of(x), "clamp", nil, self.prefix .. "clamp", ids(s, x), {}, {}, { lo, hi })
 end
 
 --- x times 1 + growth ln(1 + floor((position + offset) / step)).
+---
+---     q = m:grow(q, 0.1, 8192, 0)
 function Graph:grow(x, growth, step, offset)
   local s = state_of(self)
   return op(s, width_of(x), "scale", "position", self.prefix .. "grow", ids(s, x), {}, { step, offset or 0 }, { growth })
 end
 
 --- A soft cap: c tanh(x / c).
+---
+---     local logits = m:softcap(m:linear(x, "output"), 30)
 function Graph:softcap(x, cap)
   local s = state_of(self)
   return op(s, width_of(x), "softcap", nil, self.prefix .. "softcap", ids(s, x), {}, {}, { cap })
@@ -530,6 +569,8 @@ local GATING = { softmax = 0, sigmoid = 1, chosen = 2, sqrtsoftplus = 3 }
 --- x), weight_first (weights multiply what goes into an expert), gate = false
 --- (experts without one: down(kind(up x))). Groups, biases of the choice, scales
 --- and merged matrices: what the file has.
+---
+---     x = x + b:moe(b:norm(x, "ffn_norm"), { gating = "sigmoid", normalise = true })
 function Graph:moe(x, opts)
   local s, hp = state_of(self), self.hp
   opts = options(opts, { kind = true, gating = true, normalise = true, ff = true, logits = true, weight_first = true,
@@ -564,15 +605,15 @@ end
 Value.__add = pair "add"
 Value.__mul = pair "mul"
 
---- Runs a description on a file.
----@param g userdata open file of core.gguf
----@param describe fun(m: wane.arch.Graph): wane.arch.Value, string|nil
----@param hp table of hparams.read
----@param embeddings boolean|nil the result is what goes into the output matrix
----@param adapters wane.lora.Adapter[]|nil what is added to it; their tensors become weights lora.K.NAME.a and .b,
---- control.K.LAYER
----@return userdata program finished program of core.prog
----@return table used names of tensors that the program needs
+-- Runs a description on a file.
+-- @param g userdata open file of core.gguf
+-- @param describe fun(m: wane.arch.Graph): wane.arch.Value, string|nil
+-- @param hp table of hparams.read
+-- @param embeddings boolean|nil the result is what goes into the output matrix
+-- @param adapters wane.lora.Adapter[]|nil what is added to it; their tensors become weights lora.K.NAME.a and .b,
+-- control.K.LAYER
+-- @return userdata program finished program of core.prog
+-- @return table used names of tensors that the program needs
 function M.build(g, describe, hp, embeddings, adapters)
   local prog = check(core.prog.new())
   local use = { norm = "rms", rope = "normal" }

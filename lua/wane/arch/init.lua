@@ -65,6 +65,8 @@ end
 local registered = {}
 
 --- Adds or replaces an architecture.
+---
+---     wane.arch.register("my-llama", require "wane.arch.llama")
 ---@param name string as in general.architecture
 ---@param describe fun(m: wane.arch.Graph): wane.arch.Value, string|nil
 function M.register(name, describe)
@@ -74,6 +76,8 @@ function M.register(name, describe)
 end
 
 --- The description of an architecture, or nil.
+---
+---     print(wane.arch.find "llama" ~= nil, wane.arch.find "nothing")   --> true  nil
 ---@param name string
 ---@return function|nil
 function M.find(name)
@@ -82,9 +86,9 @@ function M.find(name)
   return module and require(module)
 end
 
---- What to tell about an architecture that is not known.
----@param name string
----@return string
+-- What to tell about an architecture that is not known.
+-- @param name string
+-- @return string
 function M.unknown(name)
   local shown = ("%q"):format(name:sub(1, 64))
   if name == "clip" then
@@ -95,6 +99,8 @@ function M.unknown(name)
 end
 
 --- Names of all architectures, sorted.
+---
+---     print(#wane.arch.names() > 60)   --> true
 function M.names()
   local list, seen = {}, {}
   for _, t in ipairs { builtin, registered } do

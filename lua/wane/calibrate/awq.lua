@@ -269,16 +269,16 @@ local function stand_ins_of(st)
   return list
 end
 
---- Finds and applies scales. Nothing is written; the result has
----   weights    buffers to encode instead of the file's, by name
----   stand_ins  the same changes for running the model unquantized
----   report     per group: alpha, error before and after, clip ratios
----@param model wane.Model
----@param o { types: table<string, string>, chunks: integer[][], threads: integer?, options: table,
----  progress: (fun(p: table): boolean?)? }
----@return table|nil
----@return string? message
----@return string? code
+-- Finds and applies scales. Nothing is written; the result has
+--   weights    buffers to encode instead of the file's, by name
+--   stand_ins  the same changes for running the model unquantized
+--   report     per group: alpha, error before and after, clip ratios
+-- @param model wane.Model
+-- @param o { types: table<string, string>, chunks: integer[][], threads: integer?, options: table,
+--  progress: (fun(p: table): boolean?)? }
+-- @return table|nil
+-- @return string? message
+-- @return string? code
 function M.scale(model, o)
   local opts = check_options(o.options)
   local st = {
@@ -298,6 +298,9 @@ function M.scale(model, o)
 end
 
 --- Scaling with the plain encoders; takes the options of wane.calibrate.gptq.
+---
+---     assert(wane.calibrate.awq { from = path, to = "small.gguf", recipe = "Q4_K_M", text = text, context = 64, chunks = 1,
+---       overwrite = true })
 return setmetatable(M, {
   __call = function(_, o)
     options.argument("calibrate.awq", "options", o, "table")

@@ -6,7 +6,8 @@
 ---
 --- Types, metadata and layout are those of wane.quantize; only the numbers in
 --- the blocks are chosen better. Tensors without an input (embeddings) go
---- through the plain encoder.
+--- through the plain encoder, as do iq1_s and iq1_m, whose points and shifts
+--- only it chooses; the report lists them.
 local core = require "wane.core"
 local encode = require "wane.calibrate.encode"
 local file = require "wane.file"
@@ -81,17 +82,38 @@ end
 
 local floats = { f32 = true, f16 = true, bf16 = true }
 
--- Which tensors change type, and how each is encoded.
+-- Which tensors change type, and how each is encoded. `left`: those that the
+-- plain encoder makes, and why.
 local function sort_tensors(model, plan)
-  local has_input, types, plain = {}, {}, {}
+  local has_input, types, plain, left = {}, {}, {}, {}
   for _, name in ipairs(pass.matrices(model)) do has_input[name] = true end
   for _, d in ipairs(plan.tensors) do
     if d.from ~= d.to and floats[d.from] and not floats[d.to] and d.name == d.source_name then
       types[d.name] = d.to
-      if not (has_input[d.name] and core.calib.supported(d.to)) then plain[#plain + 1] = d.name end
+      local can = core.calib.supported(d.to)
+      if not (has_input[d.name] and can) then
+        plain[#plain + 1] = d.name
+        left[#left + 1] = { name = d.name, type = d.to,
+          why = can and "its input is no matrix of activations" or d.to .. ": only its own encoder chooses points and shifts" }
+      end
     end
   end
-  return types, plain
+  return types, plain, left
+end
+
+-- One warning for each type that cannot be rebuilt (iq1_s, iq1_m).
+local function warn(report, left)
+  local order, count = {}, {}
+  for _, t in ipairs(left) do
+    if not core.calib.supported(t.type) then
+      if not count[t.type] then order[#order + 1] = t.type end
+      count[t.type] = (count[t.type] or 0) + 1
+    end
+  end
+  for _, t in ipairs(order) do
+    table.insert(report.warnings, ("%s cannot be rebuilt, only its own encoder chooses points and shifts: %d tensors are as without GPTQ"):format(
+      t, count[t]))
+  end
 end
 
 local function identity(o, chunks, im, plan)
@@ -176,7 +198,7 @@ local function run(o, model)
   local plan
   plan, message, code = quantize.plan(q)
   if not plan then return nil, message, code end
-  st.types, st.plain = sort_tensors(model, plan)
+  st.types, st.plain, st.left = sort_tensors(model, plan)
   st.log, message, code = store.open(o.to, identity(o, st.chunks, st.im, plan), o.resume ~= false)
   if not st.log then return nil, message, code end
   if o.guide then
@@ -193,16 +215,12 @@ local function run(o, model)
   st.log:close(report ~= nil)
   if not report then return nil, message, code end
   report.rebuilt, report.scaled, report.chunks = st.stats, st.scaled, #st.chunks
-  report.calibration_resumed = st.log.resumed
+  report.calibration_resumed, report.not_rebuilt = st.log.resumed, st.left
+  warn(report, st.left)
   return report
 end
 
---- Quantizes a file; see the top of this page.
----@param o wane.GptqOptions
----@return wane.QuantizeReport|nil report  with `rebuilt`: error before and after of each tensor
----@return string? message
----@return string? code
-return function(o)
+local function gptq(o)
   o = check(o)
   local ok, message, code = can_write(o)
   if not ok then return nil, message, code end
@@ -224,3 +242,14 @@ return function(o)
   if report then report.seconds, report.reused = core.now() - start, 0 end
   return report, message, code
 end
+
+-- The source may be a checkpoint's directory.
+--- Quantizes a file; see the top of this page.
+---
+---     assert(wane.calibrate.gptq { from = path, to = "small.gguf", recipe = "Q4_K_M", text = text, context = 64, chunks = 1, overwrite = true })
+---@param o wane.GptqOptions
+---@return wane.QuantizeReport|nil report  with `rebuilt`: error before and after of each tensor; `not_rebuilt`: { name, type, why }
+---  of those that the plain encoder made (embeddings, and iq1_s and iq1_m, which a warning names)
+---@return string? message
+---@return string? code
+return function(o) return require("wane.convert.view").around(o, "from", gptq) end

@@ -86,6 +86,8 @@ local function continues(before, model, n_ctx, with_output)
 end
 
 --- What each tensor of an importance matrix has seen.
+---
+---     for _, c in ipairs(wane.calibrate.coverage(im)) do print(c.name, c.tokens) end
 ---@param im wane.Imatrix
 ---@return wane.Coverage[]
 function M.coverage(im)
@@ -124,6 +126,10 @@ end
 --- wane.imatrix.merge adds the results. `resume` (a matrix or a file made
 --- from the first chunks of the same text) goes on after its last chunk;
 --- `save` writes a file every `save_every` chunks (default 50) and at the end.
+---
+---     local im = assert(wane.calibrate.imatrix(model, text, { chunks = 1, context = 64 }))
+---     assert(im:save("measured.gguf", { overwrite = true }))
+---     im:close()
 ---@param model wane.Model
 ---@param text string|integer[]
 ---@param opts? wane.ImatrixOptions
@@ -203,6 +209,9 @@ local hessian_check = options.checker("calibrate.hessians", {
 --- Correlations X^T X of the inputs of matrices: name -> hessian. Memory: one
 --- width x width float matrix per shared input, so `tensors` (names) chooses
 --- what one pass collects. Experts have a list of hessians, one each.
+---
+---     local h = assert(wane.calibrate.hessians(model, text, { chunks = 1, context = 64, tensors = { "blk.0.attn_q.weight" } }))
+---     print(h["blk.0.attn_q.weight"])
 ---@param model wane.Model
 ---@param text string|integer[]
 ---@param opts? { context: integer?, chunks: integer?, first_chunk: integer?, threads: integer?,

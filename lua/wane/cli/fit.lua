@@ -1,16 +1,16 @@
 --- `wane fit MODEL`: what a model will take, before it is loaded;
 --- `wane fit --ram 16G`: what fits a machine.
-local M = { summary = "will a model fit? memory from its header alone" }
+local M = { summary = "will a model fit? memory from its header alone", tables = true }
 
 function M.describe(p)
-  p:argument("model", "GGUF file; leave it out for a model that does not exist (--params)"):args "?"
+  p:argument("model", "GGUF file; leave it out for a model that does not exist (--params)"):args "?":as "model"
   p:option("-c --context", "tokens (default: the model's)"):convert(tonumber)
-  p:option("--kv", "type of the KV cache"):default "f16"
+  p:option("--kv", "type of the KV cache"):default "f16":as "cache"
   p:option("--sequences", "sequences at once"):convert(tonumber)
-  p:option("--recipe", "as if shrunk by this mix or type")
+  p:option("--recipe", "as if shrunk by this mix or type"):as "mix"
   p:option("--ram", "memory of the machine: 16G")
   p:option("--reserve", "what the system and other programs keep")
-  p:option("--task", "classification, chat, writing or code"):default "chat"
+  p:option("--task", "classification, chat, writing or code"):default "chat":offer { "classification", "chat", "writing", "code" }
   p:option("--params", "parameters of a model that does not exist: 70B")
   for _, name in ipairs { "layers", "width", "heads", "kv-heads", "ff", "vocab", "experts", "used" } do
     p:option("--" .. name, "of such a model"):convert(tonumber)
@@ -37,7 +37,7 @@ function M.run(args, out)
     local t, why = require("wane.fit").survey { ram = args.ram, context = args.context, kv = args.kv, task = args.task,
       reserve = args.reserve }
     if not t then return nil, why end
-    out.print(args.json and t:json() or t:text())
+    if args.json then out.print(t:json()) else out.table(t, args) end
     return true
   end
   if not model then return nil, "fit: want a GGUF file, --params, or --ram alone" end
@@ -47,7 +47,7 @@ function M.run(args, out)
     max_context = args.max_context or false,
   }
   if not f then return nil, message end
-  out.print(args.json and f:json() or f:text())
+  if args.json then out.print(f:json()) else out.table(f, args) end
   return true
 end
 

@@ -3,15 +3,15 @@
 --- `wane imatrix show FILE`.
 local read = require "wane.cli.read"
 
-local M = { summary = "measure, merge, convert and show importance matrices" }
+local M = { summary = "measure, merge, convert and show importance matrices", tables = true }
 
 function M.describe(p)
-  p:argument("what", "MODEL TEXT, or merge FILE..., convert FILE, show FILE"):args "+"
-  p:option("-o --output", "where the matrix goes (*.dat: the legacy format)")
+  p:argument("what", "MODEL TEXT, or merge FILE..., convert FILE, show FILE"):args "+":as "file"
+  p:option("-o --output", "where the matrix goes (*.dat: the legacy format)"):as "file"
   p:option("-c --context", "tokens per chunk"):convert(tonumber):default "512"
   p:option("--chunks", "most chunks to use (default: all)"):convert(tonumber)
   p:option("--first-chunk", "number of the first chunk, from 1"):convert(tonumber)
-  p:option("--resume", "matrix of the first chunks of the same text: go on after them")
+  p:option("--resume", "matrix of the first chunks of the same text: go on after them"):as "file"
   p:option("--save-every", "write the output every N chunks (default 50)"):convert(tonumber)
   p:option("-t --threads", "threads (default: all cores)"):convert(tonumber)
   p:flag("--output-tensor", "measure output.weight too")
@@ -52,7 +52,7 @@ local function measure(args, out)
     resume = args.resume, output = args.output_tensor, dataset = args.what[2], save = args.output,
     save_every = args.save_every,
     progress = function(p)
-      out.progress { done = p.done / p.total, text = ("chunk %d of %d"):format(p.done, p.total) }
+      out.progress { done = p.done / p.total, n = p.done, unit = "chunks", text = ("chunk %d of %d"):format(p.done, p.total) }
     end,
   })
   model:close()
@@ -62,12 +62,12 @@ local function measure(args, out)
   local n_unseen, n_few = 0, 0
   for _, c in ipairs(coverage) do n_unseen, n_few = n_unseen + c.unseen, n_few + c.few end
   if n_few > 0 then
-    out.note(("warning: %d experts saw fewer than %d tokens: calibrate with more text"):format(n_few,
+    out.warn(("%d experts saw fewer than %d tokens: calibrate with more text"):format(n_few,
       require("wane.quantize.importance").FEW))
   end
   if n_unseen > 0 then
-    if not args.json then out.print(coverage_table(coverage):text()) end
-    out.note(("warning: %d experts saw nothing; their importance is 1 everywhere"):format(n_unseen))
+    if not args.json then out.table(coverage_table(coverage), args) end
+    out.warn(("%d experts saw nothing; their importance is 1 everywhere"):format(n_unseen))
   end
   return finish(im, args, out)
 end
@@ -111,8 +111,11 @@ local function show(args, out)
       tokens = c.tokens, unseen = c.unseen }
     t:add(rows[i])
   end
-  out.print(args.json and report.json { chunks = im.chunks, chunk_size = im.chunk_size, datasets = im.datasets,
-    tensors = rows } or t:text())
+  if args.json then
+    out.print(report.json { chunks = im.chunks, chunk_size = im.chunk_size, datasets = im.datasets, tensors = rows })
+  else
+    out.table(t, args)
+  end
   return true
 end
 

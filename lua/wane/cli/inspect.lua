@@ -1,10 +1,10 @@
 --- `wane inspect FILE`: metadata and tensors of a GGUF file, or the entries
 -- of an importance matrix. Everything that comes from the file is printed
 -- with control characters escaped.
-local M = { summary = "show what is in a GGUF file" }
+local M = { summary = "show what is in a GGUF file", tables = true }
 
 function M.describe(p)
-  p:argument("file", "GGUF file (any file of a split), or an importance matrix")
+  p:argument("file", "GGUF file (any file of a split), or an importance matrix"):as "model"
   p:flag("--meta", "metadata only")
   p:flag("--tensors", "tensors only")
   p:option("--key", "print the whole value of one metadata key")
@@ -38,26 +38,30 @@ local function show_key(f, key, out, printable)
   return true
 end
 
-local function show_meta(f, out, printable)
+local function show_meta(f, args, out, printable)
+  local clip = require("wane.report").clip
   for _, key in ipairs(f:keys()) do
     local kind, elem = f:type_of(key)
     local value = shown(f.meta[key], printable)
-    out.print(("%-8s %s = %s"):format(elem and elem .. "[]" or kind, printable(key), value))
+    local line = ("%-8s %s = %s"):format(elem and elem .. "[]" or kind, printable(key), value)
+    out.print(out.width and not args.wide and clip(line, out.width) or line)
   end
 end
 
-local function show_tensors(f, out, printable, human)
+local function show_tensors(f, args, out, printable, human)
   local by_type, order, bytes, values = {}, {}, 0, 0
-  for _, t in ipairs(f.tensors) do
-    out.print(("%-40s %-8s %-20s %10s"):format(printable(t.name), t.type, table.concat(t.shape, " x "),
-      human(t.bytes)))
-    if not by_type[t.type] then
-      by_type[t.type] = 0
-      order[#order + 1] = t.type
+  local t = require("wane.report").table { { key = "name", title = "tensor" }, { key = "type", title = "type", drop = 0 },
+    { key = "shape", title = "shape" }, { key = "bytes", title = "bytes", format = human, align = "right" } }
+  for _, x in ipairs(f.tensors) do
+    t:add { name = printable(x.name), type = x.type, shape = table.concat(x.shape, " x "), bytes = x.bytes }
+    if not by_type[x.type] then
+      by_type[x.type] = 0
+      order[#order + 1] = x.type
     end
-    by_type[t.type] = by_type[t.type] + 1
-    bytes, values = bytes + t.bytes, values + t.shape[1] * t.n_rows
+    by_type[x.type] = by_type[x.type] + 1
+    bytes, values = bytes + x.bytes, values + x.shape[1] * x.n_rows
   end
+  if #f.tensors > 0 then out.table(t, args) end
   local parts = {}
   for i, name in ipairs(order) do parts[i] = ("%d %s"):format(by_type[name], name) end
   out.print(("%d tensors (%s), %s, %.2f bits per weight"):format(
@@ -77,15 +81,20 @@ local function as_json(f)
   return { version = f.version, alignment = f.alignment, files = f.shards, meta = meta, tensors = tensors }
 end
 
-local function show_imatrix(im, out, printable)
+local function show_imatrix(im, args, out, printable)
   out.print(("importance matrix (%s): %d entries, %d chunks%s"):format(
     im.format, #im:names(), im.chunks, im.datasets[1] and " of " .. printable(im.datasets[1]) or ""))
+  local t = require("wane.report").table {
+    { key = "name", title = "entry" }, { key = "n", title = "values", align = "right" }, { key = "min", title = "min", format = "%.4g" },
+    { key = "max", title = "max", format = "%.4g" }, { key = "mean", title = "mean", format = "%.4g", drop = 0 },
+    { key = "zeros", title = "zeros", align = "right" }, { key = "bad", title = "not finite", align = "right" },
+  }
   for _, name in ipairs(im:names()) do
     local s, msg = im:stats(name)
     if not s then return nil, msg end
-    out.print(("%-40s %8d values  %.4g to %.4g, mean %.4g, %d zero%s"):format(
-      printable(name), s.n, s.min, s.max, s.mean, s.zeros, s.bad > 0 and (", %d BAD"):format(s.bad) or ""))
+    t:add { name = printable(name), n = s.n, min = s.min, max = s.max, mean = s.mean, zeros = s.zeros, bad = s.bad }
   end
+  out.table(t, args)
   return true
 end
 
@@ -93,7 +102,7 @@ end
 local function try_imatrix(args, out, printable)
   local im = require("wane.imatrix").open(args.file)
   if not im then return nil end
-  local ok, msg = show_imatrix(im, out, printable)
+  local ok, msg = show_imatrix(im, args, out, printable)
   im:close()
   return ok, msg
 end
@@ -117,8 +126,8 @@ function M.run(args, out)
   elseif args.json then
     out.print(report.json(as_json(f)))
   else
-    if not args.tensors then show_meta(f, out, printable) end
-    if not args.meta then show_tensors(f, out, printable, human) end
+    if not args.tensors then show_meta(f, args, out, printable) end
+    if not args.meta then show_tensors(f, args, out, printable, human) end
   end
   f:close()
   return ok or nil, msg

@@ -2,8 +2,8 @@
 local M = { summary = "measure the perplexity of a model on a text" }
 
 function M.describe(p)
-  p:argument("model", "GGUF file")
-  p:argument("text", "text file, UTF-8")
+  p:argument("model", "GGUF file"):as "model"
+  p:argument("text", "text file, UTF-8"):as "file"
   p:option("-c --context", "tokens per chunk"):convert(tonumber):default "512"
   p:option("--chunks", "most chunks to score (default: all)"):convert(tonumber)
   p:option("-t --threads", "threads (default: all cores)"):convert(tonumber)
@@ -21,7 +21,7 @@ function M.run(args, out)
     chunks = args.chunks,
     threads = args.threads,
     progress = function(p)
-      out.progress { done = p.done / p.total, text = ("chunk %d of %d, %.4f"):format(p.done, p.total, p.perplexity) }
+      out.progress { done = p.done / p.total, n = p.done, unit = "chunks", text = ("chunk %d of %d, %.4f"):format(p.done, p.total, p.perplexity) }
     end,
   })
   model:close()

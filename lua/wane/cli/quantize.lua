@@ -2,7 +2,7 @@
 -- llama.cpp (Q4_K_M, ...), COPY, or a recipe file (*.lua).
 local read = require "wane.cli.read"
 
-local M = { summary = "quantize a GGUF file" }
+local M = { summary = "quantize a GGUF file", tables = true }
 
 --- Options whose names may stand alone in messages.
 M.own = { output_tensor_type = true, token_embedding_type = true, leave_output_tensor = true, prune_layers = true,
@@ -15,27 +15,27 @@ M.flags = {
 }
 
 function M.describe(p)
-  p:argument("from", "source GGUF file (any file of a split)")
-  p:argument("to", "output file; with --dry-run it may be '-'")
-  p:argument("recipe", "a mix (Q4_K_M, Q8_0, IQ3_XXS, ...), COPY, AUTO, or a recipe file (*.lua)")
-  p:option("--calibrate", "text: choose the numbers in the blocks against what each layer sees")
+  p:argument("from", "source GGUF file (any file of a split)"):as "model"
+  p:argument("to", "output file; with --dry-run it may be '-'"):as "file"
+  p:argument("recipe", "a mix (Q4_K_M, Q8_0, IQ3_XXS, ...), COPY, AUTO, or a recipe file (*.lua)"):as "mix"
+  p:option("--calibrate", "text: choose the numbers in the blocks against what each layer sees"):as "file"
   p:option("--calibrate-chunks", "most chunks of it to use (default: all)"):convert(tonumber)
   p:option("--bpw", "with AUTO: the best mix of so many bits per weight"):convert(tonumber)
   p:option("--bytes", "with AUTO: the best mix in a file of so many bytes"):convert(tonumber)
-  p:option("-i --imatrix", "importance matrix, GGUF or .dat")
+  p:option("-i --imatrix", "importance matrix, GGUF or .dat"):as "file"
   p:option("--include-weights", "use importance only for tensors whose name contains this"):count "*"
   p:option("--exclude-weights", "do not use importance for these"):count "*"
-  p:option("--output-tensor-type", "type of output.weight")
-  p:option("--token-embedding-type", "type of the token embeddings")
+  p:option("--output-tensor-type", "type of output.weight"):as "type"
+  p:option("--token-embedding-type", "type of the token embeddings"):as "type"
   p:option("--tensor-type", "PATTERN=TYPE: regular expression and type"):count "*"
-  p:option("--tensor-type-file", "file of PATTERN=TYPE, separated by white space")
+  p:option("--tensor-type-file", "file of PATTERN=TYPE, separated by white space"):as "file"
   p:option("--prune-layers", "layers to leave out: 2,5,7")
   p:option("--override-kv", "KEY=TYPE:VALUE with TYPE int, float, bool or str"):count "*"
   p:option("--fallback", "rows that do not fill blocks: llama.cpp, error, or a type")
-  p:option("--nonfinite", "NaN and infinities in the source: error or zero")
+  p:option("--nonfinite", "NaN and infinities in the source: error or zero"):offer { "error", "zero" }
   p:option("--shard", "I/N: write only file I of N")
   p:option("--split", "write N files"):convert(tonumber)
-  p:option("--reuse", "copy unchanged tensors from this earlier output (made with --provenance)")
+  p:option("--reuse", "copy unchanged tensors from this earlier output (made with --provenance)"):as "file"
   p:option("-t --threads", "threads (default: all cores)"):convert(tonumber)
   p:flag("--awq", "with --calibrate: scale channels by activations first")
   p:flag("--pure", "one type for everything")
@@ -76,35 +76,16 @@ local function tensor_types(args)
   return #list > 0 and list or false
 end
 
--- Text of --override-kv -> value; the key's own type decides the width.
-local override = {
-  int = { "an integer", function(v) return v:match "^[+-]?%d+$" and (v:gsub("^%+", "")) end },
-  float = { "a number", function(v) return tonumber(v) end },
-  bool = { "true or false", function(v)
-    if v == "true" or v == "false" then return v == "true" end
-  end },
-  str = { "a string", function(v) return v end },
-}
-
--- Integers beyond 53 bits stay decimal text.
-local function exact(text)
-  local n = tonumber(text)
-  return n and math.abs(n) < 2 ^ 53 and n or text
-end
-
 local function metadata(args)
   local list = {}
   for _, text in ipairs(args.override_kv) do
     local key, kind, value = text:match "^([^=]+)=(%a+):(.*)$"
-    if not key or not override[kind] then
+    if not key or not read.overrides[kind] then
       return nil, ("--override-kv: want KEY=TYPE:VALUE with TYPE int, float, bool or str, found '%s'"):format(text)
     end
-    local v = override[kind][2](value)
-    if v == nil then
-      return nil, ("--override-kv: '%s': the value '%s' is not %s"):format(text, value, override[kind][1])
-    end
-    if kind == "int" then v = exact(v) end
-    list[#list + 1] = { key = key, type = kind, value = v }
+    local v, why = read.override(("--override-kv: '%s'"):format(text), kind, value)
+    if not v then return nil, why end
+    list[#list + 1] = { key = key, type = kind, value = v.value }
   end
   return #list > 0 and list or false
 end
@@ -178,25 +159,19 @@ local function as_json(r)
   }
 end
 
-local function progress_bar(out, human)
+local function progress_bar(out, human, seconds)
   return function(p)
-    local left = p.seconds_left and (", %d s left"):format(math.floor(p.seconds_left + 0.5)) or ""
+    local left = p.seconds_left and (", %s left"):format(seconds(p.seconds_left)) or ""
     local what = p.verifying and "checking the earlier run" or p.tensor
-    out.progress {
-      done = p.fraction,
-      text = ("%s/s%s  %s"):format(human(p.rate), left, what),
-    }
+    out.progress { done = p.fraction, pace = ("%s/s%s"):format(human(p.rate), left), text = what }
   end
 end
 
 local function show(r, args, out, human, printable)
   out.progress(nil)
   if args.json then return out.print(require("wane.report").json(as_json(r))) end
-  if args.dry_run then
-    for line in tostring(r):gmatch "[^\n]+" do out.print(printable(line)) end
-    return
-  end
-  for _, w in ipairs(r.warnings) do out.note("warning: " .. printable(w)) end
+  if args.dry_run then return out.table(r, args) end
+  for _, w in ipairs(r.warnings) do out.warn(printable(w)) end
   local more = ""
   if r.resumed > 0 then more = more .. (", %d tensors resumed"):format(r.resumed) end
   if r.reused > 0 then more = more .. (", %d tensors reused"):format(r.reused) end
@@ -255,10 +230,10 @@ function M.run(args, out)
   local human = require("wane.recipe.plan").human
   local o, msg = options(args)
   if not o then return nil, msg end
-  o.progress = progress_bar(out, human)
+  o.progress = progress_bar(out, human, require("wane.report").seconds)
   local r
   if args.calibrate then
-    r, msg = calibrated(args, o, out)
+    r, msg = require("wane.convert.view").around(o, "from", function(of) return calibrated(args, of, out) end)
   elseif args.awq or args.bpw or args.bytes or args.calibrate_chunks then
     return nil, "--awq, --bpw, --bytes and --calibrate-chunks want --calibrate TEXT"
   else

@@ -4,7 +4,7 @@ local M = { summary = "serve a model over HTTP" }
 local function number(p, flags, text) return p:option(flags, text):convert(tonumber) end
 
 function M.describe(p)
-  p:argument("model", "GGUF file")
+  p:argument("model", "GGUF file"):as "model"
   p:option("--host", "address to listen on"):default "127.0.0.1"
   number(p, "-p --port", "port (0: any that is free)"):default "8080"
   p:option("--api-key", "want 'Authorization: Bearer KEY' (better: the variable WANE_API_KEY)")
@@ -12,11 +12,11 @@ function M.describe(p)
   number(p, "--parallel", "generations at once"):default "4"
   number(p, "--queue", "generations that wait; more are refused"):default "64"
   number(p, "-c --context", "tokens of each generation (default: the model's, at most 4096)")
-  p:option("--kv", "type of the cache: f16, f32, q8_0, ...")
-  p:option("--template", "file with a Jinja template instead of the model's")
+  p:option("--kv", "type of the cache: f16, f32, q8_0, ..."):as "cache"
+  p:option("--template", "file with a Jinja template instead of the model's"):as "file"
   p:option("--format", "a built-in format instead of a template")
-  p:option("--report", "page of wane compare, for /report")
-  p:option("--pooling", "of embeddings: mean, cls, last")
+  p:option("--report", "page of wane compare, for /report"):as "file"
+  p:option("--pooling", "of embeddings: mean, cls, last"):offer { "mean", "cls", "last" }
   number(p, "--timeout", "most seconds of a request"):default "600"
   number(p, "-t --threads", "threads (default: all cores)")
 end
@@ -65,7 +65,7 @@ function M.run(args, out)
     return nil, fine and message or server
   end
   if not (args.host == "localhost" or args.host == "::1" or args.host:find "^127%.") and not server.opts.api_key then
-    out.note "warning: whoever reaches this address can use the model: see --api-key"
+    out.warn "whoever reaches this address can use the model: see --api-key"
   end
   if args.json then
     out.print(require("wane.report").json { url = server.url, model = server.id, parallel = args.parallel, context = context })

@@ -5,17 +5,17 @@ local M = { summary = "try many recipes, on many machines" }
 
 function M.describe(p)
   p:argument("what", "RECIPE... (mixes, recipe files), or job FOLDER JOB, or all FOLDER"):args "+"
-  p:option("--model", "GGUF file to shrink")
-  p:option("--text", "text file, UTF-8: what is measured on")
-  p:option("--calibrate", "text file: measure an importance matrix on it first")
+  p:option("--model", "GGUF file to shrink"):as "model"
+  p:option("--text", "text file, UTF-8: what is measured on"):as "file"
+  p:option("--calibrate", "text file: measure an importance matrix on it first"):as "file"
   p:option("-c --context", "tokens per chunk"):convert(tonumber):default "512"
   p:option("--chunks", "most chunks of the text (default: all)"):convert(tonumber)
   p:option("--calibrate-chunks", "most chunks of --calibrate (default: all)"):convert(tonumber)
   p:option("--per-job", "chunks of a job"):convert(tonumber):default "50"
   p:option("--shards", "files of each shrunk model, a job each"):convert(tonumber):default "1"
-  p:option("--emit", "make, parallel or slurm")
+  p:option("--emit", "make, parallel or slurm"):offer { "make", "parallel", "slurm" }
   p:option("--program", "how the jobs call wane"):default "wane"
-  p:option("-o --output", "folder of the plan and of all results; it must be there")
+  p:option("-o --output", "folder of the plan and of all results; it must be there"):as "dir"
   p:option("-t --threads", "threads of a job (default: all cores)"):convert(tonumber)
 end
 

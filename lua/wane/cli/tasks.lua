@@ -1,11 +1,11 @@
 --- `wane tasks MODEL [TASK...]`: what a model can do.
-local M = { summary = "run tasks on a model" }
+local M = { summary = "run tasks on a model", tables = true }
 
 function M.describe(p)
-  p:argument("model", "GGUF file")
+  p:argument("model", "GGUF file"):as "model"
   p:argument("tasks", "passkey, arithmetic, rare, copy, induction, or files of JSON lines (default: all that need no file)")
-    :args "*"
-  p:option("--text", "text file for the task 'rare'")
+    :args "*":offer { "passkey", "arithmetic", "rare", "copy", "induction" }
+  p:option("--text", "text file for the task 'rare'"):as "file"
   p:option("-c --context", "longest question in tokens (default: the model's)"):convert(tonumber)
   p:option("-t --threads", "threads (default: all cores)"):convert(tonumber)
 end
@@ -41,7 +41,7 @@ function M.run(args, out)
   if not fine then return nil, results end
   if not results then return nil, why end
   out.progress(nil)
-  out.print(args.json and report.json(results) or tasks.table(results):text())
+  if args.json then out.print(report.json(results)) else out.table(tasks.table(results), args) end
   return true
 end
 

@@ -1,8 +1,8 @@
 --- `wane tokenize MODEL TEXT`: the ids that a model reads.
-local M = { summary = "print the tokens of a text" }
+local M = { summary = "print the tokens of a text", tables = true }
 
 function M.describe(p)
-  p:argument("model", "GGUF file; its vocabulary is all that is read")
+  p:argument("model", "GGUF file; its vocabulary is all that is read"):as "model"
   p:argument("text", "the text, or - for standard input")
   p:flag("--special", "add what the vocabulary wants around a text (BOS, ...)")
   p:flag("--parse-special", "texts of control tokens become those tokens")
@@ -26,7 +26,7 @@ function M.run(args, out)
   local report = require "wane.report"
   local t = report.table { { key = "id", title = "id", align = "right" }, { key = "text", title = "text" } }
   for _, id in ipairs(ids) do t:add { id = id, text = report.printable(vocab:piece(id)) } end
-  out.print(tostring(t))
+  out.table(t, args)
   return true
 end
 

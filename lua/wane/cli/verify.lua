@@ -2,9 +2,9 @@
 local M = { summary = "check that a file made with --provenance is what its source gives" }
 
 function M.describe(p)
-  p:argument("file", "GGUF file made with --provenance")
-  p:argument("source", "the file it was made from")
-  p:option("-i --imatrix", "the importance matrix that was used")
+  p:argument("file", "GGUF file made with --provenance"):as "model"
+  p:argument("source", "the file it was made from"):as "model"
+  p:option("-i --imatrix", "the importance matrix that was used"):as "file"
   p:option("-t --threads", "threads (default: all cores)"):convert(tonumber)
 end
 

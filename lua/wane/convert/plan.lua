@@ -3,6 +3,7 @@
 local M = {}
 
 local families = require "wane.convert.families"
+local file = require "wane.file"
 local general = require "wane.convert.general"
 local names = require "wane.convert.names"
 local params = require "wane.convert.params"
@@ -15,23 +16,49 @@ local check = rows.check
 local Conversion = {}
 Conversion.__index = Conversion
 
--- A tensor of the checkpoint as a source of rows; FP8 with its scales applied.
+-- FP8 with its scales applied: of blocks, of rows or one.
+local function of_fp8(c, s, name)
+  local scales = c.tensors[name .. "_scale_inv"] or c.tensors[name .. "_scale"]
+  if not scales then return s end
+  c.used[scales.alias] = true
+  local block = c.block
+  if scales.n == 1 or #scales.shape < 2 then block = nil end
+  if block and #scales.shape == 2 and scales.shape[2] == 1 then block = nil end
+  return rows.scaled(s, rows.of(c.checkpoint, scales), block)
+end
+
+-- The one value of a tensor, or nil.
+local function value_of(c, name)
+  local t = c.tensors[name]
+  if not t or t.n ~= 1 then return nil end
+  c.used[name] = true
+  local s = rows.of(c.checkpoint, t)
+  local b = check(safetensors.decode(s.dtype, s.read(1, 1), 1, 1))
+  local v = b[1]
+  b:close()
+  return v
+end
+
+-- NVFP4 (ModelOpt's names; compressed-tensors' global scale is the reciprocal):
+-- blocks, with the tensor's own scale beside them as `factors`.
+local function of_nvfp4(c, s, name)
+  local scales = c.tensors[name .. "_scale"]
+  if not scales or scales.dtype ~= "F8_E4M3" or #scales.shape ~= 2 then return s end
+  c.used[scales.alias] = true
+  local out = rows.nvfp4(s, rows.of(c.checkpoint, scales))
+  local factor, inverse = value_of(c, name .. "_scale_2"), value_of(c, name .. "_global_scale")
+  out.factors = { factor or inverse and inverse ~= 0 and 1 / inverse or 1 }
+  return out
+end
+
+-- A tensor of the checkpoint as a source of rows.
 function Conversion:source(name)
   local t = self.tensors[name]
   if not t then rows.fail(("tensor %s is missing"):format(name)) end
   self.used[name] = true
   local s = rows.of(self.checkpoint, t)
-  if t.dtype:find "^F8" then
-    local scales = self.tensors[name .. "_scale_inv"] or self.tensors[name .. "_scale"]
-      or self.tensors[name:gsub("%.weight$", ".weight_scale")]
-    if scales then
-      self.used[scales.alias] = true
-      local block = self.block
-      if scales.n == 1 or #scales.shape < 2 then block = nil end
-      if block and #scales.shape == 2 and scales.shape[2] == 1 then block = nil end
-      s = rows.scaled(s, rows.of(self.checkpoint, scales), block)
-    end
-  end
+  if t.dtype:find "^F8" then return of_fp8(self, s, name) end
+  if t.dtype == "U8" and name:find "%.weight$" then return of_nvfp4(self, s, name) end
   return s
 end
 
@@ -74,6 +101,7 @@ local function take_tensors(c)
   c.tensors, c.order = {}, {}
   for _, name in ipairs(c.checkpoint.names) do
     local to = c.family.rename and c.family.rename(name, c.class, c.params) or name
+    to = to:gsub("%.weight_packed$", ".weight")
     local is_other = names.is_other_sense(name) or (c.family.ignore and c.family.ignore(to, c.class)) or to:find "rotary_emb%.inv_freq$"
       or to:find "%.attention%.masked_bias$"
     if not is_other then
@@ -85,6 +113,24 @@ local function take_tensors(c)
   end
 end
 
+-- Scales go with their matrices; those of activations and caches have no use here.
+local function is_scale(c, name)
+  if name:find "_scale_inv$" then return true end
+  local of = name:match "^(.*%.weight)_scale$" or name:match "^(.*%.weight)_scale_2$" or name:match "^(.*%.weight)_global_scale$"
+  if of then return c.tensors[of] ~= nil end
+  if not c.quantized then return false end
+  return name:find "%.input_scale$" or name:find "%.input_global_scale$" or name:find "%.[kv]_scale$"
+    or name:find "activation_scale$"
+end
+
+-- The scales that a tensor of blocks has beside it, unless they are one.
+local function factors_of(t)
+  local factors = t[2] and t[2].factors
+  for _, v in ipairs(factors or {}) do
+    if math.abs(v - 1) > 1e-6 then return { t[1]:gsub("%.weight$", ".scale"), values = factors } end
+  end
+end
+
 -- The output's tensors: { name, source, f, matrices } or { name, values }.
 local function plan_tensors(c)
   c.used, c.out = {}, {}
@@ -92,7 +138,7 @@ local function plan_tensors(c)
   for _, name in ipairs(c.order) do
     local layer, rest = name:match "^model%.layers%.(%d+)%.(.+)$"
     layer = tonumber(layer)
-    if not c.used[name] and not name:find "_scale_inv$" and not (name:find "_scale$" and c.tensors[name:gsub("_scale$", "")]) then
+    if not c.used[name] and not is_scale(c, name) then
       local s = c:source(name)
       local list = c.family.make and c.family.make(c, name, layer, rest, s)
       if not list then
@@ -100,10 +146,12 @@ local function plan_tensors(c)
         if not to then rows.fail(("tensor %s is not known in %s"):format(name, c.family.arch), "EUNSUP") end
         list = { { to, s } }
       end
-      for _, t in ipairs(list) do
-        t.layer = layer or -1
-        by_layer[#by_layer + 1] = t
-        t.order = #by_layer
+      for _, made in ipairs(list) do
+        for _, t in ipairs { made, factors_of(made) } do
+          t.layer = layer or -1
+          by_layer[#by_layer + 1] = t
+          t.order = #by_layer
+        end
       end
     end
   end
@@ -118,20 +166,30 @@ local function plan_tensors(c)
   c.out = by_layer
 end
 
+--- A conversion by config.json alone, without tensors.
+---@param dir string
+---@return table conversion
+function M.bare(dir)
+  local config, class = read_config(dir)
+  local family = families.find(class)
+  if not family then
+    rows.fail(("%s/config.json: %s is not a known class of models; known are %s"):format(dir, class,
+      table.concat(families.classes(), ", ")), "EUNSUP")
+  end
+  if family.config then family.config(config) end
+  local c = setmetatable({ dir = dir, class = class, family = family }, Conversion)
+  c.params = params.new(family.arch, config)
+  c.n_experts = c.params:get("num_local_experts", "num_experts", "n_routed_experts") or 0
+  return c
+end
+
 --- Opens a checkpoint.
 ---@param o { from: string }
 ---@return table conversion  close its checkpoint when done
 function M.open(o)
-  local config, class = read_config(o.from)
-  local family = families.find(class)
-  if not family then
-    rows.fail(("%s/config.json: %s is not a known class of models; known are %s"):format(o.from, class,
-      table.concat(families.classes(), ", ")), "EUNSUP")
-  end
-  if family.config then family.config(config) end
-  local c = setmetatable({ dir = o.from, class = class, family = family }, Conversion)
-  c.params = params.new(family.arch, config)
-  local q = config.quantization_config
+  local c = M.bare(o.from)
+  local q = c.params.config.quantization_config
+  c.quantized = type(q) == "table" or file.kind(o.from .. "/hf_quant_config.json") ~= nil
   c.block = type(q) == "table" and type(q.weight_block_size) == "table" and q.weight_block_size or nil
   c.checkpoint = check(safetensors.open(o.from))
   return c
@@ -144,10 +202,19 @@ local function describe_model(c, o)
   local n = c.family.layers and c.family.layers(p, c.checkpoint)
     or p:need("n_layers", "num_hidden_layers", "n_layer", "num_layers")
   c.n_layers = n
-  c.n_experts = p:get("num_local_experts", "num_experts", "n_routed_experts") or 0
   p:common(n)
   if c.family.params then c.family.params(p, c) end
   c.n_vocab = vocabulary.add(p, c.dir, c.family)
+end
+
+-- Are there tensors for as many layers as config.json counts? Draft heads may lack.
+local function check_layers(c)
+  local seen, more = 0, c.params.index[c.family.arch .. ".nextn_predict_layers"]
+  for _, t in ipairs(c.out) do seen = math.max(seen, t.layer + 1) end
+  local least = c.n_layers - (more and c.params.list[more].value or 0)
+  if seen > c.n_layers or seen < least then
+    rows.fail(("%s: config.json counts %s layers, there are tensors for %d"):format(c.dir, tostring(c.n_layers), seen))
+  end
 end
 
 -- Shape in GGUF's order.
@@ -169,6 +236,7 @@ function M.describe(c, o)
   plan_tensors(c)
   if #c.out == 0 then rows.fail(c.dir .. ": no tensors") end
   for _, t in ipairs(c.out) do t.shape = shape_of(t) end
+  check_layers(c)
   general.add_size(c.params, c.out)
   for _, e in ipairs(o.metadata or {}) do c.params:set(e.key, e.type, e.value, e.elem) end -- the caller's word is last
 end

@@ -4,6 +4,9 @@
 --- together), and read(a, b): the bytes of rows a .. b, from 1. Sources are put
 --- together from others, so that a permutation, a stack of experts or a slice
 --- costs no memory beyond the rows in hand.
+---
+--- The source of an adapter's matrix is that of its B; `a` is the source of A,
+--- whose columns are the matrix's (adapter.lua).
 local M = {}
 
 local core = require "wane.core"
@@ -31,7 +34,10 @@ function M.of(checkpoint, t)
 end
 
 local function like(s, over)
-  local t = { dtype = s.dtype, size = s.size, cols = s.cols, rows = s.rows, shape = s.shape, name = s.name, read = s.read }
+  local t = {
+    dtype = s.dtype, size = s.size, cols = s.cols, rows = s.rows, shape = s.shape, name = s.name, read = s.read, a = s.a,
+    factors = s.factors, narrow = s.narrow,
+  }
   for k, v in pairs(over) do t[k] = v end
   return t
 end
@@ -59,6 +65,32 @@ function M.slice(s, first, n)
   return like(s, { rows = n, read = function(a, b) return s.read(first + a - 1, first + b - 1) end })
 end
 
+-- A of sources that are stacked: theirs when they share it, else one below the other.
+local function joined(list)
+  local first, n = list[1].a, 0
+  for _, s in ipairs(list) do
+    if s.a then n = n + 1 end
+    if s.a ~= first then first = nil end
+  end
+  if n == 0 or first then return first end
+  if n < #list then fail(("tensor %s: the other parts' adapters are missing"):format(list[1].name)) end
+  local parts = {}
+  for i, s in ipairs(list) do parts[i] = s.a end
+  return M.stacked(parts)
+end
+
+-- Factors of sources that are stacked (one a matrix), as they are for one source's parts.
+local function factors_of(list)
+  local first, out = list[1].factors, {}
+  local same = true
+  for _, s in ipairs(list) do
+    same = same and s.factors == first
+    for _, v in ipairs(s.factors or {}) do out[#out + 1] = v end
+  end
+  if same then return first end
+  return out
+end
+
 --- The rows of all sources, one after the other.
 function M.stacked(list)
   local starts, n = {}, 0
@@ -70,7 +102,7 @@ function M.stacked(list)
     n = n + s.rows
   end
   return like(list[1], {
-    rows = n,
+    rows = n, a = joined(list), factors = factors_of(list),
     read = function(a, b)
       local parts = {}
       for i, s in ipairs(list) do
@@ -84,6 +116,7 @@ end
 
 --- The same values in rows of another length.
 function M.reshaped(s, cols)
+  if s.a then fail(("tensor %s: its adapter has no rows of %d"):format(s.name, cols), "EUNSUP") end
   local n = s.rows * s.cols
   if n % cols ~= 0 then fail(("tensor %s: %d values do not make rows of %d"):format(s.name, n, cols)) end
   local whole
@@ -99,6 +132,8 @@ end
 --- Blocks of `width` values of each row in another order: block k is block
 --- map(k) of the row, both from 1.
 function M.columns(s, width, map)
+  if s.a then return like(s, { a = M.columns(s.a, width, map) }) end
+  if s.dtype == "NVFP4" then s = M.decoded(s) end
   local n = s.cols / width
   return like(s, {
     read = function(a, b)
@@ -116,6 +151,7 @@ end
 
 --- Each matrix of `rows` rows turned: rows become columns. Holds one matrix.
 function M.transposed(s, rows)
+  if s.a then fail(("tensor %s: its adapter cannot be turned"):format(s.name), "EUNSUP") end
   local held, which
   local function matrix(k) -- its columns as rows
     if which == k then return held end
@@ -159,12 +195,45 @@ function M.scaled(s, scales, block)
     if n ~= 1 and n ~= s.rows then fail(("tensor %s: %d scales for %d rows"):format(s.name, n, s.rows)) end
   end
   return like(s, {
-    dtype = "F32", size = 4,
+    dtype = "F32", size = 4, narrow = "bf16",
     read = function(a, b)
       local buffer = check(safetensors.decode(s.dtype, s.read(a, b), b - a + 1, s.cols))
       core.foreign.scale(buffer, values, rows, cols, n_cols, a - 1)
       local bytes = buffer:bytes()
       buffer:close()
+      return bytes
+    end,
+  })
+end
+
+--- Rows of NVFP4: `packed` has two values a byte, the lower half byte first, and
+--- `scales` one FP8 (E4M3) for 16 values; as GGUF's blocks of 64.
+---@param packed table  a source of U8
+---@param scales table  a source of F8_E4M3
+function M.nvfp4(packed, scales)
+  local cols = packed.cols * 2
+  if packed.rows ~= scales.rows or scales.cols * 16 ~= cols then
+    fail(("tensor %s: %dx%d scales for %dx%d values"):format(packed.name, scales.rows, scales.cols, packed.rows, cols))
+  end
+  if cols % 64 ~= 0 then
+    fail(("tensor %s: rows of %d values; NVFP4 in GGUF wants a multiple of 64"):format(packed.name, cols), "EUNSUP")
+  end
+  return {
+    dtype = "NVFP4", size = 36 / 64, cols = cols, rows = packed.rows, name = packed.name, shape = { packed.rows, cols },
+    read = function(a, b) return core.foreign.nvfp4(packed.read(a, b), scales.read(a, b)) end,
+  }
+end
+
+--- A source of blocks as F32.
+function M.decoded(s)
+  return like(s, {
+    dtype = "F32", size = 4,
+    read = function(a, b)
+      local blocks = check(core.quant.blocks(s.dtype:lower(), s.read(a, b), b - a + 1, s.cols))
+      local buffer = check(blocks:decode())
+      local bytes = buffer:bytes()
+      buffer:close()
+      blocks:close()
       return bytes
     end,
   })

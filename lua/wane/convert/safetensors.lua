@@ -125,18 +125,22 @@ local function file_names(dir)
     if not seen[name] then list[#list + 1] = name end
     seen[name] = true
   end
+  if #list == 0 then return nil, index .. ": it names no files", "EFORMAT" end
   table.sort(list)
-  return list
+  return list, map.weight_map
 end
 
 --- Opens a checkpoint's weights.
 ---@param dir string
+---@param file_name string?  the one file to read (default: model.safetensors, or what its index names)
 ---@return table|nil checkpoint  tensors: name -> { dtype, shape, n, bytes }; names, sorted; close()
 ---@return string? message
 ---@return string? code
-function M.open(dir)
-  local names, message, code = file_names(dir)
-  if not names then return nil, message, code end
+function M.open(dir, file_name)
+  local names, map, code = { file_name }, nil, nil
+  if not file_name then names, map, code = file_names(dir) end
+  if not names then return nil, map, code end
+  local message
   local self = setmetatable({ dir = dir, files = {}, tensors = {}, names = {} }, M)
   for _, name in ipairs(names) do
     local ok
@@ -144,6 +148,12 @@ function M.open(dir)
     if not ok then
       self:close()
       return nil, message, code
+    end
+  end
+  for name in pairs(map or {}) do -- any order: the first that is lost
+    if not self.tensors[name] then
+      self:close()
+      return nil, ("%s: tensor %s is in none of the files"):format(dir .. "/model.safetensors.index.json", tostring(name)), "EFORMAT"
     end
   end
   for name in pairs(self.tensors) do self.names[#self.names + 1] = name end

@@ -13,6 +13,7 @@ local fingerprints = require "wane.convert.fingerprints"
 local json = require "wane.json"
 local rows = require "wane.convert.rows"
 local sentencepiece = require "wane.convert.sentencepiece"
+local tekken = require "wane.convert.tekken"
 
 local NORMAL, UNKNOWN, CONTROL, USER, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 local KIND = { normal = NORMAL, unknown = UNKNOWN, control = CONTROL, user = USER, unused = UNUSED, byte = BYTE }
@@ -43,7 +44,12 @@ end
 
 -- ---- token lists ---------------------------------------------------------------
 
+local MAX_TOKENS = 4194304
+
 local function padded(n, score)
+  if type(n) ~= "number" or n < 0 or n > MAX_TOKENS or n ~= math.floor(n) then
+    rows.fail(("%s tokens: want at most %d"):format(tostring(n), MAX_TOKENS))
+  end
   local t = { texts = {}, kinds = {}, scores = {}, n = n }
   for i = 1, n do t.texts[i], t.kinds[i], t.scores[i] = ("[PAD%d]"):format(i - 1), UNUSED, score end
   return t
@@ -51,6 +57,9 @@ end
 
 local function put(t, id, text, kind, score)
   if type(id) ~= "number" or id < 0 or id ~= math.floor(id) then rows.fail("a token's id is no count") end
+  if type(text) ~= "string" or type(score) ~= "number" or score ~= score then
+    rows.fail(("token %d: want a text and a score"):format(id))
+  end
   if id >= t.n then return end -- llama.cpp leaves them out too
   t.texts[id + 1], t.kinds[id + 1], t.scores[id + 1] = text, kind, score
 end
@@ -374,6 +383,22 @@ local function by_unigram(p, src)
   return t
 end
 
+-- Mistral's own file; its ids of special tokens are those of their texts.
+local function by_tekken(p, src)
+  local t = tekken.read(src.tekken, base64)
+  p:set("tokenizer.ggml.model", "string", "gpt2")
+  p:set("tokenizer.ggml.pre", "string", "tekken")
+  p:set("tokenizer.ggml.merges", "array", t.merges, "string")
+  for key, text in pairs { bos = "<s>", eos = "</s>", unk = "<unk>", pad = "<pad>" } do -- each its own key
+    local id = t.special[text]
+    if id then p:set("tokenizer.ggml." .. KEYS[key], "u32", id) end
+  end
+  p:set("tokenizer.ggml.add_bos_token", "bool", true)
+  p:set("tokenizer.ggml.add_eos_token", "bool", false)
+  set_tokens(p, t)
+  return t
+end
+
 -- What the tokenizer does to a text before it is cut: whether letters become
 -- small, whether accents are dropped.
 local function set_normalizer(p, src)
@@ -398,7 +423,9 @@ local function choose(p, src, family)
   local path = src.dir .. "/tokenizer.model"
   local model = src.json and known(src.json.model) or {}
   if file.kind(path) and not family.no_sentencepiece then return by_sentencepiece(p, src, path) end
-  if not src.json then rows.fail(src.dir .. ": neither tokenizer.json nor tokenizer.model", "ENOENT") end
+  src.tekken = not src.json and M.json(src.dir, "tekken.json") or nil
+  if src.tekken then return by_tekken(p, src) end
+  if not src.json then rows.fail(src.dir .. ": neither tokenizer.json nor tokenizer.model nor tekken.json", "ENOENT") end
   if model.type == "WordPiece" then return by_wordpiece(p, src) end
   if model.type == "Unigram" then return by_unigram(p, src) end
   if model.type ~= "BPE" then
@@ -429,7 +456,7 @@ function M.add(p, dir, family)
   if family.prefix_space_flag and prefix ~= nil then p:set("tokenizer.ggml.add_space_prefix", "bool", prefix) end
   local t = choose(p, src, family)
   set_normalizer(p, src)
-  set_special(p, src, t)
+  if not src.tekken then set_special(p, src, t) end
   set_more_ends(p, src)
   set_template(p, src)
   if family.vocab then family.vocab(p, t, src) end

@@ -7,7 +7,7 @@ local safetensors = require "wane.convert.safetensors"
 local vocabulary = require "wane.convert.vocab"
 
 local check = rows.check
-local CHUNK = 8 * 2 ^ 20 -- bytes of float32 at a time
+local CHUNK = 2 * 2 ^ 20 -- bytes of float32 at a time
 
 -- ---- types --------------------------------------------------------------------------
 
@@ -28,11 +28,12 @@ local function type_of(t, want)
   for _, pattern in ipairs(keep_f32) do
     if name:find(pattern) then return "f32" end
   end
+  if want == "keep" then return t[2].narrow or safetensors.plain_type(t[2].dtype) or "f32" end
   if want == "q8_0" and shape[1] % 32 ~= 0 then return "f16" end
   return want
 end
 
-local FILE_TYPES = { f32 = 0, f16 = 1, bf16 = 32, q8_0 = 7 }
+local FILE_TYPES = { f32 = 0, f16 = 1, bf16 = 32, q8_0 = 7, keep = 1 }
 
 -- Types by a recipe: planned as wane.quantize plans a file of these tensors.
 local function plan_recipe(c, recipe, imatrix)
@@ -93,6 +94,7 @@ local function write_tensor(w, t, imatrix)
   local importance = importance_of(t, imatrix)
   for a = 1, s.rows, step do
     local b = math.min(a + step - 1, s.rows)
+    collectgarbage "step" -- rows are strings: most of the memory here
     if raw then
       check(w:put(s.read(a, b)))
     else
@@ -113,7 +115,13 @@ end
 
 local function make_meta(list)
   local meta = check(core.gguf.meta())
-  for _, e in ipairs(list) do check(meta:set(e.key, e.type, e.value, e.elem)) end
+  for _, e in ipairs(list) do
+    local fine, problem = pcall(meta.set, meta, e.key, e.type, e.value, e.elem)
+    if not fine then
+      meta:close()
+      rows.fail(("%s: %s"):format(e.key, (tostring(problem):gsub("^wane: ", "")))) -- a setting of a wrong kind
+    end
+  end
   return meta
 end
 
@@ -180,6 +188,15 @@ function M.run(c, o, imatrix)
   return write_file(c, o, imatrix), plan
 end
 
-M.file = write_file
+--- Writes an adapter: all tensors in one float type.
+---@param c table  adapter.plan's
+---@param o table  options of wane.convert
+---@return integer bytes
+function M.adapter(c, o)
+  for _, t in ipairs(c.out) do t.type = o.type end
+  c.params:set("general.file_type", "u32", FILE_TYPES[o.type])
+  c.params:set("general.quantization_version", "u32", 2)
+  return write_file(c, o)
+end
 
 return M

@@ -17,12 +17,13 @@ local core = require "wane.core"
 local divergence = require "wane.eval.divergence"
 local entries = require "wane.eval.entry"
 local options = require "wane.options"
+local origin = require "wane.eval.origin"
 local run = require "wane.eval.run"
 local speed = require "wane.eval.speed"
 local tasks = require "wane.eval.tasks"
 
 ---@class wane.CompareOptions
----@field reference string|wane.Model
+---@field reference string|wane.Model   a file, a checkpoint's directory or a model
 ---@field candidates any[]       paths, models, recipes, formats, or { name =, path | recipe | format | model =, imatrix = }
 ---@field text string|integer[]
 ---@field tasks? any[]           see wane.eval.tasks
@@ -34,13 +35,15 @@ local tasks = require "wane.eval.tasks"
 ---@field heat? boolean|table    KLD of each tensor shrunk alone: true, or { chunks =, context =, batch = }
 ---@field tensor? string         whose weights to show in the report
 ---@field passage? integer       tokens of the passage in the report (192)
+---@field hashes? boolean        SHA-256 of the files that are read, for the report (true)
+---@field command? string        what was typed, for the report
 ---@field progress? fun(p: table)
 
 local check_options = options.checker("eval.compare", {
   reference = options.required "any", candidates = options.required(options.list("any", 1)), text = options.required(run.text),
   tasks = options.list "any", context = run.context, chunks = options.integer(1), imatrix = "any",
   threads = options.threads, speed = "boolean", heat = options.either("boolean", "table"), tensor = "string",
-  passage = options.integer(0), progress = "function",
+  passage = options.integer(0), hashes = "boolean", command = "string", progress = "function",
 })
 
 -- Loads everything into the list, which the caller closes.
@@ -136,6 +139,8 @@ local function measure_all(self, list, o)
   local rows = {}
   for i, e in ipairs(list) do rows[i] = row_of(e) end
   self:_add(rows, found, list[1].model.vocab, o.passage or 192)
+  self.origin, message, code = origin(list, o, self.tokens)
+  if not self.origin then return nil, message, code end
   if o.tasks and #o.tasks > 0 then
     local ok
     ok, message, code = run_tasks(self, list, o)
@@ -207,4 +212,5 @@ local function compare(o)
   return self
 end
 
-return compare
+-- The reference may be a checkpoint's directory.
+return function(o) return require("wane.convert.view").around(o, "reference", compare) end

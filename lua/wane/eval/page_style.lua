@@ -67,6 +67,19 @@ button[aria-pressed=true]{background:var(--accent);border-color:var(--accent);co
 .passage .other,.note u{text-decoration:underline;text-decoration-color:var(--accent);text-decoration-thickness:2px;
 text-underline-offset:4px}
 .passage span:hover{outline:2px solid var(--accent)}
+.beside{display:grid;grid-template-columns:minmax(0,1fr) minmax(0,400px);gap:28px;align-items:start}
+.worst{white-space:normal;font-size:13px}
+.worst td,.worst th{vertical-align:top}
+.worst td:first-child{font-family:Georgia,"DejaVu Serif",serif;font-weight:400;overflow-wrap:anywhere;position:static}
+.worst small{font-family:system-ui,"DejaVu Sans",sans-serif}
+td small{white-space:nowrap}.worst td small{display:block}.worst td:first-child small{white-space:normal}
+mark{background:color-mix(in srgb,var(--hot) 55%,transparent);color:inherit;border-radius:3px}
+dl{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:6px 18px;margin:0;font-size:13.5px}
+dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
+@media(max-width:760px){main{padding:20px 10px 40px}header{align-items:flex-start;gap:12px}h1{font-size:22px}
+.card{padding:16px 14px;overflow-x:auto}.card>svg,.pane svg{min-width:680px}.beside{grid-template-columns:minmax(0,1fr)}
+.wide{margin:0 -14px -8px;padding:0 14px 8px}th:first-child,td:first-child{left:-14px}
+dl{grid-template-columns:minmax(0,1fr);gap:0}dd{margin-bottom:8px}}
 footer{color:var(--soft);font-size:12.5px;text-align:center;margin-top:24px}
 @media print{body{background:#fff}.pane[hidden]{display:block!important}nav{display:none}.card{break-inside:avoid}}
 ]]

@@ -21,8 +21,8 @@ local check = options.checker("eval.perplexity", {
 --- Perplexity of a model on a text (llama.cpp's definition, so the numbers
 --- agree): chunks of `context` tokens, the second half of each scored.
 ---
----     local m = assert(wane.load "model.gguf")
----     print(assert(wane.eval.perplexity(m, io.open("text.txt"):read "*a")).perplexity)
+---     local m = assert(wane.load(path))
+---     print(assert(wane.eval.perplexity(m, text, { chunks = 1 })).perplexity)
 ---@param model wane.Model
 ---@param text string|integer[]   text, or token ids
 ---@param opts? { context?: integer, chunks?: integer, threads?: integer, progress?: fun(p: table) }

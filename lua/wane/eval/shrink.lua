@@ -24,6 +24,8 @@ local for_loading = { "context", "threads", "batch", "kv", "max_bytes" }
 
 --- A recipe from what names one: a recipe, a mix, a function, a type ("q4_K":
 --- every matrix) or a format defined in Lua.
+---
+---     print(wane.eval.shrink.recipe "q4_K")
 ---@param what any
 ---@return wane.Recipe
 function M.recipe(what)
@@ -130,13 +132,13 @@ local function decide(path, what, opts)
   return prepare.decide(o)
 end
 
---- What would be chosen for each tensor, formats defined in Lua included.
----@param path string
----@param what any
----@param opts? table
----@return wane.Plan|nil
----@return string? message
----@return string? code
+-- What would be chosen for each tensor, formats defined in Lua included.
+-- @param path string
+-- @param what any
+-- @param opts? table
+-- @return wane.Plan|nil
+-- @return string? message
+-- @return string? code
 function M.plan(path, what, opts)
   local state, message, code = decide(path, what, opts or {})
   if not state then return nil, message, code end
@@ -175,6 +177,10 @@ end
 --- The tensors that a candidate (a file, or anything to shrink by) changes,
 --- one by one: list of { name, type, shape }, data(e) -> blocks or buffer,
 --- close().
+---
+---     local e = assert(wane.eval.shrink.each(path, "Q4_K_M"))
+---     print(#e.list, e.list[1].name)
+---     e.close()
 ---@param path string
 ---@param what any
 ---@param opts? table
@@ -200,9 +206,9 @@ end
 
 --- A model with its tensors shrunk in memory; `model.plan` says what was done.
 ---
----     local m = assert(wane.eval.shrink("model-f16.gguf", "Q4_K_M"))
----     local nf4 = assert(wane.eval.shrink("model-f16.gguf", "nf4"))
----     local own = assert(wane.eval.shrink("model-f16.gguf", wane.quant.codebook { levels = 16 }))
+---     local m = assert(wane.eval.shrink(path, "Q4_K_M"))
+---     local nf4 = assert(wane.eval.shrink(path, "nf4"))
+---     local own = assert(wane.eval.shrink(path, wane.quant.codebook { levels = 16 }))
 ---@param path string     a model file
 ---@param what any        recipe, mix, function of the tensor, type, or format defined in Lua
 ---@param opts? table     imatrix, fallback, pure, include, exclude: as wane.quantize; only = fun(decision): which

@@ -42,10 +42,10 @@ M.names = { "passkey", "arithmetic", "rare", "copy", "induction" }
 local by_name = {}
 for _, name in ipairs(M.names) do by_name[name] = true end
 
---- The task that a name, a file of JSON lines, a table or a function means.
----@param x any
----@param i? integer  its place, to name functions
----@return wane.Task
+-- The task that a name, a file of JSON lines, a table or a function means.
+-- @param x any
+-- @param i? integer  its place, to name functions
+-- @return wane.Task
 function M.resolve(x, i)
   if type(x) == "function" then return { name = "task " .. (i or 1), run = x } end
   if type(x) == "table" and type(x.run) == "function" then
@@ -74,6 +74,9 @@ local check = options.checker("eval.tasks.run", {
 })
 
 --- Runs tasks on a model.
+---
+---     local results = assert(wane.eval.tasks.run(model, { wane.eval.tasks.copy { n = 1 } }))
+---     print(results[1].name, results[1].score)
 ---@param model wane.Model
 ---@param list any[]  names, files, tasks, functions
 ---@param opts? { text?: string, context?: integer, threads?: integer, progress?: fun(p: table) }
@@ -104,6 +107,8 @@ function M.run(model, list, opts)
 end
 
 --- Results as a table.
+---
+---     print(wane.eval.tasks.table(results))
 ---@param results wane.TaskResult[]
 ---@return wane.Table
 function M.table(results)

@@ -23,16 +23,17 @@ local registry = {} -- lower-case name -> format
 local builtin = {}
 for _, t in ipairs(core.quant.types()) do builtin[t.name:lower()] = true end
 
---- The format of this name, or the format itself; nil for anything else.
----@param x any
----@return wane.CustomFormat?
+-- The format of this name, or the format itself; nil for anything else.
+--
+-- @param x any
+-- @return wane.CustomFormat?
 function M.find(x)
   if type(x) == "string" then return registry[x:lower()] end
   if type(x) == "table" and getmetatable(x) == Format then return x end
   return nil
 end
 
---- All registered formats, by name.
+-- All registered formats, by name.
 function M.all()
   local names, list = {}, {}
   for name in pairs(registry) do names[#names + 1] = name end
@@ -41,8 +42,8 @@ function M.all()
   return list
 end
 
---- Why a format cannot be in a file: nil, message, "EUNSUP".
----@param format string|wane.CustomFormat
+-- Why a format cannot be in a file: nil, message, "EUNSUP".
+-- @param format string|wane.CustomFormat
 function M.refuse(format)
   local f = M.find(format)
   local why = "format '%s' is defined in Lua: it can be measured, but GGUF has no block type for it;"
@@ -113,6 +114,9 @@ function M.define(def)
 end
 
 --- Forgets a name; true when it was there.
+---
+---     wane.quant.define { name = "mine", encode = function(v) return v end, decode = function(v) return v end }
+---     print(wane.quant.undefine "mine", wane.quant.undefine "mine")   --> true  false
 function M.undefine(name)
   local key = tostring(name):lower()
   local was = registry[key] ~= nil
@@ -121,6 +125,8 @@ function M.undefine(name)
 end
 
 --- A row of wane.quant.types() for the format.
+---
+---     print(nf4:facts().bits)
 ---@return wane.Format
 function Format:facts()
   return {
@@ -193,6 +199,8 @@ local function encode_row(f, row, block, importance, prepared)
 end
 
 --- Encodes a buffer; opts as for wane.quant.encode.
+---
+---     local coded = assert(nf4:encode(w))
 ---@param w userdata
 ---@param opts? table
 ---@return wane.Coded|nil
@@ -240,6 +248,8 @@ local function open(self)
 end
 
 --- Rows first..last (all by default) as a float32 buffer.
+---
+---     print(#coded:decode() == #w)   --> true
 function Coded:decode(first, last)
   open(self)
   if first == nil then
@@ -263,6 +273,8 @@ function Coded:decode(first, last)
 end
 
 --- Always nil, message, "EUNSUP": there are no bytes to put into a file.
+---
+---     print(select(3, coded:bytes()))   --> EUNSUP
 function Coded:bytes()
   open(self)
   return M.refuse(self._f)
@@ -271,12 +283,18 @@ end
 function Coded:type() return self._f.name end
 function Coded:shape() return self._rows, self._cols end
 --- As defined; nil when the definition does not say.
+---
+---     print(coded:bits_per_weight())
 function Coded:bits_per_weight() return self._f.bits end
 --- Number of blocks (also #q, in Lua 5.4).
+---
+---     print(coded:count() == #coded)   --> true
 function Coded:count() return self._rows * (self._cols / self._block) end
 Coded.__len = Coded.count
 
 --- As wane.Blocks:error.
+---
+---     print(coded:error(w).mse)
 function Coded:error(w, importance)
   open(self)
   local decoded, msg, code = self:decode()
@@ -288,6 +306,8 @@ end
 
 --- As wane.Blocks:block: type, block, row, column, n, code, values, and
 --- levels and notes when the format explains itself.
+---
+---     print(#coded:block(1).values)
 function Coded:block(i)
   open(self)
   local per_row = self._cols / self._block
@@ -306,6 +326,8 @@ function Coded:block(i)
 end
 
 --- As wane.Blocks:explain.
+---
+---     print(coded:explain(1, w))
 function Coded:explain(i, w)
   local b = self:block(i)
   b.n_blocks, b.cols, b.bits_per_weight = self:count(), self._cols, self:bits_per_weight()

@@ -166,8 +166,8 @@ end
 --- Every weight becomes the nearest of a few levels times a scale. `levels` is
 --- a list of them, or their number: then they are fitted to each matrix, with
 --- importance as weights, by `fit`:
----   "kmeans"  the best levels there are for the histogram (exact 1-D k-means)
----   "lloyd"   Lloyd's iterations from evenly spread levels
+--- "kmeans": the best levels there are for the histogram (exact 1-D k-means);
+--- "lloyd": Lloyd's iterations from evenly spread levels.
 --- A scale is the largest magnitude of its block (row, matrix: per =
 --- "channel", "tensor"), so that levels lie in -1..1; scale = "none" has none.
 ---

@@ -7,6 +7,7 @@
 local account = require "wane.recipe.account"
 local choose = require "wane.recipe.choose"
 local regex = require "wane.recipe.regex"
+local report = require "wane.report"
 local types = require "wane.recipe.types"
 local view = require "wane.recipe.view"
 
@@ -419,21 +420,31 @@ local function human(n)
   return (u == 1 and "%d %s" or "%.1f %s"):format(n, units[u])
 end
 
---- The plan as a table of text: one line per tensor, then the sum.
-function Plan:__tostring()
-  local lines, width = {}, 10
-  for _, d in ipairs(self.tensors) do width = math.max(width, #d.name) end
+--- The decisions as a table: one row per tensor.
+---@return wane.Table
+function Plan:table()
+  local t = report.table {
+    { key = "name", title = "tensor" }, { key = "shape", title = "shape", drop = 5 }, { key = "change", title = "type", drop = 0 },
+    { key = "bytes", title = "bytes", format = human, align = "right", drop = 2 }, { key = "reason", title = "why", drop = 4 },
+  }
   for _, d in ipairs(self.tensors) do
-    local shape = table.concat(d.shape, "x")
-    lines[#lines + 1] = ("%-" .. width .. "s  %-14s %-8s -> %-8s %10s  %s%s"):format(
-      d.name, shape, d.from, d.to, human(d.bytes), d.reason,
-      d.fell_back and (" (wanted " .. d.wanted .. ")") or "")
+    t:add { name = report.printable(d.name), shape = table.concat(d.shape, "x"), change = ("%-8s -> %s"):format(d.from, d.to),
+      bytes = d.bytes, reason = report.printable(d.reason) .. (d.fell_back and (" (wanted " .. d.wanted .. ")") or "") }
   end
-  lines[#lines + 1] = ("%s: %s -> %s, %.2f bits per weight"):format(
-    self.title, human(self.bytes_from), human(self.bytes), self.bpw)
-  for _, w in ipairs(self.warnings) do lines[#lines + 1] = "warning: " .. w end
+  return t
+end
+
+--- The plan as text: a row per tensor, then the sum.
+---@param room? integer  columns of the terminal
+---@return string
+function Plan:text(room)
+  local lines = { self:table():text(room), ("%s: %s -> %s, %.2f bits per weight"):format(
+    report.printable(self.title), human(self.bytes_from), human(self.bytes), self.bpw) }
+  for _, w in ipairs(self.warnings) do lines[#lines + 1] = "warning: " .. report.printable(w) end
   return table.concat(lines, "\n")
 end
+
+function Plan:__tostring() return self:text() end
 
 M.human = human
 return M

@@ -118,12 +118,12 @@ local meta = {
   __metatable = "wane.recipe.tensor",
 }
 
---- Makes the view of a described tensor.
----@param desc wane.TensorDesc
----@param model wane.ModelDesc
----@param measure (fun(desc: wane.TensorDesc, type: string): number?, string?)?
----@param importance wane.ImportanceStats?
----@return wane.RecipeTensor
+-- Makes the view of a described tensor.
+-- @param desc wane.TensorDesc
+-- @param model wane.ModelDesc
+-- @param measure (fun(desc: wane.TensorDesc, type: string): number?, string?)?
+-- @param importance wane.ImportanceStats?
+-- @return wane.RecipeTensor
 function M.new(desc, model, measure, importance)
   local view = setmetatable({}, meta)
   behind[view] = {
@@ -138,7 +138,7 @@ function M.new(desc, model, measure, importance)
   return view
 end
 
---- The plan's own way to set `chosen`.
+-- The plan's own way to set `chosen`.
 function M.set_chosen(view, type_name) behind[view].fields.chosen = type_name end
 
 return M

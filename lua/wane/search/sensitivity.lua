@@ -319,6 +319,9 @@ end
 
 --- The fewest bytes of data that any mix of the candidates can have, without
 --- measuring anything.
+---
+---     local bytes, values = require("wane.search.sensitivity").least(model, { types = { "q4_K", "q8_0" } })
+---     print(bytes * 8 / values)
 ---@param model wane.Model
 ---@param opts? { types: string[]?, tensors: string[]? }
 ---@return integer bytes  of all tensors, kept ones included
@@ -353,6 +356,8 @@ end
 ---@field progress (fun(p: table): boolean?)?  return false to cancel
 
 --- Measures; see the top of this page.
+---
+---     local s = assert(wane.eval.sensitivity(model, text, { types = { "q4_K", "q8_0" }, context = 64, chunks = 1 }))
 ---@param model wane.Model  unquantized
 ---@param text string|integer[]
 ---@param opts? wane.SensitivityOptions
@@ -396,6 +401,8 @@ function M.measure(model, text, opts)
 end
 
 --- The table as text, Markdown, CSV or JSON: a wane.Table.
+---
+---     print(s:table())
 function Sensitivity:table()
   local t = report.table {
     { key = "tensor", title = "tensor" }, { key = "type", title = "type" },

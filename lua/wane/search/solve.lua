@@ -324,6 +324,9 @@ end
 
 --- The mix of least loss under a budget: bits per weight (bpw), bytes of the
 --- file, or the cheapest one under a loss (kld).
+---
+---     local best = assert(wane.recipe.solve { model = model, text = text, bpw = 4.5 })
+---     assert(wane.quantize { from = path, to = "best.gguf", recipe = best.recipe })
 ---@param o wane.SolveOptions
 ---@return wane.Solution|nil
 ---@return string? message
@@ -360,6 +363,8 @@ end
 
 --- The Pareto front: every mix along the hulls, from the smallest to the
 --- largest, as { bpw, bytes, kld }.
+---
+---     print(wane.recipe.front(s))
 ---@param o { table: wane.Sensitivity, types: string[]?, floors: table[]?, pins: table[]? }
 ---@return table[]
 function M.front(o)

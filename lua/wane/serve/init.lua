@@ -138,6 +138,8 @@ local function listen(self, http)
 end
 
 --- A server for a model, listening. Everything that may be said has a default.
+---
+---     local server = assert(require("wane.serve").new(model, { port = 0 }))
 ---@param model wane.Model
 ---@param opts? table   host "127.0.0.1", port 8080 (0: any), api_key, parallel 4 (sequences at once), queue 64 (generations
 ---  that wait), context (tokens of a sequence; the model's default), alias (name in /v1/models), template (Jinja source),
@@ -172,6 +174,8 @@ function M.new(model, opts)
 end
 
 --- Works for what is ready, waiting at most so long for something.
+---
+---     repeat server:step(0.1) until done
 ---@param timeout? number  seconds; for ever when absent
 ---@return true
 function Server:step(timeout)
@@ -182,6 +186,8 @@ end
 
 --- Serves until it is closed or `stop` was called, from a handler of a signal
 --- for example: then what runs has `drain` seconds to end.
+---
+---     server:loop()
 function Server:loop()
   local monotime = require("cqueues").monotime
   while not self.closed do
@@ -192,6 +198,8 @@ end
 
 --- Takes no more requests; the loop ends when all is answered, or after `drain`
 --- seconds (10).
+---
+---     server:stop(10)   -- seconds for what runs
 function Server:stop(drain)
   if self.closing then return end
   self.closing = require("cqueues").monotime() + (drain or 10)
@@ -199,6 +207,8 @@ function Server:stop(drain)
 end
 
 --- Closes sockets and the context; the model stays.
+---
+---     server:close()
 function Server:close()
   if self.closed then return true end
   self.closed = true
