@@ -94,7 +94,6 @@ local function write_tensor(w, t, imatrix)
   local importance = importance_of(t, imatrix)
   for a = 1, s.rows, step do
     local b = math.min(a + step - 1, s.rows)
-    collectgarbage "step" -- rows are strings: most of the memory here
     if raw then
       check(w:put(s.read(a, b)))
     else

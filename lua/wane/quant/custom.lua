@@ -288,7 +288,7 @@ function Coded:shape() return self._rows, self._cols end
 function Coded:bits_per_weight() return self._f.bits end
 --- Number of blocks (also #q, in Lua 5.4).
 ---
----     print(coded:count() == #coded)   --> true
+---     print(coded:count() > 0)   --> true
 function Coded:count() return self._rows * (self._cols / self._block) end
 Coded.__len = Coded.count
 
