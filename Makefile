@@ -85,7 +85,7 @@ deps-test: deps-demo
 # What some specs drive, where apt has it: the editor, the game engine, a
 # browser, LuaRocks, a terminal, shells. Without them (GUESTS= for none) these
 # specs are skipped.
-GUESTS ?= neovim love xvfb chromium haproxy luarocks tmux lua-readline groff zsh fish
+GUESTS ?= neovim love xvfb xauth chromium haproxy luarocks tmux lua-readline groff zsh fish
 deps-guests:
 	@for p in $(GUESTS); do $(NEED) $$p || echo "without $$p its specs are skipped"; done
 deps-lint:

@@ -66,11 +66,14 @@ describe("wane.love", function()
   end)
 end)
 
+if support.elsewhere() then return end
+
 describe("LÖVE", function()
   it("plays a talking character, frame by frame", function()
     if os.getenv "WANE_LANE" then support.skip "not under a sanitizer" end
     if not has "love" then support.skip "LÖVE is not installed (apt install love)" end
     if not has "xvfb-run" then support.skip "xvfb-run is not installed (apt install xvfb)" end
+    if not has "xauth" then support.skip "xauth is not installed (apt install xauth)" end
     if not support.exists "build/luajit/wane/core.so" then support.skip "no LuaJIT build in build/" end
     local p = io.popen "pwd"
     local root = p:read "*l"

@@ -38,6 +38,13 @@ function M.tmp(suffix)
   return ("%s/%d-%s-%s"):format(dir, n_tmp, tostring({}):match "0x(%x+)", suffix or "t")
 end
 
+--- Programs that bring a LuaJIT of their own (editors, games) do the same
+--- whoever drives them: where both Luas run, only LuaJIT's does, since two at once
+--- would share a screen. Is it the other one's turn?
+function M.elsewhere()
+  return not jit and (os.getenv "WANE_LUAS" or ""):find("luajit", 1, true) ~= nil
+end
+
 --- Ends the running spec as skipped, with a reason that the report prints.
 --- (The pending that throws lives in the environment of the running test.)
 local running

@@ -5,7 +5,7 @@
 # ones print is shown when the earlier have ended. Each has a folder of its own
 # for the files that specs write. The exit status is 0 when nothing failed and
 # something passed.
-build=$1 luas=$2
+build=$1 luas=$2 all=$2
 shift 2
 busted=$(command -v busted) || { echo "busted is missing: try 'make deps'" >&2; exit 1; }
 out=$build/run.$$
@@ -16,7 +16,7 @@ run() {
   lua=$1
   shift
   mkdir -p "build/tmp/$lua"
-  WANE_BUILD=$build WANE_LUA=$lua WANE_COUNTS=$out/$lua.counts WANE_TMP=build/tmp/$lua \
+  WANE_BUILD=$build WANE_LUA=$lua WANE_LUAS=$all WANE_COUNTS=$out/$lua.counts WANE_TMP=build/tmp/$lua \
   LUA_PATH="./lua/?.lua;./lua/?/init.lua;./?.lua;./?/init.lua;;" \
   LUA_CPATH="$build/$lua/?.so;;" \
     $WANE_WRAP "$lua" "$busted" -o spec/support/report.lua -p _spec "$@"
