@@ -17,6 +17,7 @@
  * becomes the replacement of its shortest prefix that has one, whatever marks
  * follow; without one, and for longer clusters, each character is replaced on
  * its own. */
+#include "text/spans.h"
 #include "text/ugm.h"
 
 #define K_MAP "tokenizer.ggml.precompiled_charsmap"
@@ -213,41 +214,23 @@ void wn_ugm_find_plain(wn_vocab *v) {
 
 /* ---- grapheme clusters ---- */
 
-typedef struct span {
-  uint32_t first, last;
-} span;
-#define SPAN(a, b) {0x##a, 0x##b},
-
-static const span AFTER[] = {
+static const wn_char_span AFTER[] = {
 /* joins what stands before it */
-#define G SPAN
+#define G WN_SPAN
 #include "text/unicode_grapheme.def"
 #undef G
 };
-static const span BEFORE[] = {
+static const wn_char_span BEFORE[] = {
 /* joins what stands behind it */
-#define H SPAN
+#define H WN_SPAN
 #include "text/unicode_grapheme.def"
 #undef H
 };
-static const span ALONE[] = {
-#define B SPAN
+static const wn_char_span ALONE[] = {
+#define B WN_SPAN
 #include "text/unicode_grapheme.def"
 #undef B
 };
-
-static bool in(uint32_t cp, const span *s, size_t n) {
-  size_t lo = 0, hi = n;
-  while (lo < hi) { /* the first span that ends at or after cp */
-    size_t mid = (lo + hi) / 2;
-    if (s[mid].last < cp)
-      lo = mid + 1;
-    else
-      hi = mid;
-  }
-  return lo < n && s[lo].first <= cp;
-}
-#define IN(cp, set) in(cp, set, sizeof set / sizeof set[0])
 
 /* The character at p as it counts here; *len its bytes, never 0. */
 static uint32_t char_at(const uint8_t *p, size_t n, size_t *len) {
@@ -266,15 +249,15 @@ static size_t cluster_len(const uint8_t *p, size_t n) {
   uint32_t cp = char_at(p, n, &i);
   if (i < n && cp < 0x80 && p[i] < 0x80)
     return cp == '\r' && p[i] == '\n' ? 2 : 1;
-  if (IN(cp, ALONE)) return i;
-  while (i < n && IN(cp, BEFORE)) { /* takes the next one along */
+  if (WN_IN(cp, ALONE)) return i;
+  while (i < n && WN_IN(cp, BEFORE)) { /* takes the next one along */
     uint32_t next = char_at(p + i, n - i, &len);
-    if (IN(next, ALONE)) return i;
+    if (WN_IN(next, ALONE)) return i;
     cp = next;
     i += len;
   }
   for (; i < n; i += len)
-    if (!IN(char_at(p + i, n - i, &len), AFTER)) break;
+    if (!WN_IN(char_at(p + i, n - i, &len), AFTER)) break;
   return i;
 }
 

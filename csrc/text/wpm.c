@@ -7,6 +7,7 @@
  * begins it, then the longest that begins the rest, and so on; when nothing
  * fits, the whole word is the unknown token. Words of ASCII that were seen
  * before in a text are copied. */
+#include "text/spans.h"
 #include "text/words.h"
 
 int wn_trie_init_all(wn_vocab *v, wn_err *e) {
@@ -101,45 +102,27 @@ static bool put(run *r, uint32_t cp) {
 
 /* ---- exact: BertNormalizer and BertPreTokenizer ---- */
 
-typedef struct span {
-  uint32_t first, last;
-} span;
-#define SPAN(a, b) {0x##a, 0x##b},
-
-static const span DROPPED[] = {
-#define X SPAN
+static const wn_char_span DROPPED[] = {
+#define X WN_SPAN
 #include "text/unicode_bert.def"
 #undef X
 };
-static const span MARKS[] = {
-#define M SPAN
+static const wn_char_span MARKS[] = {
+#define M WN_SPAN
 #include "text/unicode_bert.def"
 #undef M
 };
-static const span PUNCT[] = {
-#define P SPAN
+static const wn_char_span PUNCT[] = {
+#define P WN_SPAN
 #include "text/unicode_bert.def"
 #undef P
 };
-
-static bool in(uint32_t cp, const span *s, size_t n) {
-  size_t lo = 0, hi = n;
-  while (lo < hi) { /* the first span that ends at or after cp */
-    size_t mid = (lo + hi) / 2;
-    if (s[mid].last < cp)
-      lo = mid + 1;
-    else
-      hi = mid;
-  }
-  return lo < n && s[lo].first <= cp;
-}
-#define IN(cp, set) in(cp, set, sizeof set / sizeof set[0])
 
 /* A character after normalisation. */
 static bool put_exact(run *r, uint32_t cp, bool chinese) {
   const wn_vocab *v = r->v;
   if (wn_cp_class(&v->uni, cp) & WN_C_W) return emit_word(r);
-  bool alone = chinese || IN(cp, PUNCT);
+  bool alone = chinese || WN_IN(cp, PUNCT);
   if (alone && !emit_word(r)) return false;
   return put(r, cp) && (!alone || emit_word(r));
 }
@@ -150,10 +133,10 @@ static bool take_exact(run *r, uint32_t cp) {
   uint32_t part[WN_NFD_MAX] = {cp};
   size_t n = 1;
   bool chinese = is_chinese(cp), ok = true;
-  if (cp == 0 || cp == 0xFFFD || IN(cp, DROPPED)) return true;
+  if (cp == 0 || cp == 0xFFFD || WN_IN(cp, DROPPED)) return true;
   if (v->strip_accents) n = wn_nfd(cp, part);
   for (size_t i = 0; ok && i < n; i++) {
-    if (v->strip_accents && IN(part[i], MARKS)) continue;
+    if (v->strip_accents && WN_IN(part[i], MARKS)) continue;
     ok = put_exact(r, v->lowercase ? wn_lower(part[i]) : part[i], chinese);
     /* the one capital whose lower case is two characters */
     if (ok && v->lowercase && part[i] == 0x130) ok = put_exact(r, 0x307, false);
