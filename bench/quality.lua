@@ -68,18 +68,7 @@ do
   end
 end
 
-local function slurp(path)
-  local f = assert(io.open(path, "rb"))
-  local s = f:read "*a"
-  f:close()
-  return s
-end
-
-local function exists(path)
-  local f = io.open(path, "rb")
-  if f then f:close() end
-  return f ~= nil
-end
+local slurp, exists = inputs.slurp, inputs.exists
 
 local function bytes_of(path)
   local f = assert(io.open(path, "rb"))

