@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "lua/buffer.h"
+#include "lua/names.h"
 #include "lua/run.h"
 #include "run/tap.h"
 
@@ -38,24 +39,11 @@ static wn_tap_item *check_item(lua_State *L) {
 
 /* -- opening -------------------------------------------------------------- */
 
-/* Names as C strings in a userdata, read before anything is allocated by us. */
-typedef struct names {
-  size_t n;
-  const char *name[];
-} names;
-
-static bool is_named(void *arg, const char *name) {
-  const names *list = arg;
-  for (size_t i = 0; i < list->n; i++)
-    if (strcmp(list->name[i], name) == 0) return true;
-  return false;
-}
-
 /* The strings stay alive in the table at argument 2, which is on the stack. */
-static names *read_names(lua_State *L) {
+static wn_names *read_names(lua_State *L) {
   luaL_checktype(L, 2, LUA_TTABLE);
   size_t n = lua_rawlen(L, 2);
-  names *list = lua_newuserdata(L, sizeof *list + (n + 1) * sizeof(char *));
+  wn_names *list = lua_newuserdata(L, sizeof *list + (n + 1) * sizeof(char *));
   list->n = n;
   for (size_t i = 0; i < n; i++) {
     lua_rawgeti(L, 2, (int)i + 1);
@@ -90,11 +78,11 @@ static int tap_open(lua_State *L) {
                      .stop = wn_opt_bool(L, 3, "stop", false),
                      .enter = prefix_option(L, 3, "enter"),
                      .leave = prefix_option(L, 3, "leave")};
-  names *list = read_names(L);
+  wn_names *list = read_names(L);
   wn_handle *h = wn_handle_new(L, &tap_class);
   wn_ctx *c = wn_handle_check(L, 1, &wn_ctx_class);
   if (!wn_ctx_begin(c)) return luaL_error(L, "wane: context is busy");
-  int rc = wn_watch_new(c, &o, is_named, list, &w, &e);
+  int rc = wn_watch_new(c, &o, wn_is_named, list, &w, &e);
   wn_ctx_end(c);
   if (rc != WN_OK) return wn_push_error(L, &e);
   h->obj = w;

@@ -22,6 +22,7 @@
 #include <string.h>
 
 #include "lua/buffer.h"
+#include "lua/names.h"
 #include "lua/run.h"
 #include "run/train.h"
 
@@ -37,28 +38,16 @@ static wn_train *check_train(lua_State *L) {
 
 /* -- opening -------------------------------------------------------------- */
 
-typedef struct names {
-  size_t n;
-  const char *name[];
-} names;
-
-static bool is_named(void *arg, const char *name) {
-  const names *list = arg;
-  for (size_t i = 0; i < list->n; i++)
-    if (strcmp(list->name[i], name) == 0) return true;
-  return false;
-}
-
 /* Field `train` of the table at t: its strings live as long as the list, which
  * stays on the stack. */
-static names *read_names(lua_State *L, int t) {
+static wn_names *read_names(lua_State *L, int t) {
   lua_getfield(L, t, "train");
   size_t n = 0;
   if (!lua_isnil(L, -1)) {
     luaL_checktype(L, lua_gettop(L), LUA_TTABLE);
     n = lua_rawlen(L, -1);
   }
-  names *list = lua_newuserdata(L, sizeof *list + (n + 1) * sizeof(char *));
+  wn_names *list = lua_newuserdata(L, sizeof *list + (n + 1) * sizeof(char *));
   list->n = n;
   for (size_t i = 0; i < n; i++) {
     lua_rawgeti(L, -2, (int)i + 1);
@@ -71,7 +60,7 @@ static names *read_names(lua_State *L, int t) {
 }
 
 /* Every name must be one of the program's weights. */
-static int check_names(const wn_model *m, const names *list, wn_err *e) {
+static int check_names(const wn_model *m, const wn_names *list, wn_err *e) {
   const wn_prog *p = wn_model_prog(m);
   for (size_t i = 0; i < list->n; i++) {
     uint32_t k = 0;
@@ -101,8 +90,8 @@ static int train_open(lua_State *L) {
       .split = wn_opt_bool(L, 2, "split", true),
       .outputs = wn_opt_bool(L, 2, "outputs", false),
       .max_bytes = (uint64_t)wn_opt_int(L, 2, "max_bytes", 0, 0, INT64_MAX),
-      .asked = is_named};
-  names *list = read_names(L, 2);
+      .asked = wn_is_named};
+  wn_names *list = read_names(L, 2);
   o.arg = list;
   wn_handle *h = wn_handle_new(L, &train_class);
   wn_model *m = wn_handle_check(L, 1, &wn_model_class);
