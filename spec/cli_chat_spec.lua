@@ -243,6 +243,40 @@ describe("wane chat on a terminal", function()
     assert.is_nil(support.slurp(history):find("given up", 1, true))
   end)
 
+  it("gives up a line without removing its handler in the middle, and leaves the terminal as it was", function()
+    needs "readline"
+    local guard = support.tmp "guard.lua" -- lua-readline 3.1 writes to a closed stream then
+    support.spit(guard, [[
+      local rl, inside = require "readline", false
+      local install, remove = rl.handler_install, rl.handler_remove
+      function rl.handler_install(prompt, f)
+        install(prompt, function(s) inside = true f(s) inside = false end)
+      end
+      function rl.handler_remove()
+        if not inside then os.exit(99) end
+        remove()
+      end]])
+    t = terminal(("LUA_INIT=@%s WANE_HISTORY="):format(guard), "-n 2 --temperature 0; stty -a")
+    t.wait "/help lists commands.-\n>"
+    t.type "given up"
+    t.press "C-c"
+    t.wait "given up[^\n]*\n%(Ctrl%-C again or Ctrl%-D ends.-\n>"
+    t.press "C-_" -- nothing to undo in the new line
+    t.type "/tokens"
+    t.press "Enter"
+    t.wait "0 messages"
+    t.type "half"
+    t.press "C-r" -- a search in the history
+    t.type "tok"
+    t.press "C-c"
+    t.wait "Ctrl%-C again.-Ctrl%-C again"
+    t.press "C-c"
+    local screen = t.wait "status 0" -- of stty
+    assert.matches("isig icanon ", screen)
+    assert.matches(" echo ", screen)
+    os.remove(guard)
+  end)
+
   it("has the history of the last time, several lines, and every command", function()
     needs "readline"
     local saved = support.tmp "talk.json"

@@ -10,6 +10,9 @@
  *   terminal.unwatch() puts back what handled the signal before
  *   terminal.hold(on): Ctrl-C waits until it is let go: around calls of others
  *       that would handle it themselves
+ *   terminal.settings(fd[, kept]) -> the settings of the terminal as a string,
+ *       or nil where it is no terminal; with `kept`, such a string, they become
+ *       those first
  *   terminal.wait(ms) -> "input" when standard input can be read, "interrupt"
  *       when Ctrl-C came (it is not taken by that), "time" when neither
  *
@@ -101,6 +104,24 @@ static int terminal_width(lua_State *L) {
   return 1;
 }
 
+static int terminal_settings(lua_State *L) {
+  struct termios now;
+  size_t size;
+  int fd = (int)wn_check_int(L, 1, 0, 1 << 20);
+  const char *kept = luaL_optlstring(L, 2, NULL, &size);
+  if (kept != NULL) {
+    luaL_argcheck(L, size == sizeof now, 2, "not a terminal's settings");
+    memcpy(&now, kept, size);
+    tcsetattr(fd, TCSADRAIN, &now);
+  }
+  memset(&now, 0, sizeof now);
+  if (tcgetattr(fd, &now) == 0)
+    lua_pushlstring(L, (const char *)&now, sizeof now);
+  else
+    lua_pushnil(L);
+  return 1;
+}
+
 /* The signal is let in while waiting only: one that came before is seen, one
  * that comes now ends the wait. */
 static int terminal_wait(lua_State *L) {
@@ -123,13 +144,11 @@ static int terminal_wait(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg terminal_funcs[] = {{"watch", terminal_watch},
-                                          {"unwatch", terminal_unwatch},
-                                          {"taken", terminal_taken},
-                                          {"hold", terminal_hold},
-                                          {"width", terminal_width},
-                                          {"wait", terminal_wait},
-                                          {NULL, NULL}};
+static const luaL_Reg terminal_funcs[] = {
+    {"watch", terminal_watch}, {"unwatch", terminal_unwatch},
+    {"taken", terminal_taken}, {"hold", terminal_hold},
+    {"width", terminal_width}, {"settings", terminal_settings},
+    {"wait", terminal_wait},   {NULL, NULL}};
 
 int wn_open_terminal(lua_State *L) {
   lua_newtable(L);

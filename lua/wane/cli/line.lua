@@ -31,17 +31,22 @@ local function plain(reader, prompt)
 end
 
 -- One line through readline. It reads a key at a time, when there is one, so
--- that Ctrl-C is ours: readline would keep the line.
+-- that Ctrl-C is ours: readline would keep the line. A line given up stays
+-- open in readline, and the next handler begins a new one: to remove a handler
+-- in the middle of a line is an error of lua-readline 3.1, which closes the
+-- stream before readline writes its last bytes to it.
 local function edited(reader, prompt)
   local rl, text, done = reader.rl, nil, false
+  reader.open = true
   rl.handler_install(prompt, function(s)
     text, done = s, true
     rl.handler_remove()
+    reader.open = false
   end)
   while not done do
     if core.terminal.wait(-1) == "interrupt" then
       core.terminal.taken()
-      rl.handler_remove()
+      if rl.sigcleanup then rl.sigcleanup() end -- ends a search in the history
       return nil, "interrupt"
     end
     core.terminal.hold(true) -- readline would handle it, and take its line apart while we use it
@@ -80,7 +85,8 @@ function M.open(opts)
   local tty = core.is_terminal(0) and core.is_terminal(1)
   local rl = tty and not opts.plain and editor(opts) or nil
   if tty and not rl then io.stdin:setvbuf "no" end -- what waits, waits in the terminal
-  return setmetatable({ rl = rl, tty = tty, edits = rl ~= nil, read_line = rl and edited or plain }, Reader)
+  local settings = rl and core.terminal.settings(0)
+  return setmetatable({ rl = rl, tty = tty, settings = settings, edits = rl ~= nil, read_line = rl and edited or plain }, Reader)
 end
 
 --- One entry, of one or more lines. nil, "end" | "interrupt".
@@ -111,9 +117,15 @@ function Reader:read(prompt)
   return text
 end
 
---- Saves the history.
+--- Saves the history; the terminal is what it was.
 function Reader:close()
   if self.rl then pcall(self.rl.save_history) end
+  if self.open then -- what readline does at the end of a line
+    io.stdout:write "\27[?2004l\r"
+    io.stdout:flush()
+    core.terminal.settings(0, self.settings)
+    self.open = false
+  end
   self.rl, self.read_line = nil, plain
 end
 
