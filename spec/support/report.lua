@@ -1,6 +1,7 @@
---- A busted output handler: one line per spec file with the seconds it took,
---- failures in full at the end, every skip with its reason, and the counts in
---- the file that WANE_COUNTS names (read by spec/support/run.sh).
+--- A busted output handler: one line per spec file with the seconds it took;
+--- every skip with its reason and failures in full at the end of the file that
+--- WANE_DETAILS names, the counts in the file that WANE_COUNTS names (both are
+--- read by spec/support/run.sh).
 return function()
   local busted = require "busted"
   local handler = require "busted.outputHandlers.base"()
@@ -35,27 +36,24 @@ return function()
     return nil, true
   end
 
-  local function describe(kind, t)
+  local function details(f, kind, t)
     local message = type(t.message) == "string" and t.message or tostring(t.message or "")
     local where = t.trace and t.trace.short_src and (t.trace.short_src .. ":" .. t.trace.currentline) or ""
-    say("%s: %s (%s)\n", kind, t.name or "?", where)
-    if message ~= "" then say("  %s\n", (message:gsub("\n", "\n  "))) end
+    f:write(("%s: %s (%s)\n"):format(kind, t.name or "?", where))
+    if message ~= "" then f:write(("  %s\n"):format((message:gsub("\n", "\n  ")))) end
   end
 
   handler.suiteEnd = function()
-    for _, t in ipairs(handler.pendings) do describe("skipped", t) end
-    for _, t in ipairs(handler.failures) do describe("FAILED", t) end
-    for _, t in ipairs(handler.errors) do describe("ERROR", t) end
-    local path = os.getenv "WANE_COUNTS"
+    local path = os.getenv "WANE_DETAILS"
+    local f = path and assert(io.open(path, "a")) or io.stdout
+    for _, t in ipairs(handler.pendings) do details(f, "skipped", t) end
+    for _, t in ipairs(handler.failures) do details(f, "FAILED", t) end
+    for _, t in ipairs(handler.errors) do details(f, "ERROR", t) end
+    if path then f:close() end
+    path = os.getenv "WANE_COUNTS"
     if path then
-      local f = assert(io.open(path, "w"))
-      f:write(
-        ("%d %d %d\n"):format(
-          handler.successesCount,
-          handler.failuresCount + handler.errorsCount,
-          handler.pendingsCount
-        )
-      )
+      f = assert(io.open(path, "w"))
+      f:write(("%d %d %d\n"):format(handler.successesCount, handler.failuresCount + handler.errorsCount, handler.pendingsCount))
       f:close()
     end
     return nil, true
