@@ -48,6 +48,21 @@ describe("options", function()
     assert.truthy(message_of(check, { name = 1 / 3 }):find "got 0%.333")
   end)
 
+  it("tells the same one of several mistakes, whatever the order of a table", function()
+    for _ = 1, 20 do -- tables of different seeds and growth
+      local types, wrong, strange = {}, {}, {}
+      for i = 1, 40 do
+        types[("o%02d"):format(i)], wrong[("o%02d"):format(41 - i)] = "integer", "x"
+        strange[("x%02d"):format(41 - i)] = 1
+      end
+      local many = options.checker("f", types)
+      assert.equals("wane: f: option 'o01': want an integer, got \"x\"", message_of(many, wrong))
+      assert.equals(1, message_of(many, strange):find("wane: f: unknown option 'x01': want one of o01, o02, ", 1, true))
+      wrong.z = 1 -- an unknown name is told before a wrong value
+      assert.truthy(message_of(many, wrong):find("unknown option 'z'", 1, true))
+    end
+  end)
+
   it("keeps bytes of others out of messages", function()
     local text = message_of(check, { how = ("\27[31m"):rep(20) })
     assert.is_nil(text:find "\27")

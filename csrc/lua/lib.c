@@ -94,18 +94,30 @@ bool wn_opt_bool(lua_State *L, int table, const char *key, bool def) {
 }
 
 void wn_check_options(lua_State *L, int t, const char *const *names) {
+  const char *unknown = NULL; /* the first of the alphabet: always the same */
   lua_pushnil(L);
   while (lua_next(L, t) != 0) {
     lua_pop(L, 1);
     if (lua_type(L, -1) != LUA_TSTRING)
       luaL_error(L, "wane: option names are strings, found a %s",
                  luaL_typename(L, -1));
-    const char *key = lua_tostring(L, -1);
+    const char *key = lua_tostring(L, -1); /* the table holds it */
     const char *const *n = names;
     while (*n != NULL && strcmp(*n, key) != 0)
       n++;
-    if (*n == NULL) luaL_error(L, "wane: unknown option '%s'", key);
+    if (*n == NULL && (unknown == NULL || strcmp(key, unknown) < 0))
+      unknown = key;
   }
+  if (unknown == NULL) return;
+  luaL_Buffer b;
+  luaL_buffinit(L, &b);
+  for (const char *const *n = names; *n != NULL; n++) {
+    if (n != names) luaL_addstring(&b, ", ");
+    luaL_addstring(&b, *n);
+  }
+  luaL_pushresult(&b);
+  luaL_error(L, "wane: unknown option '%s': want one of %s", unknown,
+             lua_tostring(L, -1));
 }
 
 void wn_push_i64(lua_State *L, int64_t v) {

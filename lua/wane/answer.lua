@@ -24,6 +24,7 @@
 --- call that is cut off is not in the message, which says `truncated`.
 local derive = require "wane.answer.derive"
 local known = require "wane.answer.known"
+local options = require "wane.options"
 local readers = require "wane.answer.readers"
 local channels = require "wane.answer.channels"
 local template = require "wane.template"
@@ -142,9 +143,7 @@ local function tool_done(self) self.calls[#self.calls].done = true end
 ---@return wane.AnswerParser
 function M.parser(from, opts)
   opts = opts or {}
-  for key in pairs(opts) do
-    if key ~= "prompt" and key ~= "tools" then error(("wane: answer.parser: unknown option '%s'"):format(tostring(key)), 2) end
-  end
+  options.known("answer.parser", opts, { prompt = true, tools = true })
   local layout = from
   if type(from) ~= "table" then error("wane: answer.parser: want a model, a template or a layout, got " .. type(from), 2) end
   if type(from.meta) == "function" then

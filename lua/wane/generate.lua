@@ -15,6 +15,7 @@
 ---
 ---     local batch = ctx:batch()                                     -- a server (wane.batch)
 local core = require "wane.core"
+local options = require "wane.options"
 
 local M = {}
 
@@ -26,6 +27,11 @@ local own = {
   reuse = true, max_ms = true, shift = true, draft = true, draft_tokens = true, lora = true, logprobs = true,
   echo = true, cache_reuse = true,
 }
+
+local known = {}
+for _, names in ipairs { sampling, looping, own } do
+  for name in pairs(names) do known[name] = true end
+end
 
 local function wrong(where, name, want, level) error(("wane: %s: option '%s': want %s"):format(where, name, want), level + 1) end
 
@@ -107,14 +113,9 @@ end
 --- Splits the options and checks them: those of the loop.
 local function loop_options(opts, where, level)
   if type(opts) ~= "table" then error(("wane: %s: options: want a table, got a %s"):format(where, type(opts)), level + 1) end
+  options.known(where, opts, known)
   local o = {}
-  for key, value in pairs(opts) do
-    if looping[key] then
-      o[key] = value
-    elseif not (sampling[key] or own[key]) then
-      error(("wane: %s: unknown option '%s'"):format(where, tostring(key)), level + 1)
-    end
-  end
+  for name in pairs(looping) do o[name] = opts[name] end
   if type(o.stop) == "string" then o.stop = { o.stop } end
   if o.stop ~= nil and type(o.stop) ~= "table" then wrong(where, "stop", "a string or a list of strings", level + 1) end
   for i, s in ipairs(o.stop or {}) do
@@ -143,13 +144,13 @@ local function loop_options(opts, where, level)
   return o
 end
 
--- Checks options of generations: for those who keep them (wane.chat). `hint` is
--- added to the message of an unknown one.
+-- Checks options of generations: for those who keep them (wane.chat). `hint`
+-- stands where an unknown one's message has the names that are known.
 function M.check_options(opts, where, level, hint)
   local ok, message = pcall(loop_options, opts, where, 0)
   if ok then return end
   message = tostring(message):gsub("^[^\n]-:%d+: ", "")
-  if hint and message:find("unknown option", 1, true) then message = message .. " " .. hint end
+  if hint and message:find("unknown option", 1, true) then message = message:gsub(": want one of .*", " " .. hint) end
   error(message, level + 1)
 end
 
@@ -249,7 +250,8 @@ end
 ---@param prompt string|integer[]   text or token ids; may be empty where a context is continued
 ---@param opts? table   temperature 0.8 (0: greedy), top_k 40, top_p 0.95, min_p 0.05, repeat_penalty 1,
 ---  frequency_penalty 0, presence_penalty 0, repeat_last_n 64, seed 0, bias { [id] = add } and all else that
----  wane.sample.new takes: sampler (stages in order), grammar, schema, banned, ...; max_tokens (all that fit),
+---  wane.sample.new takes: sampler (stages in order), grammar, schema, banned, ...; max_tokens (all that fit; 0: the prompt is
+---  evaluated, nothing is made),
 ---  stop (string or list), special (control tokens as text), bytes (text as the model's bytes, not always UTF-8),
 ---  parse_special (control tokens in the prompt), add_special (default: at the beginning of a sequence),
 ---  context (an own context: its sequence `seq`, 1, is continued), seq, reuse (the prompt is the whole text; the

@@ -15,6 +15,7 @@
 --- control vectors have direction.N for layer N, from 1.
 local core = require "wane.core"
 local gguf = require "wane.gguf"
+local options = require "wane.options"
 
 local M = {}
 
@@ -77,9 +78,7 @@ end
 function M.open(spec)
   if type(spec) == "string" then spec = { path = spec } end
   if type(spec) ~= "table" or type(spec.path) ~= "string" then error("wane: lora: want a path or { path =, scale = }", 3) end
-  for key in pairs(spec) do
-    if key ~= "path" and key ~= "scale" then error(("wane: lora: unknown option '%s'"):format(tostring(key)), 3) end
-  end
+  options.known("lora", spec, { path = true, scale = true })
   local scale = spec.scale == nil and 1 or spec.scale
   if type(scale) ~= "number" or scale ~= scale or math.abs(scale) > 1e6 then error("wane: lora: option 'scale': want a number", 3) end
   local f, message, code = gguf.open(spec.path)
@@ -213,9 +212,7 @@ end
 ---@return string? code
 function M.merge(opts)
   if type(opts) ~= "table" then error("wane: lora.merge: options: want a table", 2) end
-  for key in pairs(opts) do
-    if not MERGE[key] then error(("wane: lora.merge: unknown option '%s'"):format(tostring(key)), 2) end
-  end
+  options.known("lora.merge", opts, MERGE)
   for _, key in ipairs { "from", "to" } do
     if type(opts[key]) ~= "string" then error(("wane: lora.merge: option '%s': want a path"):format(key), 2) end
   end

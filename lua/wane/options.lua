@@ -6,7 +6,9 @@
 ---     wane: model:context: option 'context': want an integer from 1 to 16777216, got "x"
 ---
 --- at the caller's line, before anything is done; arguments raise the same with
---- their name. The caller gets a copy with the defaults filled in.
+--- their name. Of several mistakes the same one is always told: unknown names
+--- before wrong values, and the first in the order of the alphabet. The caller
+--- gets a copy with the defaults filled in.
 ---
 --- How it works: a type is a table { want = "an integer", test = function(v) }.
 --- The constructors below make them; a checker goes through its list once.
@@ -191,12 +193,31 @@ M.batch = M.integer(1, 16777216)
 M.bytes = M.integer(0)
 M.token_ids = M.list "integer"
 
--- The option names, sorted, for a message.
+-- The keys of a table, sorted.
 local function names_of(list)
   local names = {}
   for name in pairs(list) do names[#names + 1] = name end
   table.sort(names)
-  return table.concat(names, ", ")
+  return names
+end
+
+--- Raises the message of an option that is not among `known`, where there is
+--- one: for those who check the values themselves.
+---
+---     options.known("answer.parser", opts, { prompt = true, tools = true })
+---@param where string
+---@param opts table
+---@param known table<string, any>
+function M.known(where, opts, known)
+  local first
+  for name in next, opts do
+    if not known[name] then
+      local said = type(name) == "string" and name or shown(name)
+      first = (not first or said < first) and said or first
+    end
+  end
+  if not first then return end
+  error(("wane: %s: unknown option '%s': want one of %s"):format(where, first, table.concat(names_of(known), ", ")), outside())
 end
 
 --- Raises the message of a wrong option: for rules between options, which a
@@ -244,20 +265,16 @@ end
 function M.checker(where, types, defaults)
   local known = {}
   for name, t in pairs(types) do known[name] = resolve(t) end
+  local names = names_of(known)
   return function(opts)
     if opts == nil then opts = {} end
     if type(opts) ~= "table" then
       error(("wane: %s: options: want a table, got %s"):format(where, shown(opts)), outside())
     end
-    for name in next, opts do
-      if not known[name] then
-        error(("wane: %s: unknown option '%s': want one of %s"):format(where,
-          type(name) == "string" and name or shown(name), names_of(known)), outside())
-      end
-    end
+    M.known(where, opts, known)
     local out = {}
-    for name, t in pairs(known) do -- order shows only when two are wrong
-      local v = opts[name]
+    for _, name in ipairs(names) do
+      local t, v = known[name], opts[name]
       if v == nil and defaults then v = defaults[name] end
       if v == nil then
         if t.required then error(("wane: %s: option '%s' is missing: want %s"):format(where, name, t.want), outside()) end

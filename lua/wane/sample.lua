@@ -168,9 +168,7 @@ function M.new(model, opts)
   options.argument("sample.new", "model", model, options.model)
   opts = opts or {}
   if type(opts) ~= "table" then error("wane: sample.new: options: want a table, got a " .. type(opts), 2) end
-  for key in pairs(opts) do
-    if not M.OPTIONS[key] then error(("wane: sample.new: unknown option '%s'"):format(tostring(key)), 2) end
-  end
+  options.known("sample.new", opts, M.OPTIONS)
   local handle, functions, code = M.core(model, opts, "sample.new", 2)
   if not handle then return nil, functions, code end
   return setmetatable({ handle = handle, functions = functions }, Sampler)

@@ -23,6 +23,7 @@ local globals = require "wane.template.globals"
 local eval = require "wane.template.eval"
 local core = require "wane.core"
 local lex = require "wane.template.lex"
+local options = require "wane.options"
 local parse = require "wane.template.parse"
 
 --- Largest source in bytes.
@@ -104,9 +105,7 @@ local OPTIONS = { parts = true, time = true }
 ---@return string? code     ELIMIT: a limit; EDATA: the template raised, or a value was of no use
 function Template:render(vars, opts)
   opts = opts or {}
-  for key in pairs(opts) do
-    if not OPTIONS[key] then error(("wane: template: unknown option '%s'"):format(tostring(key)), 2) end
-  end
+  options.known("template:render", opts, OPTIONS)
   if type(vars) ~= "table" then error("wane: template: variables are a table", 2) end
   local values = variables(vars)
   local out, why = eval.run(self._tree, values, opts.time)

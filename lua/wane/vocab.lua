@@ -181,9 +181,7 @@ end
 local function mode(who, opts)
   if opts == nil then return "trained" end
   if type(opts) ~= "table" then error(("wane: %s: want options as a table, got %s"):format(who, type(opts)), 3) end
-  for key in pairs(opts) do
-    if key ~= "exact" then error(("wane: %s: unknown option '%s'"):format(who, tostring(key)), 3) end
-  end
+  options.known(who, opts, { exact = true })
   local exact = opts.exact
   if exact == nil or exact == "trained" or exact == "llama.cpp" then return exact or "trained" end
   error(('wane: %s: exact: want "trained" or "llama.cpp", got %s'):format(who, tostring(exact)), 3)

@@ -12,6 +12,7 @@ local M = {}
 
 local core = require "wane.core"
 local hparams = require "wane.arch.hparams"
+local known_options = require("wane.options").known
 
 ---@class wane.arch.Value
 local Value = {}
@@ -90,9 +91,7 @@ local function weight(state, name, matrix, ne0, ne1, ne2)
 end
 
 local function options(opts, known)
-  for key in pairs(opts or {}) do -- any order: the first that is wrong
-    if not known[key] then error(("wane: unknown option '%s'"):format(tostring(key)), 4) end
-  end
+  known_options("arch", opts or {}, known)
   return opts or {}
 end
 
