@@ -41,6 +41,30 @@ describe("generate", function()
     assert.is_true(stats.n_prompt > 0)
   end)
 
+  it("makes nothing when it may make 0 tokens, and has evaluated the prompt", function()
+    local ids = model.vocab:encode("Once upon a time", { special = true })
+    for _, draft in ipairs { false, "prompt" } do
+      local ctx = assert(model:context())
+      local text, stats = collect(model, ids, { max_tokens = 0, context = ctx, logprobs = 0, echo = true, draft = draft or nil })
+      assert.equals("", text)
+      assert.equals("length", stats.state)
+      assert.equals(0, stats.n_tokens)
+      assert.equals(0, #stats.logprobs)
+      assert.equals(#ids, #stats.prompt_logprobs)
+      assert.equals(#ids, ctx:n_past())
+      assert.equals((collect(model, "Once upon a time", { max_tokens = 9, temperature = 0 })),
+        (collect(model, {}, { max_tokens = 9, temperature = 0, context = ctx })))
+      ctx:close()
+    end
+    local asked = 0
+    assert.equals("", (collect(model, "The King", { max_tokens = 0, sampler = { function() asked = asked + 1 end } })))
+    assert.equals(0, asked)
+    local job = assert(model:start("The King", { max_tokens = 0 }))
+    assert.equals("", (drain(job)))
+    job:close()
+    assert.equals("", model:chat({ max_tokens = 0 }):ask "Hello")
+  end)
+
   it("repeats itself for a seed, whatever the threads and batches", function()
     local first = collect(model, "The King", { max_tokens = 24, seed = 11 })
     assert.equals(first, (collect(model, "The King", { max_tokens = 24, seed = 11 })))

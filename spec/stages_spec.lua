@@ -59,7 +59,7 @@ describe("a stage that is a function", function()
       c:sort()
       while #c > 1 do c:remove(1) end
     end
-    local text, stats = run { sampler = { last }, grammar = 'root ::= ("a" | "b") [xyz] "!"', max_tokens = 0 }
+    local text, stats = run { sampler = { last }, grammar = 'root ::= ("a" | "b") [xyz] "!"', max_tokens = 99 }
     assert.matches("^[ab][xyz]!$", text)
     assert.equals("eog", stats.state)
     assert.is_true(asked > 0)

@@ -79,7 +79,8 @@ static wn_gen_opts check_opts(lua_State *L, int t) {
   wn_gen_opts o = {
       /* 0 becomes WN_GEN_ANY */
       .seq = (uint32_t)wn_opt_int(L, t, "seq", 1, 0, 65536) - 1,
-      .max_tokens = (uint32_t)wn_opt_int(L, t, "max_tokens", 0, 0, INT32_MAX),
+      .max_tokens =
+          (uint32_t)wn_opt_int(L, t, "max_tokens", INT32_MAX, 0, INT32_MAX),
       .special = wn_opt_bool(L, t, "special", false),
       .raw = wn_opt_bool(L, t, "bytes", false),
       .max_prompt_seconds = wn_opt_num(L, t, "max_prompt_ms", 0, 0, 1e12) / 1e3,

@@ -263,8 +263,7 @@ void wn_gen_finish(wn_gen *g, wn_gen_end end, const wn_err *e) {
 /* Has the token just taken in ended the text? */
 static wn_gen_end ends(const wn_gen *g, bool stopped) {
   if (stopped) return WN_GEN_STOP;
-  if (g->o.max_tokens != 0 && g->stats.n_tokens >= g->o.max_tokens)
-    return WN_GEN_LENGTH;
+  if (g->stats.n_tokens >= g->o.max_tokens) return WN_GEN_LENGTH;
   /* the last token has no place of its own any more */
   if (g->n_all > wn_ctx_n_ctx(g->ctx) && !g->o.shift) return WN_GEN_CONTEXT;
   return WN_GEN_RUNNING;

@@ -40,7 +40,7 @@ typedef enum wn_gen_end {
 
 typedef struct wn_gen_opts {
   uint32_t seq;        /* the sequence to continue, or WN_GEN_ANY */
-  uint32_t max_tokens; /* 0: as many as fit */
+  uint32_t max_tokens; /* 0: the prompt is evaluated, and that is all */
   bool special;        /* control tokens appear as text */
   bool raw;            /* text is bytes, not always UTF-8 */
   const wn_str *stop;  /* stop strings; copied */

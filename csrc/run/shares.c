@@ -175,6 +175,10 @@ static int hand_out(wn_batch *b, const wn_portion *s, size_t row, wn_err *e) {
   uint32_t n_rows = s->n_rows - s->n_echo;
   if (g->o.echo && n_rows > 0 && rc == WN_OK)
     rc = wn_gen_echo(g, NULL, g->n_given, e); /* a prompt of one token */
+  if (g->o.max_tokens == 0 && n_rows > 0) {
+    g->will_end = WN_GEN_LENGTH;
+    n_rows = 0;
+  }
   for (uint32_t k = 0; k < n_rows && rc == WN_OK; k++) {
     int32_t id = -1;
     size_t before = g->n_all;

@@ -62,7 +62,7 @@ local function scores_of(job, choice, t)
   if not job.top then return nil end
   local vocab, list = job.app.model.vocab, {}
   for _, s in ipairs(job.echo and not choice.echoed and t.prompt_scores or {}) do list[#list + 1] = s end
-  for k = choice.seen + 1, job.silent and 0 or #t.scores do list[#list + 1] = t.scores[k] end
+  for k = choice.seen + 1, #t.scores do list[#list + 1] = t.scores[k] end
   choice.seen = #t.scores
   local out = logprobs.lists(vocab, list, choice.offset)
   for _, s in ipairs(list) do choice.offset = choice.offset + #vocab:piece(s.id) end
@@ -70,9 +70,8 @@ local function scores_of(job, choice, t)
 end
 
 -- What a choice has said since the last call: its prompt where that is echoed,
--- and its new text, none where nothing was to be generated.
+-- and its new text.
 local function said(job, choice, text, t)
-  if job.silent then text = "" end
   if job.echo and not choice.echoed then text = choice.echo .. text end
   local scores = scores_of(job, choice, t)
   choice.echoed = true
@@ -87,14 +86,6 @@ local function merged(a, b)
   return a
 end
 
-local function reason_of(job, t) return job.silent and "length" or choices.reason(t) end
-
-local function usage_of(job)
-  local usage = choices.usage(job.run.tickets, job.prompts)
-  if job.silent then usage.completion_tokens, usage.total_tokens = 0, usage.prompt_tokens end
-  return usage
-end
-
 local function whole(job, x)
   local list, texts, scores = {}, {}, {}
   for i in ipairs(job.choices) do texts[i] = {} end
@@ -103,12 +94,12 @@ local function whole(job, x)
     local new, told = said(job, choice, text, t)
     table.insert(texts[i], new)
     scores[i] = merged(scores[i], told)
-    if ended then list[i] = choice_object(choice, table.concat(texts[i]), scores[i], reason_of(job, t)) end
+    if ended then list[i] = choice_object(choice, table.concat(texts[i]), scores[i], choices.reason(t)) end
   end)
   if not all then return end
   local out = head(job)
   out[#out + 1] = { "choices", list }
-  out[#out + 1] = { "usage", usage_of(job) }
+  out[#out + 1] = { "usage", choices.usage(job.run.tickets, job.prompts) }
   x:json(200, json.ordered(out))
 end
 
@@ -125,10 +116,10 @@ local function events(job, x)
     local choice = job.choices[i]
     local new, told = said(job, choice, text, t)
     if new == "" and not ended then return end
-    return send(job, x, { choice_object(choice, new, told, ended and reason_of(job, t) or nil) })
+    return send(job, x, { choice_object(choice, new, told, ended and choices.reason(t) or nil) })
   end)
   if not all then return end
-  if job.usage then send(job, x, json.list {}, usage_of(job)) end
+  if job.usage then send(job, x, json.list {}, choices.usage(job.run.tickets, job.prompts)) end
   x:event "[DONE]"
   x:end_events()
 end
@@ -138,10 +129,7 @@ local function job_of(app, r, prompts, texts, opts)
   local job = { app = app, id = app:new_id "cmpl-", created = os.time(), model = app:model_of(r), top = wanted(r),
     echo = r:boolean "echo", usage = app.wants_usage(r), prompts = prompts, choices = {} }
   local n = r:integer("n", 1, app.opts.max_choices) or 1
-  if opts.max_tokens == 0 then -- one token is made, and not told
-    if not job.echo then request.refuse(400, "'max_tokens' 0 wants echo = true", "max_tokens") end
-    job.silent, opts.max_tokens = true, 1
-  end
+  if opts.max_tokens == 0 and not job.echo then request.refuse(400, "'max_tokens' 0 wants echo = true", "max_tokens") end
   opts.logprobs, opts.echo = job.top, job.top and job.echo or nil
   job.run = choices.start(app, prompts, n, opts)
   for p, ids in ipairs(prompts) do

@@ -60,7 +60,7 @@ end
 ---@return wane.serve.Ticket
 function Engine:add(ids, opts, cond)
   if #ids == 0 then request.refuse(400, "the prompt is empty") end
-  local room = opts.max_tokens == 1 and self.n_ctx or self.n_ctx - 1 -- the last token made is not read any more
+  local room = (opts.max_tokens or 2) < 2 and self.n_ctx or self.n_ctx - 1 -- the last token made is not read any more
   if #ids > room then
     request.refuse(400, ("the prompt has %d tokens, a slot has room for %d"):format(#ids, room), nil, "context_length_exceeded")
   end
