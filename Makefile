@@ -274,6 +274,13 @@ install: rock
 	@$(INSTALL) do
 uninstall:
 	@$(INSTALL) undo
+# Binary rocks, one for each Lua, under build/rocks; what they are made from:
+# ROCKSPEC=wane-dev-1.rockspec for the other one.
+ROCKSPEC ?= $(lastword $(sort $(wildcard wane-[0-9]*.rockspec)))
+ROCKS ?= build/rocks
+rocks:
+	@$(NEED) luarocks
+	@for l in $(LUAS); do LUA=$$l sh .ci/rock '$(ROCKSPEC)' "$(ROCKS)/$$(basename $$l)" || exit 1; done
 # for `luarocks make`, which names its own folders and wraps the program itself
 install-rock:
 	install -d '$(INST_LIBDIR)/wane' '$(INST_LUADIR)' '$(INST_BINDIR)'
@@ -289,5 +296,5 @@ clean:
 
 FORCE:
 .PHONY: check-real all demo repl reference test check check-asan check-tsan check-oom check-isa check-neon check-amx amx-emulated check-crash \
-        check-asan-slice check-bare check-mutants check-peer peer fuzz lint bench bench-quant bench-quantfile bench-quality bench-overhead install uninstall rock install-rock clean nvim \
+        check-asan-slice check-bare check-mutants check-peer peer fuzz lint bench bench-quant bench-quantfile bench-quality bench-overhead install uninstall rock rocks install-rock clean nvim \
         deps-demo deps-test deps-guests deps-lint deps-peer FORCE
