@@ -119,6 +119,72 @@ describe("fit", function()
     assert.matches("nothing fits", none:text())
   end)
 
+  it("picks what really fits, and the next larger level really does not", function()
+    -- room is put between two neighbours of what is made and measured
+    for _, o in ipairs { { context = 512, larger = "Q5_K_M", pick = "Q4_K_M" }, { context = 64, kv = "q8_0", larger = "IQ4_XS", pick = "Q3_K_M" } } do
+      local took = {}
+      for _, name in ipairs { o.larger, o.pick } do
+        local path = support.tmp "fit.gguf"
+        assert(wane.quantize { from = demo.path, to = path, recipe = name })
+        took[name] = measured(path, { context = o.context, kv = o.kv })
+        os.remove(path)
+      end
+      local room = math.floor((took[o.larger] + took[o.pick]) / 2)
+      local f = assert(wane.fit { model = demo.path, context = o.context, kv = o.kv, ram = room + 1024, reserve = 1024 })
+      local largest
+      for _, l in ipairs(f.levels) do largest = largest or l.fits and l end
+      assert.equals(largest, f.pick)
+      assert.is_true(took[f.pick.name] == nil or took[f.pick.name] <= room, f.pick.name)
+      assert.is_true(f.pick.bytes < wane.fit { model = demo.path, recipe = o.larger }.need.weights, f.pick.name)
+    end
+  end)
+
+  it("takes a quantized file as it is, or what is smaller", function()
+    local path = support.tmp "fit.gguf"
+    assert(wane.quantize { from = demo.path, to = path, recipe = "Q5_K_M" })
+    local function picks(context, ram)
+      local f = assert(wane.fit { model = path, context = context, ram = ram, reserve = 1024 })
+      for i, l in ipairs(f.levels) do assert.is_true(i == 1 or l.bytes < f.levels[1].bytes, l.name) end
+      return f.pick.name, f:text()
+    end
+    assert.equals("this file", (picks(256, "16G")))
+    local whole = wane.fit({ model = path, context = 256 }).need.total
+    local name, text = picks(256, whole - 1)
+    assert.equals("Q5_K_S", name)
+    assert.truthy(text:find("Q5_K_S loses less when it is made from what this one was made from", 1, true))
+    os.remove(path)
+  end)
+
+  it("says with which context or cache a level would do, where none does", function()
+    local f = assert(wane.fit { model = { params = "8B" }, ram = "8G" }) -- 131072 tokens
+    assert.is_nil(f.pick)
+    local tokens, name = f:text():match "with a context of ([%d,]+) tokens ([%w_]+) fits"
+    tokens = tonumber((tokens:gsub(",", "")))
+    assert.is_true(tokens >= 4096)
+    assert.equals(name, wane.fit({ model = { params = "8B" }, ram = "8G", context = tokens }).pick.name)
+    f = assert(wane.fit { model = { params = "70B" }, ram = "64G" }) -- something fits, but it is no good
+    assert.equals("IQ1_M", f.pick.name)
+    name = f:text():match "with the cache in q8_0 ([%w_]+) fits"
+    assert.equals(name, wane.fit({ model = { params = "70B" }, ram = "64G", kv = "q8_0" }).pick.name)
+    assert.is_nil(wane.fit({ model = { params = "8B" }, ram = "64G" }):text():find "with a context of")
+  end)
+
+  it("guesses shapes that models have: 8 key/value heads, whole super-blocks", function()
+    for params, kib in pairs { ["1B"] = 64, ["8B"] = 128, ["14B"] = 160, ["32B"] = 240, ["70B"] = 320, ["405B"] = 504 } do
+      local f = assert(wane.fit { model = { params = params }, context = 1024 })
+      assert.equals(kib * 1024, f.bytes_per_token)
+      assert.equals(0, f.shape.width % 256)
+    end
+  end)
+
+  it("names of machines that are alike the smallest", function()
+    local f = assert(wane.fit { model = { params = "8B" }, context = 8192 })
+    local names = {}
+    for i, row in ipairs(f:machines_table().rows) do names[i] = row.name end
+    assert.same({ "Q4_K_M", "Q5_K_M" }, names)
+    assert.equals(12, #f.machines)
+  end)
+
   it("finds the longest context: one step more does not fit", function()
     local o = { model = { params = "8B", context = 65536 }, context = 2048, ram = "8G", task = "chat" }
     local f = assert(wane.fit(o))

@@ -15,6 +15,8 @@ local report = require "wane.report"
 local types = require "wane.recipe.types"
 
 local GIB = 1024 ^ 3
+local QUANTIZED = 15   -- fewer bits per weight than this: no longer F16
+local USEFUL = 4096    -- tokens of a context that one can work with
 
 ---@class wane.FitOptions
 ---@field model string|table     a file, or { params = "7B", layers =, width =, heads =, kv_heads =, ff =, vocab =, context =, experts =, used = }
@@ -91,16 +93,21 @@ local function longest(m, chosen, o, room)
 end
 
 -- All levels with what they take. Mixes that this model cannot have are left
--- out; the source itself stands first when it is quantized.
+-- out. A quantized file stands first, and what is larger has nothing to give:
+-- bits that are lost do not come back.
 local function all_levels(m, o)
-  local list = {}
+  local list, own = {}, m:types()
+  local function add(name, chosen)
+    local need = chosen and m:need(chosen, o)
+    if not need then return end
+    list[#list + 1] = { name = name, bpw = chosen.bpw, bytes = chosen.bytes, total = need.total, need = need,
+      requires_imatrix = chosen.requires_imatrix or false, chosen = chosen, own = chosen == own or nil }
+  end
+  local quantized = not m.imagined and own.bpw < QUANTIZED
+  if quantized then add("this file", own) end
   for _, name in ipairs(levels.names) do
     local chosen = m:types(name)
-    local need = chosen and m:need(chosen, o)
-    if need then
-      list[#list + 1] = { name = name, bpw = chosen.bpw, bytes = chosen.bytes, total = need.total, need = need,
-        requires_imatrix = chosen.requires_imatrix or false, chosen = chosen }
-    end
+    if chosen and not (quantized and chosen.bytes >= own.bytes) then add(name, chosen) end
   end
   table.sort(list, function(a, b)
     if a.bytes ~= b.bytes then return a.bytes > b.bytes end
@@ -125,6 +132,25 @@ local function on_machines(self, list, o)
   return rows
 end
 
+-- Where the context leaves too little for the weights: what a level that the
+-- task wants would fit with.
+local function advice(self, m, list, o)
+  local least, enough = levels.bounds(self.task, self.params)
+  local short, tokens, small
+  for _, l in ipairs(list) do
+    if l.bpw >= least and l.bpw <= enough then
+      local n = longest(m, l.chosen, o, self.room)
+      if n and n < self.context and (not short or tokens < math.min(USEFUL, self.trained_context)) then short, tokens = l, n end
+      local need = not small and self.kv == "f16" and m:need(l.chosen, { context = o.context, kv = "q8_0", sequences = o.sequences,
+        batch = o.batch, threads = o.threads })
+      if need and need.total <= self.room then small = l end
+    end
+  end
+  local reasons = self.reasons
+  if short then reasons[#reasons + 1] = ("with a context of %s tokens %s fits"):format(report.count(tokens), short.name) end
+  if small then reasons[#reasons + 1] = ("with the cache in q8_0 %s fits"):format(small.name) end
+end
+
 local function judge_levels(self, m, list, o)
   self.ram = bytes_of(o.ram)
   self.room = available(self.ram, o.reserve)
@@ -135,6 +161,7 @@ local function judge_levels(self, m, list, o)
   end
   self.pick, self.reasons = levels.pick(list, self.task, self.params)
   if self.pick then self.pick.max_context = longest(m, self.pick.chosen, o, self.room) end
+  if not self.pick or self.pick.bpw < levels.bounds(self.task, self.params) then advice(self, m, list, o) end
 end
 
 -- What the cache takes for other types and lengths.
@@ -278,9 +305,12 @@ function Fit:levels_table()
     { key = "name", title = "level" }, { key = "bpw", title = "bits/w", format = "%.2f" },
     { key = "bytes", title = "file", format = report.bytes, align = "right" },
     { key = "total", title = "needs", format = report.bytes, align = "right" },
-    { key = "answer", title = "fits" }, { key = "max_context", title = "longest context", format = report.count, align = "right" },
-    { key = "note", title = "" },
+    { key = "answer", title = "fits" },
   }
+  local known = false -- of more than the level to take: option max_context
+  for _, l in ipairs(self.levels or {}) do known = known or (l ~= self.pick and l.max_context ~= nil) end
+  if known then t.columns[#t.columns + 1] = { key = "max_context", title = "longest context", format = report.count, align = "right" } end
+  t.columns[#t.columns + 1] = { key = "note", title = "" }
   for _, l in ipairs(self.levels or {}) do
     t:add { name = l.name, bpw = l.bpw, bytes = l.bytes, total = l.total, answer = l.fits and "yes" or "no",
       max_context = l.max_context,
@@ -289,16 +319,21 @@ function Fit:levels_table()
   return t
 end
 
---- Usual machines and the level to pick on each.
+--- Usual machines and the level to pick on each; of those that are alike the
+--- smallest.
 ---
 ---     print(fit:machines_table())
 ---@return wane.Table
 function Fit:machines_table()
   local t = report.table {
-    { key = "ram", title = "machine", format = report.bytes, align = "right" }, { key = "name", title = "level for " .. self.task },
+    { key = "ram", title = "machine from", format = report.bytes, align = "right" }, { key = "name", title = "level for " .. self.task },
     { key = "bpw", title = "bits/w", format = "%.2f" }, { key = "total", title = "needs", format = report.bytes, align = "right" },
   }
-  for _, row in ipairs(self.machines) do t:add(row) end
+  local last = {}
+  for _, row in ipairs(self.machines) do
+    if row.name ~= last.name then t:add(row) end
+    last = row
+  end
   return t
 end
 

@@ -56,7 +56,9 @@ local function parameters(s)
   return s.layers * (attention + feed + 2 * s.width) + s.width * (s.vocab * (s.tied and 1 or 2) + 1)
 end
 
--- The width that gives about so many parameters with ff = 3.5 widths.
+-- The width that gives about so many parameters with ff = 3.5 widths: whole
+-- super-blocks, and of all but small models a number of heads that 8
+-- key/value heads share, as those of the usual models are.
 local function guess_width(s, params)
   local lo, hi = 64, 65536
   while hi - lo > 64 do
@@ -66,7 +68,16 @@ local function guess_width(s, params)
       experts = s.experts, vocab = s.vocab, tied = s.tied }
     if parameters(trial) < params then lo = w else hi = w end
   end
-  return to_multiple(hi, 128)
+  return to_multiple(hi, hi >= 1536 and 1024 or 256)
+end
+
+-- Key/value heads of the usual models: 8, or of few heads a part.
+local function usual_kv_heads(heads)
+  if heads >= 16 and heads % 8 == 0 then return 8 end
+  for _, share in ipairs { 4, 3, 2 } do
+    if heads % share == 0 then return math.floor(heads / share) end
+  end
+  return heads
 end
 
 --- All numbers of a model from those that are given.
@@ -90,7 +101,7 @@ function M.shape(given)
   s.width = integer(given.width or guess_width(s, params), 16, 1048576, "width")
   s.heads = integer(given.heads or math.max(1, math.floor(s.width / s.head_size)), 1, 4096, "heads")
   if not given.head_size and given.heads then s.head_size = math.floor(s.width / s.heads) end
-  s.kv_heads = s.kv_heads or (s.heads % 8 == 0 and s.heads >= 16 and 8 or s.heads)
+  s.kv_heads = s.kv_heads or usual_kv_heads(s.heads)
   if s.heads % s.kv_heads ~= 0 then
     error(("wane: fit: %d heads are not a multiple of %d key/value heads"):format(s.heads, s.kv_heads), 0)
   end

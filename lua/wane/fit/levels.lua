@@ -48,27 +48,35 @@ local function size_note(params, bonus)
   if bonus < 0 then return ("a model this small needs %.1f bits more than one of 7 billion parameters"):format(-bonus) end
 end
 
+--- Bits per weight below which a task suffers, and above which it gains nothing.
+---@param task string
+---@param params number
+---@return number least
+---@return number enough
+function M.bounds(task, params)
+  local want, bonus = M.tasks[task], M.size_bonus(params)
+  return want.least - bonus, want.enough - bonus
+end
+
 --- A word about a level: nothing when it is enough for the task.
 ---@param bpw number
 ---@param task string
 ---@param params number
 ---@return string
 function M.enough(bpw, task, params)
-  return bpw < M.tasks[task].least - M.size_bonus(params) and "fewer bits than it wants" or ""
+  return bpw < M.bounds(task, params) and "fewer bits than it wants" or ""
 end
 
 --- Chooses among levels, and says why.
----@param levels table[]   { name, bpw, fits, requires_imatrix }, largest first
+---@param levels table[]   { name, bpw, fits, requires_imatrix, own }, largest first; own: the file as it is, quantized
 ---@param task string
 ---@param params number
 ---@return table|nil level
 ---@return string[] reasons
 function M.pick(levels, task, params)
-  local want = M.tasks[task]
-  local bonus = M.size_bonus(params)
-  local least, enough = want.least - bonus, want.enough - bonus
-  local reasons = { ("%s: %s"):format(task, want.why) }
-  reasons[#reasons + 1] = size_note(params, bonus)
+  local least, enough = M.bounds(task, params)
+  local reasons = { ("%s: %s"):format(task, M.tasks[task].why) }
+  reasons[#reasons + 1] = size_note(params, M.size_bonus(params))
   local largest, chosen
   for _, l in ipairs(levels) do
     if l.fits then
@@ -89,6 +97,9 @@ function M.pick(levels, task, params)
       .. "reads all weights: fewer bytes are faster"):format(enough)
   else
     reasons[#reasons + 1] = ("%s is the largest level that fits"):format(chosen.name)
+  end
+  if levels[1].own and not chosen.own then
+    reasons[#reasons + 1] = ("this file is quantized: %s loses less when it is made from what this one was made from"):format(chosen.name)
   end
   if chosen.requires_imatrix then reasons[#reasons + 1] = chosen.name .. " needs an importance matrix (wane imatrix)" end
   return chosen, reasons
