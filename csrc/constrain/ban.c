@@ -36,7 +36,7 @@ static int no_memory(wn_err *e) {
 /* Does a string end at the node? */
 static bool hits(const wn_trie *t, uint32_t node) {
   for (; node != 0; node = t->fail[node])
-    if (t->value[node] != WN_TRIE_NONE) return true;
+    if (wn_trie_value(t, node) != WN_TRIE_NONE) return true;
   return false;
 }
 

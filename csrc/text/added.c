@@ -98,7 +98,7 @@ static bool scan(const wn_added *a, const char *text, size_t from, size_t to,
     uint8_t b = (uint8_t)text[i];
     if (node == 0 && !a->last[b]) continue;
     node = wn_trie_walk(&a->trie, node, b);
-    uint32_t value = a->trie.value[node];
+    uint32_t value = wn_trie_value(&a->trie, node);
     if (value != WN_TRIE_NONE && !add_hit(h, (hit){(uint32_t)i, value}))
       return false;
   }

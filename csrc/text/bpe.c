@@ -91,12 +91,13 @@ static bool is_lines(const uint8_t *w, size_t n) {
 static int emit_word(run *r, const uint8_t *w, size_t n, wn_err *e) {
   const wn_bpe *b = &r->v->bpe;
   unsigned props = r->v->pre->props;
-  uint64_t h = 0;
   uint32_t tok = WN_NONE;
-  bool hit = false, usual = r->guard == (r->v->exact == WN_EXACT_TRAINED);
-  if (n <= b->max_len || n <= WN_WORD_LEN) {
-    h = wn_hash(w, n);
-    tok = wn_map_get_hash(&b->syms, w, n, h);
+  bool hit, usual = r->guard == (r->v->exact == WN_EXACT_TRAINED);
+  wn_seen *s = wn_words_at(r->words, w, n, &hit);
+  if (hit) return wn_words_repeat(s, r->out) ? WN_OK : wn_oom(e);
+  size_t at = r->out->n;
+  if (n <= b->max_len) {
+    tok = wn_map_get(&b->syms, w, n);
     if (tok >= r->v->n || is_kept_out(r, tok)) tok = WN_NONE;
   }
   if (tok != WN_NONE) {
@@ -104,18 +105,17 @@ static int emit_word(run *r, const uint8_t *w, size_t n, wn_err *e) {
     uint8_t known =
         !usual ? 0 : atomic_load_explicit(&b->whole[tok], memory_order_relaxed);
     if (known == 1 || (props & WN_P_IGNORE_MERGES) != 0 ||
-        ((props & WN_P_LINE_TOKENS) != 0 && is_lines(w, n)))
-      return wn_ids_push(r->out, (int32_t)tok) ? WN_OK : wn_oom(e);
+        ((props & WN_P_LINE_TOKENS) != 0 && is_lines(w, n))) {
+      if (!wn_ids_push(r->out, (int32_t)tok)) return wn_oom(e);
+      if (s != NULL) wn_words_keep(s, r->out, at);
+      return WN_OK;
+    }
   }
-  wn_seen *s = wn_words_at(r->words, w, n, h, &hit);
-  if (hit) return wn_words_repeat(s, r->out) ? WN_OK : wn_oom(e);
-  size_t at = r->out->n;
   int rc = merge_word(r, w, n, e);
   if (rc != WN_OK) return rc;
-  size_t n_ids = r->out->n - at;
-  if (s != NULL) *s = (wn_seen){w, (uint32_t)n, (uint32_t)n_ids, at};
+  if (s != NULL) wn_words_keep(s, r->out, at);
   if (tok != WN_NONE && usual) {
-    bool same = n_ids == 1 && (uint32_t)r->out->p[at] == tok;
+    bool same = r->out->n == at + 1 && (uint32_t)r->out->p[at] == tok;
     atomic_store_explicit(&b->whole[tok], same ? 1 : 2, memory_order_relaxed);
   }
   return WN_OK;

@@ -170,6 +170,7 @@ static int load(wn_vocab *v, const wn_gguf *g, wn_err *e) {
   if (rc == WN_OK) rc = build_index(v, g, e);
   if (rc == WN_OK) rc = find_newline(v, e);
   if (rc == WN_OK) rc = wn_load_specials(v, g, e);
+  if (rc == WN_OK && v->kind == WN_KIND_UGM) wn_ugm_weigh(v);
   return rc;
 }
 
@@ -225,6 +226,7 @@ void wn_vocab_unref(wn_vocab *v) {
   wn_trie_free(&v->ugm.user);
   wn_free(v->ugm.xcda);
   wn_free(v->ugm.repl);
+  wn_free(v->ugm.points);
   wn_trie_free(&v->trie);
   wn_free(v);
 }

@@ -43,7 +43,7 @@ int wn_rwkv_encode(const wn_vocab *v, const uint8_t *p, size_t n, bool guard,
     for (size_t k = i; k < n; k++) {
       node = wn_trie_step(&v->trie, node, p[k]);
       if (node == 0) break;
-      uint32_t x = v->trie.value[node];
+      uint32_t x = wn_trie_value(&v->trie, node);
       if (x == WN_TRIE_NONE || wn_kept_out(v, guard, x)) continue;
       id = (int32_t)x;
       len = k + 1 - i;
@@ -82,7 +82,7 @@ static void relax(const wn_vocab *v, const uint8_t *p, size_t n, size_t i,
   for (size_t k = i; k < n; k++) {
     node = wn_trie_step(&v->trie, node, p[k]);
     if (node == 0) break;
-    uint32_t id = v->trie.value[node];
+    uint32_t id = wn_trie_value(&v->trie, node);
     if (id == WN_TRIE_NONE || wn_kept_out(v, guard, id) ||
         (k + 1 < n && (p[k + 1] & 0xC0) == 0x80))
       continue;

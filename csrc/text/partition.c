@@ -82,7 +82,8 @@ static bool mark(const wn_vocab *v, const char *text, size_t n,
     node = wn_trie_walk(t, node, b);
     for (uint32_t x = node; x != 0 && !seen[x]; x = t->fail[x]) {
       seen[x] = 1;
-      if (t->value[x] != WN_TRIE_NONE) found[t->value[x]] = 1;
+      uint32_t value = wn_trie_value(t, x);
+      if (value != WN_TRIE_NONE) found[value] = 1;
     }
   }
   wn_free(seen);

@@ -113,6 +113,7 @@ typedef struct wn_ugm {
   size_t n_xcda;
   char *repl; /* zero-terminated replacements */
   size_t n_repl;
+  float *points; /* per token; NaN for what guarded text may not become */
   float unk_score;
   size_t ring;     /* 2^k - 1, at least the longest token */
   bool plain[256]; /* bytes that normalising mostly leaves: ugm_map.c */
@@ -198,6 +199,8 @@ int wn_spm_encode(const wn_vocab *v, const uint8_t *p, size_t n, bool prefix,
 int wn_wpm_encode(const wn_vocab *v, const uint8_t *p, size_t n, bool guard,
                   wn_ids *out, wn_err *e);
 int wn_ugm_init(wn_vocab *v, const wn_gguf *g, wn_err *e);
+/* Sets ugm.points: again when the attributes have changed. */
+void wn_ugm_weigh(wn_vocab *v);
 int wn_ugm_encode(const wn_vocab *v, const uint8_t *p, size_t n, bool guard,
                   wn_ids *out, wn_err *e);
 int wn_trie_init_all(wn_vocab *v, wn_err *e); /* WPM, RWKV, PLaMo */

@@ -155,15 +155,12 @@ static int merge_word(run *r, const uint8_t *w, size_t n, wn_err *e) {
 }
 
 static int emit_word(run *r, const uint8_t *w, size_t n, wn_err *e) {
-  bool hit = false;
-  wn_seen *s = NULL;
-  if (r->words != NULL && n <= WN_WORD_LEN)
-    s = wn_words_at(r->words, w, n, wn_hash(w, n), &hit);
+  bool hit;
+  wn_seen *s = wn_words_at(r->words, w, n, &hit);
   if (hit) return wn_words_repeat(s, r->out) ? WN_OK : wn_oom(e);
   size_t at = r->out->n;
   int rc = merge_word(r, w, n, e);
-  if (rc == WN_OK && s != NULL)
-    *s = (wn_seen){w, (uint32_t)n, (uint32_t)(r->out->n - at), at};
+  if (rc == WN_OK && s != NULL) wn_words_keep(s, r->out, at);
   return rc;
 }
 

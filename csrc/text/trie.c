@@ -9,6 +9,8 @@ static int oom(wn_err *e) {
   return wn_fail(e, WN_ENOMEM, "out of memory");
 }
 
+/* ---- putting strings in ---- */
+
 static uint64_t slot_of(const wn_trie *t, uint32_t from, uint8_t byte) {
   uint64_t h = ((uint64_t)from << 8 | byte) * UINT64_C(0x9E3779B97F4A7C15);
   return (h ^ h >> 32) & t->mask;
@@ -56,15 +58,19 @@ int wn_trie_init(wn_trie *t, wn_err *e) {
   return WN_OK;
 }
 
-void wn_trie_free(wn_trie *t) {
+static void free_edges(wn_trie *t) {
   wn_free(t->value);
-  wn_free(t->fail);
   wn_free(t->edge);
-  memset(t, 0, sizeof *t);
+  t->value = NULL;
+  t->edge = NULL;
 }
 
-uint32_t wn_trie_step(const wn_trie *t, uint32_t node, uint8_t b) {
-  return find(t, node, b)->to;
+void wn_trie_free(wn_trie *t) {
+  free_edges(t);
+  wn_free(t->node);
+  wn_free(t->wide);
+  wn_free(t->fail);
+  memset(t, 0, sizeof *t);
 }
 
 int wn_trie_put(wn_trie *t, const void *p, size_t n, uint32_t value,
@@ -85,59 +91,116 @@ int wn_trie_put(wn_trie *t, const void *p, size_t n, uint32_t value,
   return WN_OK;
 }
 
-/* Nodes were numbered parents first, but links need nearest to the root
- * first: edges are visited sorted by depth, by counting. */
-typedef struct visit {
-  uint32_t from, to;
-  uint8_t byte;
-} visit;
+/* ---- packing ---- */
 
-static visit *by_depth(const wn_trie *t) {
-  uint32_t n = t->n_nodes;
-  uint32_t *depth = wn_calloc(WN_MEM_TEXT, (size_t)n + 2, sizeof *depth);
-  visit *in = wn_alloc(WN_MEM_TEXT, (size_t)n * sizeof *in);
-  visit *out = wn_alloc(WN_MEM_TEXT, (size_t)n * sizeof *out);
-  uint32_t *start = wn_calloc(WN_MEM_TEXT, (size_t)n + 2, sizeof *start);
-  if (depth == NULL || in == NULL || out == NULL || start == NULL) {
-    wn_free(out);
-    out = NULL;
-    goto done;
+enum { FEW = 7, WIDE = 255 };
+
+/* Children of the nodes as they were put: those of node i are
+ * child[start[i]] to child[start[i + 1]], by their bytes. */
+typedef struct kids {
+  uint32_t *start;
+  uint64_t *child; /* byte << 32 | node */
+  uint64_t *todo;  /* packed number << 32 | number before */
+} kids;
+
+static void sort_few(uint64_t *a, size_t n) {
+  for (size_t i = 1; i < n; i++) {
+    uint64_t x = a[i];
+    size_t k = i;
+    for (; k > 0 && a[k - 1] > x; k--)
+      a[k] = a[k - 1];
+    a[k] = x;
   }
-  for (uint64_t i = 0; i <= t->mask; i++) {
-    const wn_edge *ed = &t->edge[i];
-    if (ed->to != 0) in[ed->to] = (visit){ed->from, ed->to, ed->byte};
-  }
-  for (uint32_t v = 1; v < n; v++) { /* a child's number exceeds its parent's */
-    depth[v] = depth[in[v].from] + 1;
-    start[depth[v] + 1]++;
-  }
-  for (uint32_t d = 1; d <= n; d++)
-    start[d] += start[d - 1];
-  for (uint32_t v = 1; v < n; v++)
-    out[start[depth[v]]++] = in[v];
-done:
-  wn_free(depth);
-  wn_free(in);
-  wn_free(start);
-  return out;
 }
 
-static int link(wn_trie *t, bool inherit, wn_err *e) {
-  visit *order = by_depth(t);
-  t->fail = wn_calloc(WN_MEM_TEXT, t->n_nodes, sizeof *t->fail);
-  if (order == NULL || t->fail == NULL) {
-    wn_free(order);
-    return oom(e);
+static bool list_kids(const wn_trie *t, kids *k) {
+  size_t n = t->n_nodes;
+  k->start = wn_calloc(WN_MEM_TEXT, n + 1, sizeof *k->start);
+  k->child = wn_alloc(WN_MEM_TEXT, n * sizeof *k->child);
+  k->todo = wn_alloc(WN_MEM_TEXT, n * sizeof *k->todo);
+  if (k->start == NULL || k->child == NULL || k->todo == NULL) return false;
+  for (uint64_t i = 0; i <= t->mask; i++)
+    if (t->edge[i].to != 0) k->start[t->edge[i].from]++;
+  for (size_t i = 0; i < n; i++) /* to where the children of i end */
+    k->start[i + 1] += k->start[i];
+  for (uint64_t i = 0; i <= t->mask; i++) {
+    const wn_edge *ed = &t->edge[i];
+    if (ed->to != 0)
+      k->child[--k->start[ed->from]] = (uint64_t)ed->byte << 32 | ed->to;
   }
-  for (uint32_t i = 0; i + 1 < t->n_nodes; i++) {
-    const visit *v = &order[i];
-    t->fail[v->to] =
-        v->from == 0 ? 0 : wn_trie_walk(t, t->fail[v->from], v->byte);
-    if (inherit && t->value[v->to] == WN_TRIE_NONE)
-      t->value[v->to] = t->value[t->fail[v->to]];
+  for (size_t i = 0; i < n; i++)
+    sort_few(k->child + k->start[i], k->start[i + 1] - k->start[i]);
+  return true;
+}
+
+/* The bytes of a node's n children. */
+static uint64_t pack_keys(wn_trie *t, const uint64_t *child, size_t n,
+                          uint32_t *n_wide) {
+  uint64_t keys = (uint64_t)n << 56;
+  for (size_t i = 0; n <= FEW && n > 0 && i < FEW; i++)
+    keys |= (child[i < n ? i : 0] >> 32) << 8 * i;
+  if (n <= FEW) return keys;
+  wn_trie_wide *w = &t->wide[*n_wide];
+  for (size_t i = 0; i < n; i++) {
+    uint32_t byte = (uint32_t)(child[i] >> 32);
+    w->bits[byte / 64] |= UINT64_C(1) << byte % 64;
+    for (uint32_t q = byte / 64 + 1; q < 4; q++)
+      w->before[q]++;
   }
-  wn_free(order);
-  return WN_OK;
+  return (uint64_t)WIDE << 56 | (*n_wide)++;
+}
+
+/* Numbers the nodes along the paths: a child is near its parent. */
+static void number(wn_trie *t, kids *k) {
+  uint32_t next = 1, wide = 0;
+  size_t n = 1;
+  k->todo[0] = 0;
+  while (n > 0) {
+    uint64_t x = k->todo[--n];
+    uint32_t was = (uint32_t)x, from = k->start[was];
+    uint32_t m = k->start[was + 1] - from;
+    const uint64_t *child = k->child + from;
+    t->node[x >> 32] = (wn_trie_node){pack_keys(t, child, m, &wide),
+                                      m > 0 ? next : 0, t->value[was]};
+    for (uint32_t c = m; c-- > 0;)
+      k->todo[n++] = (uint64_t)(next + c) << 32 | (uint32_t)child[c];
+    next += m;
+  }
+}
+
+int wn_trie_pack(wn_trie *t, wn_err *e) {
+  kids k = {NULL, NULL, NULL};
+  size_t n = t->n_nodes, wide = 0;
+  bool ok = list_kids(t, &k);
+  for (size_t i = 0; ok && i < n; i++)
+    wide += k.start[i + 1] - k.start[i] > FEW;
+  t->node = wn_alloc(WN_MEM_TEXT, n * sizeof *t->node);
+  t->wide = wn_calloc(WN_MEM_TEXT, wide + 1, sizeof *t->wide);
+  ok = ok && t->node != NULL && t->wide != NULL;
+  if (ok) number(t, &k);
+  wn_free(k.start);
+  wn_free(k.child);
+  wn_free(k.todo);
+  free_edges(t);
+  return ok ? WN_OK : oom(e);
+}
+
+/* ---- reading ---- */
+
+/* Bits set in x, without an instruction for it. */
+static uint32_t count_bits(uint64_t x) {
+  x -= x >> 1 & UINT64_C(0x5555555555555555);
+  x = (x & UINT64_C(0x3333333333333333)) +
+      (x >> 2 & UINT64_C(0x3333333333333333));
+  x = (x + (x >> 4)) & UINT64_C(0x0F0F0F0F0F0F0F0F);
+  return (uint32_t)(x * UINT64_C(0x0101010101010101) >> 56);
+}
+
+uint32_t wn_trie_step_wide(const wn_trie *t, const wn_trie_node *x, uint8_t b) {
+  const wn_trie_wide *w = &t->wide[(uint32_t)x->keys];
+  uint64_t bits = w->bits[b / 64], bit = UINT64_C(1) << b % 64;
+  if ((bits & bit) == 0) return 0;
+  return x->first + w->before[b / 64] + count_bits(bits & (bit - 1));
 }
 
 uint32_t wn_trie_walk(const wn_trie *t, uint32_t node, uint8_t b) {
@@ -146,6 +209,31 @@ uint32_t wn_trie_walk(const wn_trie *t, uint32_t node, uint8_t b) {
     if (to != 0 || node == 0) return to;
     node = t->fail[node];
   }
+}
+
+/* Nearest to the root first: the links of shorter strings are known. */
+static int link(wn_trie *t, bool inherit, wn_err *e) {
+  int rc = wn_trie_pack(t, e);
+  if (rc != WN_OK) return rc;
+  uint32_t *queue = wn_alloc(WN_MEM_TEXT, t->n_nodes * sizeof *queue);
+  t->fail = wn_calloc(WN_MEM_TEXT, t->n_nodes, sizeof *t->fail);
+  if (t->fail == NULL || queue == NULL) {
+    wn_free(queue);
+    return oom(e);
+  }
+  queue[0] = 0;
+  for (uint32_t i = 0, n = 1; i < n; i++) {
+    uint32_t from = queue[i], to;
+    for (unsigned b = 0; t->node[from].first != 0 && b < 256; b++) {
+      if ((to = wn_trie_step(t, from, (uint8_t)b)) == 0) continue;
+      if (from != 0) t->fail[to] = wn_trie_walk(t, t->fail[from], (uint8_t)b);
+      if (inherit && t->node[to].value == WN_TRIE_NONE)
+        t->node[to].value = t->node[t->fail[to]].value;
+      queue[n++] = to;
+    }
+  }
+  wn_free(queue);
+  return WN_OK;
 }
 
 int wn_trie_link(wn_trie *t, wn_err *e) {

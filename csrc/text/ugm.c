@@ -7,11 +7,12 @@
  * stretch is a word, remembered, its scores summed from 0 as in Hugging Face;
  * else it is long and the sum goes on, to round as llama.cpp does. */
 #include <float.h>
+#include <math.h>
 
 #include "text/ugm.h"
 #include "text/words.h"
 
-#define SPACE "\xE2\x96\x81"
+static const uint8_t SPACE[3] = {0xE2, 0x96, 0x81};
 
 int wn_ugm_init(wn_vocab *v, const wn_gguf *g, wn_err *e) {
   wn_ugm *m = &v->ugm;
@@ -34,11 +35,26 @@ int wn_ugm_init(wn_vocab *v, const wn_gguf *g, wn_err *e) {
     if (rc == WN_OK && (a & WN_ATTR_USER))
       rc = wn_trie_put(&m->user, t.p, t.n, i, e);
   }
+  if (rc == WN_OK) rc = wn_trie_pack(&m->tokens, e);
+  if (rc == WN_OK) rc = wn_trie_pack(&m->user, e);
   m->unk_score = min - 10.0f;
   for (unsigned b = 0; rc == WN_OK && b < 256; b++)
     m->first[b] = wn_trie_step(&m->tokens, 0, (uint8_t)b);
   if (rc == WN_OK) wn_ugm_find_plain(v);
+  m->points = wn_alloc(WN_MEM_TEXT, v->n * sizeof *m->points);
+  if (rc == WN_OK && m->points == NULL) rc = wn_oom(e);
+  if (rc == WN_OK) wn_ugm_weigh(v);
   return rc;
+}
+
+/* What token `id` adds to the sum. */
+static float points_of(const wn_vocab *v, uint32_t id) {
+  return v->attr[id] & WN_ATTR_USER ? 0.0f : v->score[id];
+}
+
+void wn_ugm_weigh(wn_vocab *v) {
+  for (uint32_t i = 0; i < v->n; i++)
+    v->ugm.points[i] = wn_kept_out(v, true, i) ? NAN : points_of(v, i);
 }
 
 /* ---- the best segmentation ---- */
@@ -87,11 +103,15 @@ static void search(run *r, const uint8_t *p, size_t n) {
     for (size_t k = i; k < n; k++) {
       node = k == i ? m->first[p[k]] : wn_trie_step(&m->tokens, node, p[k]);
       if (node == 0) break;
-      uint32_t id = m->tokens.value[node];
-      if (id == WN_TRIE_NONE || wn_kept_out(v, r->guard, id)) continue;
+      uint32_t id = wn_trie_value(&m->tokens, node);
+      if (id == WN_TRIE_NONE) continue;
+      float points = m->points[id];
+      if (isnan(points)) {
+        if (r->guard) continue;
+        points = points_of(v, id);
+      }
       if (k + 1 - i == len) single = true;
-      double score = v->attr[id] & WN_ATTR_USER ? 0.0 : (double)v->score[id];
-      offer(r, k + 1, (int32_t)id, i, here + score);
+      offer(r, k + 1, (int32_t)id, i, here + (double)points);
     }
     if (!single)
       offer(r, i + len, v->special[WN_TOK_UNK], i, here + (double)m->unk_score);
@@ -143,15 +163,12 @@ static int stretch(run *r, const uint8_t *p, size_t n, wn_err *e) {
 
 /* The same from memory, where the word was seen before. */
 static int word(run *r, const uint8_t *p, size_t n, wn_err *e) {
-  bool hit = false;
-  wn_seen *s = NULL;
+  bool hit;
+  wn_seen *s = wn_words_at(r->words, p, n, &hit);
   size_t at = r->out->n;
-  if (r->words != NULL && n <= WN_WORD_LEN)
-    s = wn_words_at(r->words, p, n, wn_hash(p, n), &hit);
   if (hit) return wn_words_repeat(s, r->out) ? WN_OK : wn_oom(e);
   int rc = stretch(r, p, n, e);
-  if (rc == WN_OK && s != NULL)
-    *s = (wn_seen){p, (uint32_t)n, (uint32_t)(r->out->n - at), at};
+  if (rc == WN_OK && s != NULL) wn_words_keep(s, r->out, at);
   return rc;
 }
 
@@ -159,10 +176,11 @@ static int word(run *r, const uint8_t *p, size_t n, wn_err *e) {
 static size_t stretch_len(const wn_vocab *v, const uint8_t *p, size_t n,
                           size_t least) {
   while (least < n) {
-    const uint8_t *hit = memmem(p + least, n - least, SPACE, 3);
+    const uint8_t *hit = memchr(p + least, SPACE[0], n - least);
     if (hit == NULL) return n;
-    if (!v->no_cut[hit[-1]]) return (size_t)(hit - p);
     least = (size_t)(hit - p) + 1;
+    if (n - least >= 2 && memcmp(hit, SPACE, 3) == 0 && !v->no_cut[hit[-1]])
+      return least - 1;
   }
   return n;
 }

@@ -201,7 +201,7 @@ static uint32_t child_at(const wn_ugm *m, uint32_t base, uint8_t c) {
  * token begins with them, nor anything that is replaced with such two. */
 void wn_ugm_find_plain(wn_vocab *v) {
   wn_ugm *m = &v->ugm;
-  for (unsigned b = 0x21; b < 0x7F; b++) {
+  for (unsigned b = 0x20; b < 0x7F; b++) {
     uint32_t i =
         m->n_xcda == 0 ? 0 : child_at(m, base_of(m->xcda[0]), (uint8_t)b);
     bool plain = wn_trie_step(&m->user, 0, (uint8_t)b) == 0;

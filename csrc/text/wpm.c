@@ -5,8 +5,8 @@
  * case, control characters dropped) and cut at white space, punctuation and
  * Chinese characters. A word, with U+2581 in front, is the longest token that
  * begins it, then the longest that begins the rest, and so on; when nothing
- * fits, the whole word is the unknown token. Words of ASCII that were seen
- * before in a text are copied. */
+ * fits, the whole word is the unknown token. Stretches between white space and
+ * punctuation of ASCII that were seen before in a text are copied. */
 #include "text/spans.h"
 #include "text/words.h"
 
@@ -26,7 +26,7 @@ int wn_trie_init_all(wn_vocab *v, wn_err *e) {
     }
   }
   wn_free(buf);
-  return rc;
+  return rc == WN_OK ? wn_trie_pack(&v->trie, e) : rc;
 }
 
 typedef struct run {
@@ -37,6 +37,7 @@ typedef struct run {
   size_t n_chars; /* exact: characters of the word */
   bool guard;
   wn_words *words;
+  uint8_t kind[256]; /* of bytes: A_... */
 } run;
 
 /* Exact: a longer word is unknown. */
@@ -63,7 +64,7 @@ static bool emit_word(run *r) {
     for (size_t k = i; k < n && fits; k++) {
       node = wn_trie_step(&r->v->trie, node, r->word[k]);
       if (node == 0) break;
-      uint32_t x = r->v->trie.value[node];
+      uint32_t x = wn_trie_value(&r->v->trie, node);
       if (x == WN_TRIE_NONE || wn_kept_out(r->v, r->guard, x)) continue;
       id = x;
       len = k + 1 - i;
@@ -156,66 +157,72 @@ static bool take(run *r, uint32_t cp) {
   return put(r, v->lowercase ? wn_lower(cp) : cp) && (!alone || emit_word(r));
 }
 
-/* ---- words of ASCII ---- */
+/* ---- stretches ---- */
 
-enum { A_OTHER, A_SPACE, A_PUNCT, A_WORD };
+enum { A_REST, A_SPACE, A_PUNCT };
 
+/* White space and punctuation of ASCII end a word whatever stands around. */
 static int ascii_kind(uint8_t b) {
   if (b == ' ' || (b >= 9 && b <= 13 && b != 11 && b != 12)) return A_SPACE;
-  if ((b >= '0' && b <= '9') || ((b | 32) >= 'a' && (b | 32) <= 'z'))
-    return A_WORD;
-  return b > ' ' && b < 0x7F ? A_PUNCT : A_OTHER;
+  bool letter = (b >= '0' && b <= '9') || ((b | 32) >= 'a' && (b | 32) <= 'z');
+  return b > ' ' && b < 0x7F && !letter ? A_PUNCT : A_REST;
 }
 
-/* Length of the word of ASCII at p, which ends where an ASCII space or
- * punctuation stands, or of one such punctuation; 0: p is none of these. */
-static size_t ascii_word(const uint8_t *p, size_t n) {
+/* A character of U+5000 to U+9FFF at p, which is a word of its own? */
+static bool is_ideograph(const uint8_t *p, size_t n) {
+  return p[0] >= 0xE5 && p[0] <= 0xE9 && n >= 3 && (p[1] & 0xC0) == 0x80 &&
+         (p[2] & 0xC0) == 0x80;
+}
+
+/* Length of the text at p that is cut into words on its own: up to white
+ * space, punctuation or an ideograph, or one of the latter two. 0: p is white
+ * space. */
+static size_t stretch_len(const run *r, const uint8_t *p, size_t n) {
   size_t i = 0;
-  if (ascii_kind(p[0]) == A_PUNCT) return 1;
-  while (i < n && ascii_kind(p[i]) == A_WORD)
+  if (r->kind[p[0]] == A_PUNCT) return 1;
+  if (is_ideograph(p, n)) return 3;
+  while (i < n && r->kind[p[i]] == A_REST && !is_ideograph(p + i, n - i))
     i++;
-  if (i == 0 || i == n) return i;
-  int next = ascii_kind(p[i]);
-  return next == A_SPACE || next == A_PUNCT ? i : 0;
+  return i;
 }
 
-/* The whole word p[0..n) of ASCII. */
-static bool take_ascii(run *r, const uint8_t *p, size_t n) {
-  bool hit = false, ok = true;
-  wn_seen *s = NULL;
-  if (r->words != NULL && n <= WN_WORD_LEN)
-    s = wn_words_at(r->words, p, n, wn_hash(p, n), &hit);
-  if (hit) return wn_words_repeat(s, r->out);
+/* Splits a stretch into words and those into tokens. */
+static bool split(run *r, const uint8_t *p, size_t n) {
+  bool ok = true, exact = r->v->exact == WN_EXACT_TRAINED;
+  for (size_t i = 0; ok && i < n;) {
+    uint32_t cp = 0xFFFD;
+    unsigned len = wn_utf8_decode(p + i, n - i, &cp);
+    i += len != 0 ? len : 1;
+    ok = exact ? take_exact(r, cp) : take(r, cp);
+  }
+  return ok && emit_word(r);
+}
+
+/* The same from memory, where the stretch was seen before. */
+static bool take_stretch(run *r, const uint8_t *p, size_t n) {
+  bool hit;
+  wn_seen *s = wn_words_at(r->words, p, n, &hit);
   size_t at = r->out->n;
-  for (size_t i = 0; ok && i < n; i++)
-    ok = put(r, r->v->lowercase ? wn_lower(p[i]) : p[i]);
-  ok = ok && emit_word(r);
-  if (ok && s != NULL)
-    *s = (wn_seen){p, (uint32_t)n, (uint32_t)(r->out->n - at), at};
+  if (hit) return wn_words_repeat(s, r->out);
+  bool ok = split(r, p, n);
+  if (ok && s != NULL) wn_words_keep(s, r->out, at);
   return ok;
 }
 
 int wn_wpm_encode(const wn_vocab *v, const uint8_t *p, size_t n, bool guard,
                   wn_ids *out, wn_err *e) {
   run r = {.v = v, .out = out, .n = 3, .cap = 512, .guard = guard};
-  bool ok = true, exact = v->exact == WN_EXACT_TRAINED;
+  bool ok = true;
   r.word = wn_alloc(WN_MEM_TEXT, r.cap);
   if (r.word == NULL) return wn_oom(e);
   memcpy(r.word, "\xE2\x96\x81", 3);
   r.words = wn_words_new(n);
-  for (size_t i = 0; ok && i < n;) {
-    size_t word = r.n == 3 ? ascii_word(p + i, n - i) : 0;
-    if (word > 0) {
-      ok = take_ascii(&r, p + i, word);
-      i += word;
-      continue;
-    }
-    uint32_t cp = 0xFFFD;
-    unsigned len = wn_utf8_decode(p + i, n - i, &cp);
-    i += len != 0 ? len : 1;
-    ok = exact ? take_exact(&r, cp) : take(&r, cp);
+  for (unsigned b = 0; b < 256; b++)
+    r.kind[b] = (uint8_t)ascii_kind((uint8_t)b);
+  for (size_t i = 0, len; ok && i<n; i += len> 0 ? len : 1) {
+    len = stretch_len(&r, p + i, n - i);
+    if (len > 0) ok = take_stretch(&r, p + i, len);
   }
-  if (ok) ok = emit_word(&r);
   wn_free(r.word);
   wn_free(r.words);
   return ok ? WN_OK : wn_oom(e);
