@@ -6,6 +6,7 @@
 ---     --calib N        chunks of calibration text (default: all)
 ---     --only MIX       one size
 ---     --plain          without the solver, whose measurements take longest
+---     --without LABEL  leaves out a kind of file: none, imatrix, awq or gptq
 ---     --quick          --chunks 2 --calib 8 --plain, two sizes, GPTQ alone
 ---     --keep DIR       where files and results stay (default build/quality)
 ---     --fresh          start over, else what a former run finished is taken
@@ -43,7 +44,7 @@ do
     elseif key == "chunks" or key == "calib" then
       o[key] = assert(tonumber(arg[i + 1]), arg[i] .. " wants a number")
       i = i + 1
-    elseif key == "only" or key == "keep" or key == "model" then
+    elseif key == "only" or key == "without" or key == "keep" or key == "model" then
       o[key] = assert(arg[i + 1], arg[i] .. " wants a value")
       i = i + 1
     else
@@ -142,6 +143,7 @@ local function make_files(mix, ftype)
   local files = {}
   local function path(label) return ("%s/%s-%s.gguf"):format(o.dir, mix, label) end
   local function add(label, what, make)
+    if label == o.without then return end
     local f = { label = label, what = what, path = path(label) }
     if not exists(f.path) then
       local r, message = timed(what, make)
