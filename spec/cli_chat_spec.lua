@@ -235,6 +235,7 @@ describe("wane chat on a terminal", function()
     t.press("Up", "Up", "Up", "Enter") -- /clear, Once upon a time, /tokens
     t.wait "forgotten\n> /tokens\ncontext: %d+ of 512 tokens; 0 messages"
     t.type "given up"
+    t.wait "> given up" -- what is not read yet, Ctrl-C throws away in the terminal
     t.press "C-c"
     t.wait "given up\n%(Ctrl%-C again or Ctrl%-D ends"
     t.press "C-d"
@@ -259,6 +260,7 @@ describe("wane chat on a terminal", function()
     t = terminal(("LUA_INIT=@%s WANE_HISTORY="):format(guard), "-n 2 --temperature 0; stty -a")
     t.wait "/help lists commands.-\n>"
     t.type "given up"
+    t.wait "> given up" -- what is not read yet, Ctrl-C throws away in the terminal
     t.press "C-c"
     t.wait "given up[^\n]*\n%(Ctrl%-C again or Ctrl%-D ends.-\n>"
     t.press "C-_" -- nothing to undo in the new line
@@ -268,6 +270,7 @@ describe("wane chat on a terminal", function()
     t.type "half"
     t.press "C-r" -- a search in the history
     t.type "tok"
+    t.wait "tok': /tokens"
     t.press "C-c"
     t.wait "Ctrl%-C again.-Ctrl%-C again"
     t.press "C-c"

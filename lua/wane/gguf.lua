@@ -14,6 +14,7 @@
 local M = {}
 
 local core = require "wane.core"
+local keys = require "wane.keys"
 local options = require "wane.options"
 
 --- Bytes copied per call: short enough to keep a host responsive.
@@ -301,10 +302,7 @@ local function set_all(meta, set)
     end
     return true
   end
-  local keys = {}
-  for key in pairs(set) do keys[#keys + 1] = key end
-  table.sort(keys)
-  for _, key in ipairs(keys) do
+  for _, key in ipairs(keys.sorted(set)) do
     local ok, msg, code = set_key(meta, key, set[key])
     if not ok then return nil, msg, code end
   end

@@ -16,6 +16,7 @@
 ---     print(v.ids[2], v.name == json.null, json.encode(v))
 local M = {}
 
+local keys = require "wane.keys"
 local options = require "wane.options"
 
 --- What stands for null. Prints as "null".
@@ -310,11 +311,11 @@ end
 local function members(t)
   if getmetatable(t) == ORDERED then return t end
   local list = {}
-  for key, v in next, t do
+  for _, key in ipairs(keys.of(t)) do
     if type(key) ~= "string" and type(key) ~= "number" then
       error("wane: json.encode: keys: want strings, got " .. options.shown(key), 0)
     end
-    list[#list + 1] = { type(key) == "number" and number_text(key) or key, v }
+    list[#list + 1] = { type(key) == "number" and number_text(key) or key, t[key] }
   end
   table.sort(list, function(a, b) return a[1] < b[1] end)
   return list

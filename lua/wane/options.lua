@@ -25,6 +25,8 @@
 ---       options.argument("my.shrink", "model", model, "table")
 ---       opts = check(opts)                      -- opts.bits is 4 when absent
 ---     end
+local keys = require "wane.keys"
+
 local M = {}
 
 ---@class wane.options.Type
@@ -193,14 +195,6 @@ M.batch = M.integer(1, 16777216)
 M.bytes = M.integer(0)
 M.token_ids = M.list "integer"
 
--- The keys of a table, sorted.
-local function names_of(list)
-  local names = {}
-  for name in pairs(list) do names[#names + 1] = name end
-  table.sort(names)
-  return names
-end
-
 --- Raises the message of an option that is not among `known`, where there is
 --- one: for those who check the values themselves.
 ---
@@ -217,7 +211,7 @@ function M.known(where, opts, known)
     end
   end
   if not first then return end
-  error(("wane: %s: unknown option '%s': want one of %s"):format(where, first, table.concat(names_of(known), ", ")), outside())
+  error(("wane: %s: unknown option '%s': want one of %s"):format(where, first, table.concat(keys.sorted(known), ", ")), outside())
 end
 
 --- Raises the message of a wrong option: for rules between options, which a
@@ -265,7 +259,7 @@ end
 function M.checker(where, types, defaults)
   local known = {}
   for name, t in pairs(types) do known[name] = resolve(t) end
-  local names = names_of(known)
+  local names = keys.sorted(known)
   return function(opts)
     if opts == nil then opts = {} end
     if type(opts) ~= "table" then

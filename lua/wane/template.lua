@@ -21,6 +21,7 @@ local J = require "wane.template.json"
 local V = require "wane.template.value"
 local globals = require "wane.template.globals"
 local eval = require "wane.template.eval"
+local keys = require "wane.keys"
 local core = require "wane.core"
 local lex = require "wane.template.lex"
 local options = require "wane.options"
@@ -178,8 +179,8 @@ local function looks_at_content(node)
   if type(node) ~= "table" then return false end
   if node.t == "attr" and node.name == "content" then return true end
   if node.t == "item" and node.index.t == "const" and node.index.value == "content" then return true end
-  for key, child in pairs(node) do
-    if key ~= "body" and type(child) == "table" and looks_at_content(child) then return true end
+  for _, key in ipairs(keys.of(node)) do
+    if key ~= "body" and type(node[key]) == "table" and looks_at_content(node[key]) then return true end
   end
   return false
 end

@@ -6,6 +6,7 @@
 local M = {}
 
 local core = require "wane.core"
+local keys = require "wane.keys"
 local options = require "wane.options"
 local explain = require "wane.quant.explain"
 
@@ -35,10 +36,8 @@ end
 
 -- All registered formats, by name.
 function M.all()
-  local names, list = {}, {}
-  for name in pairs(registry) do names[#names + 1] = name end
-  table.sort(names)
-  for i, name in ipairs(names) do list[i] = registry[name] end
+  local list = {}
+  for i, name in ipairs(keys.sorted(registry)) do list[i] = registry[name] end
   return list
 end
 

@@ -2,6 +2,7 @@
 --- are plain tables, scalars are themselves, null is json.null. Used by the schema
 --- compiler's files.
 local json = require "wane.json"
+local keys = require "wane.keys"
 
 local unpack = table.unpack or unpack -- luacheck: ignore
 
@@ -59,10 +60,9 @@ function M.convert(v, path, depth)
     for i, x in ipairs(v) do list[i] = M.convert(x, path .. "/" .. (i - 1), depth + 1) end
     return list
   end
-  local n, names = M.new(), {}
-  for key in pairs(v) do
+  local n, names = M.new(), keys.of(v)
+  for _, key in ipairs(names) do
     if type(key) ~= "string" then M.fail(path, "a key that is no string", "EFORMAT") end
-    names[#names + 1] = key
   end
   table.sort(names)
   for _, key in ipairs(names) do M.set(n, key, M.convert(v[key], path .. "/" .. key, depth + 1)) end
@@ -72,12 +72,12 @@ end
 -- Back to what wane.json writes; `sorted`: keys by name.
 local function plain(v, sorted)
   if M.is_node(v) then
-    local out, keys = {}, v.keys
+    local out, order = {}, v.keys
     if sorted then
-      keys = { unpack(keys) }
-      table.sort(keys)
+      order = { unpack(order) }
+      table.sort(order)
     end
-    for i, key in ipairs(keys) do out[i] = { key, plain(v.map[key], sorted) } end
+    for i, key in ipairs(order) do out[i] = { key, plain(v.map[key], sorted) } end
     return json.ordered(out)
   elseif M.is_list(v) then
     local out = {}

@@ -3,6 +3,7 @@ local M = {}
 
 local V = require "wane.template.value"
 local big = require "wane.template.big"
+local keys = require "wane.keys"
 
 --- Metatables that tell lists and ordered objects from plain tables, and what
 --- stands for none (template.lua).
@@ -47,10 +48,9 @@ end
 
 --- Plain tables have no order: keys go by name.
 local function from_table(t, outside, level)
-  local names, obj = {}, V.object()
-  for name in pairs(t) do
+  local names, obj = keys.of(t), V.object()
+  for _, name in ipairs(names) do
     if type(name) ~= "string" then error("wane: template: keys of an object are strings", 0) end
-    names[#names + 1] = name
   end
   table.sort(names)
   for _, name in ipairs(names) do

@@ -16,6 +16,7 @@ local V = require "wane.template.value"
 local attrs = require "wane.template.attrs"
 local filters = require "wane.template.filters"
 local globals = require "wane.template.globals"
+local keys = require "wane.keys"
 local loops = require "wane.template.loop"
 local number = require "wane.template.number"
 local operators = require "wane.template.operators"
@@ -375,9 +376,9 @@ STATEMENT["filter_block"] = function(st, sc, node) st:put(repr.str(filtered(st, 
 --- Whether a tree mentions a name.
 local function mentions(node, name)
   if node.t == "name" and node.name == name then return true end
-  for key, child in pairs(node) do
+  for _, key in ipairs(keys.of(node)) do
     if key ~= "value" or node.t ~= "const" then
-      if type(child) == "table" and mentions(child, name) then return true end
+      if type(node[key]) == "table" and mentions(node[key], name) then return true end
     end
   end
   return false
