@@ -9,6 +9,7 @@
 ---     make bench ARGS="--size families --types Q4_K_M"  those of bench/families.lua, or names of them
 ---     make bench ARGS="--mode grammar"               masks of schemas: bench/grammar.lua
 ---     make bench ARGS="--mode frame"                 and prefix, spec: bench/host.lua
+---     make bench ARGS="--mode editor"                keys in Neovim: bench/editor.lua
 ---
 --- Models are made under build/bench and removed after use (--keep keeps
 --- them; --model FILE measures a file of yours instead). Every figure comes
@@ -26,10 +27,10 @@ local peer = require "spec.support.peer"
 local synthetic = require "bench.synthetic"
 
 local USAGE = [[
-bench/engine.lua [--mode speed|batch|long|grammar|frame|prefix|spec] [--size 430m,1.1b,5m,qwen35,.. | families] [--types a,b,.. | all]
+bench/engine.lua [--mode speed|batch|long|grammar|frame|prefix|spec|editor] [--size 430m,1.1b,5m,qwen35,.. | families] [--types a,b,.. | all]
                  [--isa amx,avx512,avx2] [--threads 1,2] [--prompt 512] [--decode 32]
                  [--runs 3] [--lengths 512,4096] [--kv f16] [--peer-cpu haswell]
-                 [--vocab FILE] [--tokens 400]
+                 [--vocab FILE] [--tokens 400] [--blocks 3] [--keys 100]
                  [--model FILE] [--short] [--best] [--keep] [--no-peer]
                  [--markdown FILE] [--json FILE]
 ]]
@@ -51,7 +52,7 @@ end
 -- -- options ----------------------------------------------------------------------
 
 local valued = {}
-for name in ("mode size types isa threads prompt decode runs lengths kv peer-cpu model markdown json vocab tokens"):gmatch "%S+" do
+for name in ("mode size types isa threads prompt decode runs lengths kv peer-cpu model markdown json vocab tokens blocks keys"):gmatch "%S+" do
   valued[name] = true
 end
 local flags = { short = true, best = true, keep = true, ["no-peer"] = true }
@@ -99,7 +100,7 @@ end
 if o.types == "all" then o.types = table.concat(TYPES, ",") .. "," .. table.concat(MORE, ",") end
 
 if host.modes[o.mode] then return host.run(o) end
-if o.mode == "grammar" then return require("bench.grammar").run(o) end
+if o.mode == "grammar" or o.mode == "editor" then return require("bench." .. o.mode).run(o) end
 
 local tiers = o.isa and list_of(o.isa) or { core.cpu().best }
 local threads = list_of(o.threads)

@@ -67,11 +67,15 @@ local function cwd()
   return here
 end
 
--- Runs a script in a driver; fails with what it says.
-local function drive(script)
+local function needs_editor()
   if not executed "command -v nvim > /dev/null 2>&1" then support.skip "Neovim is not installed" end
   if os.getenv "WANE_LANE" then support.skip "not under a sanitizer" end
   if not support.exists("build/luajit/wane/core.so") then support.skip "no LuaJIT build in build/ (make nvim)" end
+end
+
+-- Runs a script in a driver; fails with what it says.
+local function drive(script)
+  needs_editor()
   local file, out = support.tmp "driver.lua", support.tmp "driver.out"
   support.spit(file, DRIVER:format(cwd(), out, (script:gsub("%%", "%%%%")):gsub("%%%%", "%%")))
   executed(("timeout 100 nvim --headless -u NONE -i NONE -n -c 'luafile %s' > /dev/null 2>&1"):format(file))
@@ -536,6 +540,16 @@ describe("Neovim", function()
       assert(loadfile("examples/nvim/" .. name .. ".lua"))
       assert.equals(want, text:match "\n(vim%.g%.wane.*)$")
     end
+  end)
+
+  -- The figures are bench/RESULTS.md's; here the limits allow for a busy machine.
+  it("shows a key as soon while an answer is written as when nothing is", function()
+    needs_editor()
+    local t = require("bench.editor").measure(nil, 1, 30)
+    assert.equal(30, #t.idle)
+    assert.equal(30, #t.answering)
+    assert.is_true(t.answering[15] < t.idle[15] + 5, ("median %.1f against %.1f ms"):format(t.answering[15], t.idle[15]))
+    assert.is_true(t.answering[30] < 500, ("longest %.1f ms"):format(t.answering[30]))
   end)
 
   it("says how it is, and helps", function()
