@@ -1,6 +1,7 @@
 local cli = require "wane.cli"
 local support = require "spec.support"
 
+local unpack = rawget(table, "unpack") or rawget(_G, "unpack")
 local DEMO = "examples/models/demo-f16.gguf"
 
 local run = require("spec.support.cli").run
@@ -24,6 +25,42 @@ describe("command line", function()
     local status, _, err = run("perplexity", DEMO, "x", "--colour")
     assert.equals(2, status)
     assert.truthy(err:find "colour")
+  end)
+
+  it("says how the verb is used, and which option a value was for", function()
+    for line, want in pairs {
+      ["quantize a.gguf"] = "Usage: wane quantize.*missing argument 'to' %(wane quantize %-%-help tells all%)",
+      ["generate a.gguf x -n many"] = "Usage: wane generate.*%-%-max%-tokens: want a number, found 'many'",
+      ["quantise a b c"] = "Usage: wane %[.*unknown command 'quantise'.*Did you mean 'quantize'.*%(wane %-%-help tells all%)$",
+    } do
+      local words = {}
+      for word in line:gmatch "%S+" do words[#words + 1] = word end
+      local status, out, err = run(unpack(words))
+      assert.equals(2, status)
+      assert.equals("", out)
+      assert.matches(want, err)
+    end
+  end)
+
+  it("takes negative numbers, and -1 for no limit", function()
+    for _, words in ipairs { { "--temperature", "-1" }, { "--temperature=-1" } } do
+      local status, _, err = run("generate", DEMO, "Once", "-n", "4", unpack(words))
+      assert.equals(1, status)
+      assert.matches("%-%-temperature: want a number from 0", err)
+    end
+    local status, out = run("generate", DEMO, "Once upon", "-n", "-1", "-c", "24", "--temperature", "0", "--json")
+    assert.equals(0, status)
+    assert.matches('"state":"context"', out)
+  end)
+
+  it("a file that is there is only replaced by --overwrite", function()
+    local path = support.tmp "there.gguf"
+    support.spit(path, "x")
+    local status, _, err = run("quantize", DEMO, path, "Q8_0")
+    assert.equals(1, status)
+    assert.matches("exists %(%-%-overwrite replaces it%)", err)
+    assert.equals("x", support.slurp(path))
+    os.remove(path)
   end)
 
   it("measures perplexity", function()

@@ -122,7 +122,7 @@ static int inspect(wn_save *s, const char *shown, const wn_save_opts *o,
     if (!S_ISREG(st.st_mode))
       return wn_fail(e, WN_EIO, "%s: exists and is not a regular file", shown);
     if (!o->overwrite)
-      return wn_fail(e, WN_EEXIST, "%s: exists; it is only replaced on request",
+      return wn_fail(e, WN_EEXIST, "%s: exists (overwrite = true replaces it)",
                      shown);
     s->replaces = true;
     s->mode = st.st_mode & 07777;

@@ -21,6 +21,7 @@ local function in_flags(text, command)
   local flags = command.flags or {}
   local function flag(name) return flags[name] or "--" .. name:gsub("_", "-") end
   text = text:gsub("^[^\n ]*wane/[^\n ]+%.lua:%d+: ", ""):gsub("^wane: ", "")
+  text = text:gsub("%(overwrite = true", "(" .. flag "overwrite")
   text = text:gsub("option '([%w_]+)'", flag)
   text = text:gsub("([%w]+_[%w_]+) = true", flag):gsub("([%w]+_[%w_]+) = '([^']+)'", function(name, v)
     return flag(name) .. " " .. v
@@ -60,17 +61,34 @@ function M._failed(out, message, command)
   return 1
 end
 
+-- What is typed, as argparse reads it: "help VERB" is "VERB --help", and a
+-- negative number behind an option is its value.
+local function spelled(argv)
+  if argv[1] == "help" then return argv[2] and { argv[2], "--help" } or { "--help" } end
+  local list = {}
+  for i = 1, #argv do
+    local last = list[#list]
+    if last and argv[i]:find "^%-%.?%d" and last:find "^%-%-?%a" and not last:find "=" then
+      list[#list] = last .. (last:find "^%-%-" and "=" or "") .. argv[i]
+    else
+      list[#list + 1] = argv[i]
+    end
+  end
+  return list
+end
+
 function M._main(argv, out)
   local has, argparse = pcall(require, "argparse")
   if not has then
     out.note "wane: the command line needs argparse (Debian: lua-argparse, LuaRocks: argparse)"
     return 2
   end
-  local p = verbs.parser(argparse)
-  local ok, args = p:pparse(argv)
+  local p, commands = verbs.parser(argparse)
+  local ok, args = p:pparse(spelled(argv))
   if not ok then
-    out.note(p:get_usage())
-    out.note("wane: " .. tostring(args))
+    local verb = commands[argv[1]]
+    out.note((verb or p):get_usage())
+    out.note(("wane: %s (wane %s--help tells all)"):format(tostring(args), verb and argv[1] .. " " or ""))
     return 2
   end
   if args.version then

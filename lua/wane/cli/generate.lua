@@ -9,7 +9,7 @@ M.flags = { type_k = "--kv", type_v = "--kv", schema = "--json-schema" }
 --- Options of generation, shared with `wane chat` (whose answers end by
 --- themselves).
 function M.sampling(p, talks)
-  local n = p:option("-n --max-tokens", "most tokens to generate" .. (talks and " (default: all that fit)" or "")):convert(tonumber)
+  local n = p:option("-n --max-tokens", "most tokens to generate; -1: all that fit" .. (talks and " (default)" or "")):convert(tonumber)
   if not talks then n:default "256" end
   p:option("--temperature", "0 is greedy"):convert(tonumber):default "0.8"
   p:option("--top-k", "keep the k most likely tokens (0: all)"):convert(tonumber):default "40"
@@ -37,7 +37,7 @@ end
 --- The option table of model:generate for parsed arguments; nil, message.
 function M.options(args)
   local o = {
-    max_tokens = args.max_tokens,
+    max_tokens = args.max_tokens ~= -1 and args.max_tokens or nil,
     temperature = args.temperature,
     top_k = args.top_k,
     top_p = args.top_p,

@@ -106,31 +106,49 @@ function M.value_name(row)
   return names[row.kind] or row.name:upper():gsub("_", "-")
 end
 
---- The parser of argparse that the rows describe.
+-- What argparse makes a value with. A value that cannot be made names its
+-- option: argparse tells the value alone.
+local function converter(row, convert)
+  return function(text)
+    local value, why = convert(text)
+    if value ~= nil then return value end
+    local name = row.flags[#row.flags] or row.name
+    return nil, why or ("%s: want a number, found '%s'"):format(name, text)
+  end
+end
+
+local function tell(element, row, words)
+  for _, word in ipairs(words) do
+    local said = row.said[word]
+    if word == "convert" and said then said = converter(row, said) end
+    if said ~= nil then element[word](element, said) end
+  end
+end
+
+--- The parser of argparse that the rows describe, and those of its commands by
+--- their names.
 ---@param argparse table  the module
 ---@return table parser
+---@return table<string, table> commands
 function M.parser(argparse)
   local p = argparse("wane", "Load, shrink, judge and run GGUF language models.")
   p:command_target "command"
   p:require_command(false)
   p:flag("--version", "print the version"):target "version"
+  local commands = {}
   for _, verb in ipairs(M.all()) do
     local c = p:command(verb.name, verb.summary)
     for _, row in ipairs(verb.arguments) do
-      local a = c:argument(row.name, row.text)
-      for _, word in ipairs { "convert", "default", "args" } do
-        if row.said[word] ~= nil then a[word](a, row.said[word]) end
-      end
+      tell(c:argument(row.name, row.text), row, { "convert", "default", "args" })
     end
     for _, row in ipairs(verb.options) do
       local o = row.flag and c:flag(table.concat(row.flags, " "), row.text) or c:option(table.concat(row.flags, " "), row.text)
       if not row.flag then o:argname("<" .. M.value_name(row):lower() .. ">") end
-      for _, word in ipairs { "convert", "default", "args", "count" } do
-        if row.said[word] ~= nil then o[word](o, row.said[word]) end
-      end
+      tell(o, row, { "convert", "default", "args", "count" })
     end
+    commands[verb.name] = c
   end
-  return p
+  return p, commands
 end
 
 return M
