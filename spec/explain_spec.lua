@@ -24,6 +24,15 @@ describe("explain", function()
     end
   end)
 
+  it("fits the terminal, as far as the names of fields allow", function()
+    for _, what in ipairs { "q4_K", "iq4_xs", "Q4_K_M", "IQ4_XS" } do
+      for _, room in ipairs { 60, 80 } do
+        for line in wane.explain(what):text(room):gmatch "[^\n]+" do assert.is_true(#line <= room, line) end
+      end
+    end
+    assert.truthy(tostring(wane.explain "q4_K"):find("+---+------+--------+-", 1, true))
+  end)
+
   it("draws bars of equal length", function()
     local lines = layouts.draw(assert(wane.explain "q4_K").fields)
     assert.equals(#lines[1], #lines[2])

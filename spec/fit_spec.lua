@@ -155,6 +155,12 @@ describe("fit", function()
     os.remove(path)
   end)
 
+  it("fits the terminal", function()
+    for _, room in ipairs { 60, 80 } do
+      for line in wane.fit({ model = demo.path, ram = "16G" }):text(room):gmatch "[^\n]+" do assert.is_true(#line <= room, line) end
+    end
+  end)
+
   it("says with which context or cache a level would do, where none does", function()
     local f = assert(wane.fit { model = { params = "8B" }, ram = "8G" }) -- 131072 tokens
     assert.is_nil(f.pick)

@@ -85,13 +85,13 @@ local function explain(what, file)
   return self
 end
 
-local function type_lines(self, add)
+local function type_lines(self, add, draw)
   add("%s: %.4g bits per weight%s", self.type, self.bits_per_weight,
     self.bytes and (" (%d bytes for %d weights)"):format(self.bytes, self.block) or "")
   add("%s", self.note)
   if not self.fields then return end
   add("")
-  for _, line in ipairs(layouts.draw(self.fields)) do add("%s", line) end
+  draw(self.fields)
   add("")
   add("%s", self.formula)
   local f = self.facts
@@ -163,8 +163,14 @@ end
 ---@return string
 function Explanation:text(room)
   local lines = {}
-  local function add(fmt, ...) lines[#lines + 1] = fmt:format(...) end
-  if self.type then type_lines(self, add) end
+  local function add(fmt, ...)
+    local line = fmt:format(...)
+    lines[#lines + 1] = report.wrap(line, room, line:match "^%s*" .. "  ")
+  end
+  local function draw(fields)
+    for _, line in ipairs(layouts.draw(fields, room)) do lines[#lines + 1] = line end
+  end
+  if self.type then type_lines(self, add, draw) end
   if self.mix then
     if self.type then add("") end
     mix_lines(self, add)
@@ -172,7 +178,7 @@ function Explanation:text(room)
   if self.plan then
     add("")
     add("in %s:", report.printable(self.file))
-    add("%s", self:table():text(room))
+    lines[#lines + 1] = self:table():text(room)
     add("%s, %.2f bits per weight", report.bytes(self.plan.bytes), self.plan.bpw)
     for _, w in ipairs(self.plan.warnings) do add("warning: %s", w) end
   end

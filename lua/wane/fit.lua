@@ -361,15 +361,16 @@ end
 ---@param room? integer  columns of the terminal: tables leave out what does not fit
 ---@return string
 function Fit:text(room)
-  local parts = { ("%s: %s, %s parameters, %d layers, made for %s tokens"):format(report.printable(self.name),
-    self.architecture, parameters(self.params), self.layers, report.count(self.trained_context)), "", self:parts_table():text(room) }
+  local head = ("%s: %s, %s parameters, %d layers, made for %s tokens"):format(report.printable(self.name), self.architecture,
+    parameters(self.params), self.layers, report.count(self.trained_context))
+  local parts = { report.wrap(head, room, "  "), "", self:parts_table():text(room) }
   local function add(...)
     for _, s in ipairs { ... } do parts[#parts + 1] = s end
   end
   if self.levels then
     add("", self:levels_table():text(room), "")
     add(self.pick and ("take %s (%s)"):format(self.pick.name, report.bytes(self.pick.total)) or "nothing fits")
-    for _, r in ipairs(self.reasons) do add("  - " .. r) end
+    for _, r in ipairs(self.reasons) do add(report.wrap("  - " .. r, room, "    ")) end
     if self.pick and self.pick.max_context then
       add(("  - with it the context can be %s tokens"):format(report.count(self.pick.max_context)))
     end

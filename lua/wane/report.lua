@@ -100,6 +100,27 @@ function M.clip(s, n)
   return s:sub(1, at) .. dots
 end
 
+--- A sentence in lines of so many columns at most; a longer word stands alone.
+---
+---     print(report.wrap("  - as wide as it may be", 16, "    "))
+---@param s string      UTF-8, on one line; spaces at its start stay
+---@param n? integer    columns; as it is without
+---@param hang? string  what the further lines begin with
+---@return string
+function M.wrap(s, n, hang)
+  if not n or width(s) <= n then return s end
+  local lines, line = {}, s:match "^%s*"
+  local empty = true
+  for word in s:gmatch "%S+" do
+    if not empty and width(line) + 1 + width(word) > n then
+      lines[#lines + 1], line, empty = line, hang or "", true
+    end
+    line, empty = line .. (empty and "" or " ") .. word, false
+  end
+  lines[#lines + 1] = line
+  return table.concat(lines, "\n")
+end
+
 local function total(widths, shown)
   local sum = 0
   for c, w in ipairs(widths) do

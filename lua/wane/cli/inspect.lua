@@ -16,9 +16,16 @@ local function shorten(text)
   return #text > MAX_SHOWN and text:sub(1, MAX_SHOWN) .. "..." or text
 end
 
+-- A number in as few digits as tell a float from its neighbours: 1e-05 and not
+-- 9.9999997473788e-06.
+local function brief(value)
+  if type(value) ~= "number" or value == math.floor(value) then return (tostring(value):gsub("%.0$", "")) end
+  return ("%.7g"):format(value)
+end
+
 -- A metadata value on one line; long ones are cut.
 local function shown(value, printable)
-  if type(value) ~= "table" then return printable(shorten(tostring(value))) end
+  if type(value) ~= "table" then return printable(shorten(brief(value))) end
   local parts = {}
   for i = 1, math.min(#value, 6) do parts[i] = shown(value[i], printable) end
   local more = #value > 6 and (", ... (%d in all)"):format(#value) or ""

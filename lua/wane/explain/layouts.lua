@@ -83,14 +83,19 @@ layout("iq4_xs", "w = d * (scale - 32) * value[q]", "iq4_nl in super-blocks; the
 
 local WIDTH = 64
 
--- Columns of each field: by its bytes, but wide enough for its name.
-local function widths(fields, bytes)
-  local w, sum = {}, 0
-  for i, f in ipairs(fields) do
-    w[i] = math.max(#f[1] + 2, math.floor(f[2] / bytes * WIDTH + 0.5))
-    sum = sum + w[i]
+-- Columns of each field: by its bytes, but wide enough for its name; in all no
+-- more than there is room for, as far as the names allow.
+local function widths(fields, bytes, room)
+  local w, last = {}, #tostring(bytes)
+  for scale = WIDTH, 1, -1 do
+    local sum = #fields + last
+    for i, f in ipairs(fields) do
+      w[i] = math.max(#f[1] + 2, math.floor(f[2] / bytes * scale + 0.5))
+      sum = sum + w[i]
+    end
+    if not room or sum <= room then break end
   end
-  return w, sum
+  return w
 end
 
 local function centred(s, n)
@@ -108,14 +113,15 @@ end
 --- A drawing of the block: a bar of its fields with their offsets, and what
 --- each holds.
 ---@param list { name: string, bytes: integer, content: string }[]
+---@param room? integer  columns of the terminal
 ---@return string[] lines
-function M.draw(list)
+function M.draw(list, room)
   local fields, bytes = {}, 0
   for i, f in ipairs(list) do
     fields[i] = { f.name, f.bytes, f.content }
     bytes = bytes + f.bytes
   end
-  local w = widths(fields, bytes)
+  local w = widths(fields, bytes, room)
   local rule, bar, offsets, at = "+", "|", "", 0
   for i, f in ipairs(fields) do
     rule = rule .. ("-"):rep(w[i]) .. "+"
