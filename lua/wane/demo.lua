@@ -20,6 +20,13 @@ local PLACES = { -- model and text, seen from here
   { "../../examples/models/demo-f16.gguf", "../../examples/text/heldout.txt" },
 }
 
+-- A path without the steps that it takes back: "lua/wane/../../x" is "x".
+local function tidy(path)
+  local n
+  repeat path, n = path:gsub("[^/.][^/]*/%.%./", "", 1) until n == 0
+  return path
+end
+
 --- The path of the demo model, and a text.
 ---
 ---     local path, text = assert(wane.demo())
@@ -32,7 +39,7 @@ return function()
   for _, place in ipairs(PLACES) do
     local text
     text, message, code = file.read(base .. place[2])
-    if text then return base .. place[1], text end
+    if text then return tidy(base .. place[1]), text end
   end
   return nil, message, code
 end

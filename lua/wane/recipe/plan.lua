@@ -420,31 +420,61 @@ local function human(n)
   return (u == 1 and "%d %s" or "%.1f %s"):format(n, units[u])
 end
 
+-- The cells of one decision.
+local function cells(d)
+  return { name = report.printable(d.name), shape = table.concat(d.shape, "x"), change = ("%-8s -> %s"):format(d.from, d.to),
+    bytes = d.bytes, reason = report.printable(d.reason) .. (d.fell_back and (" (wanted " .. d.wanted .. ")") or "") }
+end
+
+local function columns(...)
+  return { { key = "name", title = "tensor" }, { key = "shape", title = "shape", drop = 5 }, { key = "change", title = "type", drop = 0 },
+    { key = "bytes", title = "bytes", format = human, align = "right", drop = 2 }, { key = "reason", title = "why", drop = 4 }, ... }
+end
+
 --- The decisions as a table: one row per tensor.
 ---@return wane.Table
 function Plan:table()
-  local t = report.table {
-    { key = "name", title = "tensor" }, { key = "shape", title = "shape", drop = 5 }, { key = "change", title = "type", drop = 0 },
-    { key = "bytes", title = "bytes", format = human, align = "right", drop = 2 }, { key = "reason", title = "why", drop = 4 },
-  }
-  for _, d in ipairs(self.tensors) do
-    t:add { name = report.printable(d.name), shape = table.concat(d.shape, "x"), change = ("%-8s -> %s"):format(d.from, d.to),
-      bytes = d.bytes, reason = report.printable(d.reason) .. (d.fell_back and (" (wanted " .. d.wanted .. ")") or "") }
-  end
+  local t = report.table(columns())
+  for _, d in ipairs(self.tensors) do t:add(cells(d)) end
   return t
 end
 
---- The plan as text: a row per tensor, then the sum.
----@param room? integer  columns of the terminal
----@return string
-function Plan:text(room)
-  local lines = { self:table():text(room), ("%s: %s -> %s, %.2f bits per weight"):format(
+--- The same with one row for all layers that are treated alike.
+---@return wane.Table
+function Plan:groups()
+  local t, known = report.table(columns({ key = "where", title = "layers", drop = 3 })), {}
+  for _, d in ipairs(self.tensors) do
+    local row = cells(d)
+    if d.layer then row.name = row.name:gsub("^blk%.%d+%.", "blk.*.") end
+    local key = table.concat({ row.name, row.shape, row.change, row.reason }, "\0")
+    local group = known[key]
+    if group then
+      group.bytes = group.bytes + d.bytes
+    else
+      group, row.layers = row, {}
+      known[key] = row
+      t:add(row)
+    end
+    if d.layer then table.insert(group.layers, d.layer) end
+  end
+  for _, row in ipairs(t.rows) do row.where = account.ranges(row.layers) end
+  return t
+end
+
+local function with_sum(self, text)
+  local lines = { text, ("%s: %s -> %s, %.2f bits per weight"):format(
     report.printable(self.title), human(self.bytes_from), human(self.bytes), self.bpw) }
   for _, w in ipairs(self.warnings) do lines[#lines + 1] = "warning: " .. report.printable(w) end
   return table.concat(lines, "\n")
 end
 
-function Plan:__tostring() return self:text() end
+--- The plan as text: a row per tensor, then the sum.
+---@param room? integer  columns of the terminal
+---@return string
+function Plan:text(room) return with_sum(self, self:table():text(room)) end
+
+-- What an interactive Lua prints of a result nobody kept: short.
+function Plan:__tostring() return with_sum(self, self:groups():text()) end
 
 M.human = human
 return M
