@@ -168,6 +168,21 @@ describe("grammar", function()
     g:close()
   end)
 
+  it("has a table of a class that stands in rules of rules", function()
+    for depth = 0, 6 do
+      local trie = assert(core.grammar.tokens(vocab.handle))
+      local lines = { 'root ::= "\\"" r0* "\\""', ('r%d ::= [^"] | "\\\\" [nrt]'):format(depth) }
+      for i = 1, depth do lines[#lines + 1] = ("r%d ::= r%d"):format(i - 1, i) end
+      local g = assert(core.grammar.new(table.concat(lines, "\n")))
+      local before = core.memory().bytes
+      local m = assert(core.grammar.match(g, trie))
+      m:close()
+      g:close() -- the table is the vocabulary's
+      assert(core.memory().bytes - before > 2 * #vocab.handle, ("none at depth %d"):format(depth))
+      trie:close()
+    end
+  end)
+
   it("shares the last eight grammars of a vocabulary", function()
     local text = 'root ::= "a"+'
     local g = assert(grammar.shared(vocab, text))

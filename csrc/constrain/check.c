@@ -145,7 +145,6 @@ static int find_sizes(wn_gtree *t, uint64_t *size, wn_err *e) {
                       (int)WN_MAX_GRAMMAR_NODES);
   }
   for (uint32_t r = 0; r < t->n_rules; r++) {
-    t->rule[r].size = (uint32_t)size[t->rule[r].node];
     total += size[t->rule[r].node];
     if (total > (uint64_t)WN_MAX_GRAMMAR_NODES)
       return wn_gfail(t, t->rule[r].at, WN_ELIMIT, e,
@@ -168,13 +167,16 @@ typedef struct walk {
   uint8_t *state; /* 0 new, 1 on the path, 2 done */
 } walk;
 
-/* Lists the rules that rule r holds: all, or those it can begin with. */
+/* Lists the rules that rule r holds: all, or those it can begin with. Counts
+ * its nodes, which is right where all are looked at. */
 static bool list_edges(walk *w, uint32_t r, bool begin_only) {
-  const wn_gtree *t = w->t;
+  wn_gtree *t = w->t;
   uint32_t n = 1;
   w->todo[0] = t->rule[r].node;
+  t->rule[r].size = 0;
   while (n > 0) {
     const wn_gnode *x = &t->node[w->todo[--n]];
+    t->rule[r].size += x->kind == WN_G_TEXT ? x->b : 1;
     if (x->kind == WN_G_REPEAT && x->c > 0) w->todo[n++] = x->a;
     if (x->kind == WN_G_RULE) {
       if (!wn_groom(&w->edge, w->n_edges, &w->cap_edges, 1, sizeof *w->edge))
@@ -242,8 +244,20 @@ static int check_left(walk *w, uint32_t from, wn_err *e) {
   return WN_OK;
 }
 
+/* Adds the sizes of the rules that rule r holds, which are known. */
+static void add_sizes(walk *w, uint32_t r) {
+  wn_grule *rule = w->t->rule;
+  for (uint32_t i = w->first[r]; i < w->first[r + 1]; i++) {
+    const wn_grule *x = &rule[w->edge[i]];
+    if (x->recursive) continue;
+    rule[r].size = x->size < WN_G_MANY - rule[r].size ? rule[r].size + x->size
+                                                      : WN_G_MANY;
+  }
+}
+
 /* Marks the rules on a cycle (Tarjan's components, with his numbers in
- * `depth` and `next` reused as the place in the edge list). */
+ * `depth` and `next` reused as the place in the edge list). A component is
+ * complete after those it leads to. */
 static void mark_recursive(walk *w, uint32_t from, uint32_t *low,
                            uint32_t *open, uint32_t *n_open, uint32_t *count) {
   uint32_t n = 0;
@@ -275,6 +289,7 @@ static void mark_recursive(walk *w, uint32_t from, uint32_t *low,
       w->state[x] = 2;
       w->t->rule[x].recursive |= cycle;
     }
+    if (!w->t->rule[r].recursive) add_sizes(w, r);
   }
 }
 

@@ -55,7 +55,8 @@ typedef struct wn_grule {
   uint32_t at;           /* first mention */
   bool empty;            /* can be nothing */
   bool recursive;        /* can hold itself */
-  uint32_t size;         /* nodes, for inlining */
+  uint32_t size; /* nodes and bytes of text when the rules it holds, but for
+                    recursive ones, are written out in it */
 } wn_grule;
 
 typedef struct wn_gtree {

@@ -11,16 +11,15 @@
 #include "base/mem.h"
 #include "constrain/learnt.h"
 
-/* A rule is written out in place when it has few nodes, is not within three
- * others that are, and the machine is not large yet. */
-enum { INLINE_SIZE = 48, INLINE_DEPTH = 3, INLINE_STATES = 50000 };
+/* A rule is written out in place when it is small with all that it holds, and
+ * the machine is not large yet. */
+enum { INLINE_SIZE = 64, INLINE_STATES = 50000 };
 
 typedef struct maker {
   wn_grammar *g;
   uint32_t *start; /* per rule: its first state, or WN_G_MANY */
   uint32_t *queue; /* rules that are called, to be compiled */
   uint32_t n_queue;
-  unsigned depth; /* rules in place around here */
   wn_err *e;
 } maker;
 
@@ -66,13 +65,9 @@ static int make_text(maker *m, const wn_gnode *x, uint32_t next, uint32_t *id) {
 
 static int make_rule(maker *m, uint32_t rule, uint32_t next, uint32_t *id) {
   const wn_grule *r = &m->g->tree.rule[rule];
-  if (!r->recursive && r->size <= INLINE_SIZE && m->depth < INLINE_DEPTH &&
-      m->g->n_states < INLINE_STATES) {
-    m->depth++;
-    int rc = make(m, r->node, next, id);
-    m->depth--;
-    return rc;
-  }
+  if (!r->recursive && r->size <= INLINE_SIZE &&
+      m->g->n_states < INLINE_STATES)
+    return make(m, r->node, next, id);
   if (m->start[rule] == WN_G_MANY) { /* the body comes later */
     int rc = add_state(m, (wn_gstate){.op = WN_OP_SPLIT}, &m->start[rule]);
     if (rc != WN_OK) return rc;
@@ -177,7 +172,7 @@ static int make_repeat(maker *m, wn_gnode x, uint32_t next, uint32_t *id) {
 }
 
 /* The states of a node that is followed by `next`; *id is the first. Depth is
- * bounded: groups by the parser, rules in place by their size and depth. */
+ * bounded: groups by the parser, rules in place by their size. */
 static int make(maker *m, uint32_t node, uint32_t next, uint32_t *id) {
   wn_gnode x = m->g->tree.node[node];
   int rc = WN_OK;
