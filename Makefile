@@ -229,7 +229,7 @@ fuzz:
 	clang $(WN_CFLAGS) -O1 -g -fsanitize=fuzzer $(FUZZ) -o $(B)/fuzz/$(T) spec/fuzz/$(T).c \
 	  $(PURE_O:$(B)/%=$(B)/fuzz/%) -lm -ldl
 	$(B)/fuzz/$(T) -max_total_time=$(S) -rss_limit_mb=512 -malloc_limit_mb=256 \
-	  -timeout=5 -print_final_stats=1 $(B)/fuzz/corpus-$(T)
+	  -timeout=5 -print_final_stats=1 -artifact_prefix=$(B)/fuzz/$(T)- $(B)/fuzz/corpus-$(T)
 
 lint: deps-lint
 	@luacheck -q lua plugin spec examples bench
