@@ -139,6 +139,46 @@ describe("grammar", function()
     end
   end)
 
+  it("has masks that hold what is accepted, and nothing else", function()
+    local x = 31
+    local function random(n)
+      x = x * 16807 % 2147483647
+      return x % n
+    end
+    local some_letter = 'root ::= "\\"" a "\\""\na ::= [^a-zA-Z"\\\\] a | [a-zA-Z] b\nb ::= [^a-zA-Z"\\\\] c | [a-zA-Z] b | ""\n'
+      .. 'c ::= [^a-zA-Z"\\\\]* ([a-zA-Z] b | "")\n'
+    for _, text in ipairs {
+      some_letter, -- closed as a whole, no state by itself
+      (some_letter:gsub('%[%^a%-zA%-Z"\\\\%]', '[^a-zA-Z"\\\\\\u0080-\\u009F\\u2028\\u2029]')),
+      'root ::= ([a-m] [n-z])* | [a-z]{3,9} "."', -- closed under less than its classes
+      "root ::= ([a-m ]* [n-z] | [\\u00A0-\\U0010FFFF])* [.!]",
+      'root ::= [\\u0080-\\U0010FFFF]* "."', -- no table: nothing of ASCII
+      "root ::= [\\u00A0-\\u2027\\u202A-\\U0010FFFFa-z ]{2,5} [^a-z]*",
+      'root ::= ([^ "]+ " "){0,9} [^ "]+',
+      'root ::= ("\\u00E9" "x" | [^x\\u00E9] [^y])*',
+    } do
+      local m, probe = match(text), match(text)
+      for _ = 1, 2 do
+        local taken = {}
+        m:reset()
+        for _ = 1, 4 do
+          for id = 0, #vocab.handle - 1 do
+            probe:reset()
+            for _, t in ipairs(taken) do assert(probe:accept(t)) end
+            if m:allows(id) ~= (probe:accept(id) == true) then error(("%s: token %d (%q)"):format(text, id, vocab:piece(id))) end
+          end
+          local list = m:ids()
+          local id = list[random(#list) + 1]
+          if not id or vocab.handle:is_eog(id) then break end
+          assert(m:accept(id))
+          taken[#taken + 1] = id
+        end
+      end
+      m:close()
+      probe:close()
+    end
+  end)
+
   it("hands what a match has learnt to the next one", function()
     local g = assert(core.grammar.new 'root ::= "\\"" [^"]{0,9} "\\"" [0-9]+')
     local quote = vocab:encode('"', { special = false })

@@ -56,6 +56,14 @@ static void add_range(wn_gtree *t, wn_gclass *c, uint32_t low, uint32_t high) {
     }
 }
 
+/* Does the class hold all of low..high? */
+static bool covers(const wn_gtree *t, const wn_gclass *c, uint32_t low,
+                   uint32_t high) {
+  for (uint32_t i = c->first; i < c->first + c->n; i++)
+    if (t->range[i].low <= low && high <= t->range[i].high) return true;
+  return false;
+}
+
 int wn_gclass_make(wn_gtree *t, wn_grange *r, uint32_t n, bool negate,
                    uint32_t *class_, wn_err *e) {
   wn_gclass c = {.first = t->n_ranges};
@@ -72,9 +80,9 @@ int wn_gclass_make(wn_gtree *t, wn_grange *r, uint32_t n, bool negate,
     from = r[i].high + 1;
   }
   if (negate && from <= 0x10FFFF) add_range(t, &c, from, 0x10FFFF);
-  const wn_grange *first = t->range + c.first;
-  c.all = c.n == 2 && first[0].low == 128 && first[0].high == 0xD7FF &&
-          first[1].low == 0xE000 && first[1].high == 0x10FFFF;
+  c.all = covers(t, &c, 128, 0xD7FF) && covers(t, &c, 0xE000, 0x10FFFF);
+  c.most = covers(t, &c, 0xA0, 0x2027) && covers(t, &c, 0x202A, 0xD7FF) &&
+           covers(t, &c, 0xE000, 0x10FFFF);
   *class_ = t->n_classes;
   t->class_[t->n_classes++] = c;
   return WN_OK;
@@ -250,8 +258,8 @@ static void add_sizes(walk *w, uint32_t r) {
   for (uint32_t i = w->first[r]; i < w->first[r + 1]; i++) {
     const wn_grule *x = &rule[w->edge[i]];
     if (x->recursive) continue;
-    rule[r].size = x->size < WN_G_MANY - rule[r].size ? rule[r].size + x->size
-                                                      : WN_G_MANY;
+    rule[r].size =
+        x->size < WN_G_MANY - rule[r].size ? rule[r].size + x->size : WN_G_MANY;
   }
 }
 

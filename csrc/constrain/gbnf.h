@@ -43,6 +43,7 @@ typedef struct wn_gclass {
   uint64_t ascii[2];
   uint32_t first, n; /* in `range`: ascending, apart, each above 127 */
   bool all;          /* every character above 127 */
+  bool most;         /* every one but, perhaps, odd ones (tokens.h) */
 } wn_gclass;
 
 typedef struct wn_grange {

@@ -65,8 +65,7 @@ static int make_text(maker *m, const wn_gnode *x, uint32_t next, uint32_t *id) {
 
 static int make_rule(maker *m, uint32_t rule, uint32_t next, uint32_t *id) {
   const wn_grule *r = &m->g->tree.rule[rule];
-  if (!r->recursive && r->size <= INLINE_SIZE &&
-      m->g->n_states < INLINE_STATES)
+  if (!r->recursive && r->size <= INLINE_SIZE && m->g->n_states < INLINE_STATES)
     return make(m, r->node, next, id);
   if (m->start[rule] == WN_G_MANY) { /* the body comes later */
     int rc = add_state(m, (wn_gstate){.op = WN_OP_SPLIT}, &m->start[rule]);

@@ -5,18 +5,19 @@
  * characters are known: as many characters as the grammar takes. Those that
  * leave the class are walked from where they leave it. Elsewhere the trie is
  * walked from its root, with the place after each byte of the path; where a
- * class may be repeated there, a subtree made of its characters is taken as a
- * whole. */
+ * class may be repeated there, or the place is closed under a set of characters
+ * (closed.h), a subtree made of these is taken as a whole. */
 #include "constrain/learnt.h"
 
 #include <string.h>
 
 #include "base/mem.h"
+#include "constrain/closed.h"
 #include "constrain/plain.h"
 
 enum {
   FEW_SORTED = 64,
-  MAX_CLASSES = 8,            /* of one grammar that tables are made for */
+  MAX_CLASSES = 16,           /* of one grammar that tables are made for */
   KEEP_MASK_BYTES = 16 << 20, /* while one text is read */
   SPARE_MASK_BYTES = 2 << 20, /* after it */
   SPARE_PLACES = 4096
@@ -43,6 +44,7 @@ struct wn_learnt {
     const wn_plain *plain;
   } table[MAX_CLASSES];
   uint32_t n_tables;
+  wn_closed closed;
   level *path;
   uint32_t *chain; /* places after characters of one class */
   uint32_t cap_chain;
@@ -92,15 +94,17 @@ void wn_learnt_free(wn_learnt *l) {
   wn_free(l);
 }
 
-/* Tables for classes that are repeated. */
-static int find_tables(wn_learnt *l, wn_err *e) {
+/* Tables for classes that are repeated: those with most characters, or the
+ * others. */
+static int find_tables(wn_learnt *l, bool most, wn_err *e) {
   const wn_grammar *g = l->g;
   int rc = WN_OK;
   for (uint32_t i = 0;
        rc == WN_OK && i < g->n_states && l->n_tables < MAX_CLASSES; i++) {
     const wn_gstate *s = &g->state[i];
-    if (s->op != WN_OP_CLASS || (g->state[s->next].op != WN_OP_LOOP &&
-                                 g->state[s->next].op != WN_OP_AGAIN))
+    if (s->op != WN_OP_CLASS || g->tree.class_[s->a].most != most ||
+        (g->state[s->next].op != WN_OP_LOOP &&
+         g->state[s->next].op != WN_OP_AGAIN))
       continue;
     bool known = false;
     for (uint32_t k = 0; k < l->n_tables; k++)
@@ -119,13 +123,15 @@ static int make(wn_grammar *g, wn_tokens *t, wn_learnt **out, wn_err *e) {
   if (l == NULL) return no_memory(e);
   l->tokens = wn_tokens_ref(t);
   l->g = g;
+  l->closed.g = g;
   l->n_index = 64;
   l->index = wn_alloc(WN_MEM_RUN, l->n_index * sizeof *l->index);
   l->path = wn_calloc(WN_MEM_RUN, WN_TOKENS_DEPTH + 1, sizeof *l->path);
   l->bits = wn_alloc(WN_MEM_RUN, n_words(l) * sizeof *l->bits);
   int rc = l->index && l->path && l->bits ? wn_places_new(g, &l->places, e)
                                           : no_memory(e);
-  if (rc == WN_OK) rc = find_tables(l, e);
+  if (rc == WN_OK) rc = find_tables(l, true, e);
+  if (rc == WN_OK) rc = find_tables(l, false, e);
   if (rc != WN_OK) {
     wn_learnt_free(l);
     return rc;
@@ -199,14 +205,24 @@ static int step(wn_learnt *l, uint32_t from, uint8_t b, uint32_t *to,
                                  : wn_places_step(l->places, from, b, to, e);
 }
 
+/* Is everything under the node made of these characters? */
+static bool made_of(const wn_token_node *n, const uint64_t ascii[2],
+                    bool longer, bool odd) {
+  return !n->broken && (n->ascii[0] & ~ascii[0]) == 0 &&
+         (n->ascii[1] & ~ascii[1]) == 0 && (!n->longer || longer) &&
+         (!n->odd || odd);
+}
+
 /* May everything under the node follow from the place? (Sufficient.) */
 static bool takes_all(const wn_learnt *l, const wn_gplace *x,
                       const wn_token_node *n) {
-  for (uint32_t i = 0; i < x->n_loops && !n->broken; i++) {
+  const wn_charset *s = wn_closed_set(&l->closed, x);
+  if (s != NULL && n->height <= x->closed_room &&
+      made_of(n, s->ascii, s->longer, s->odd))
+    return true;
+  for (uint32_t i = 0; i < x->n_loops; i++) {
     const wn_gclass *c = &l->g->tree.class_[x->loop[i].class_];
-    if ((n->ascii[0] & ~c->ascii[0]) == 0 &&
-        (n->ascii[1] & ~c->ascii[1]) == 0 && (!n->longer || c->all) &&
-        n->height <= x->loop[i].room)
+    if (n->height <= x->loop[i].room && made_of(n, c->ascii, c->most, c->all))
       return true;
   }
   return false;
@@ -230,7 +246,7 @@ static int walk(wn_learnt *l, uint32_t node, uint32_t place, wn_err *e) {
       const wn_token_edge *x = &t->edge[k];
       const wn_gplace *p = wn_places_at(l->places, to);
       n = &t->node[t->edge_node[k]];
-      bool all = x->n_edges > 0 && p->n_loops > 0 && takes_all(l, p, n);
+      bool all = x->n_edges > 0 && takes_all(l, p, n);
       rc = take(l, x->first, all ? t->node[n->skip].first : x->last, e);
       if (x->n_edges > 0 && !all)
         *++at = (level){x->edge, x->edge + x->n_edges, to};
@@ -260,7 +276,8 @@ static bool is_even(const wn_learnt *l, uint32_t place, const wn_plain *p) {
     bool none = (k->ascii[0] & p->ascii[0]) == 0 &&
                 (k->ascii[1] & p->ascii[1]) == 0 && (!p->longer || k->n == 0);
     bool all = (p->ascii[0] & ~k->ascii[0]) == 0 &&
-               (p->ascii[1] & ~k->ascii[1]) == 0 && (!p->longer || k->all);
+               (p->ascii[1] & ~k->ascii[1]) == 0 &&
+               (!p->longer || (p->odd ? k->all : k->most));
     if (!none && !all) return false;
   }
   return true;
@@ -492,6 +509,8 @@ static int make_mask(wn_learnt *l, uint32_t place, wn_mask *m, wn_err *e) {
   bool done = false;
   l->n_taken = l->n_ranges = 0;
   int rc = try_runs(l, place, &done, e);
+  if (rc == WN_OK && !done)
+    rc = wn_closed_find(&l->closed, l->places, place, e);
   if (rc == WN_OK && !done) rc = walk(l, 0, place, e);
   if (rc != WN_OK) return rc;
   const wn_gplace *x = wn_places_at(l->places, place);

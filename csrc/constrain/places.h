@@ -36,6 +36,8 @@ typedef struct wn_gplace {
   bool tokens;  /* some configurations read tokens */
   uint8_t n_loops;
   wn_gloop loop[2];
+  uint8_t closed;       /* see closed.h; 0: not known */
+  uint32_t closed_room; /* characters; WN_G_MANY: any number */
   int16_t only; /* the one byte that may follow; -1: not one; -2: not known */
   const wn_mask *mask; /* NULL: not known; not owned */
 } wn_gplace;

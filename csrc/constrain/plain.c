@@ -5,7 +5,7 @@
 
 #include "base/mem.h"
 
-enum { MAX_TABLES = 16, MIN_CHARS = 8 };
+enum { MIN_CHARS = 8, MAX_EXITS = 8192, MAX_BYTES = 16 << 20 };
 
 typedef struct level { /* edges of a node that are still to be tried */
   uint32_t edge, end, chars;
@@ -26,15 +26,18 @@ static int no_memory(wn_err *e) {
 /* Is everything under the node plain? */
 static bool all_plain(const wn_plain *p, const wn_token_node *n) {
   return !n->broken && (n->ascii[0] & ~p->ascii[0]) == 0 &&
-         (n->ascii[1] & ~p->ascii[1]) == 0 && (!n->longer || p->longer);
+         (n->ascii[1] & ~p->ascii[1]) == 0 && (!n->longer || p->longer) &&
+         (!n->odd || p->odd);
 }
 
 /* Does the node go on with, or begin, a plain character? A character above 127
- * is plain as a whole: what follows its first byte ends it. */
+ * is plain as a whole: what follows its first byte ends it. (Where odd ones are
+ * not plain and there are some behind that byte, none of them is.) */
 static bool is_plain(const wn_plain *p, const wn_token_node *n, bool inside) {
   uint8_t b = n->byte;
   if (b < 128) return (p->ascii[b / 64] >> (b % 64) & 1) != 0;
-  return inside || (p->longer && b >= 0xC2 && b <= 0xF4 && !n->broken);
+  return inside || (p->longer && b >= 0xC2 && b <= 0xF4 && !n->broken &&
+                    (p->odd || !n->odd));
 }
 
 static void take(maker *m, uint32_t first, uint32_t last) {
@@ -103,6 +106,8 @@ static bool sort_out(maker *m) {
     p->ids[next[t->chars[m->list[i]]]++] = id;
   }
   memmove(p->upto, next, (p->max_chars + 1) * sizeof *next);
+  p->bytes = sizeof *p + (t->n_vocab / 64 + 1) * sizeof *p->bits +
+             m->n * sizeof *p->ids + p->n_exits * sizeof *p->exit;
   return true;
 }
 
@@ -127,8 +132,17 @@ static int make(const wn_tokens *t, const wn_gclass *c, wn_plain **out,
   bool ok = m.p && m.path && m.list;
   if (ok) {
     memcpy(m.p->ascii, c->ascii, sizeof c->ascii);
-    m.p->longer = c->all;
-    ok = walk(&m) && sort_out(&m);
+    m.p->longer = c->most;
+    m.p->odd = c->all;
+    ok = walk(&m);
+    if (ok && m.p->n_exits <= MAX_EXITS) {
+      ok = sort_out(&m);
+      m.p->usable = true;
+    } else if (ok) {
+      wn_free(m.p->exit);
+      m.p->exit = NULL;
+      m.p->bytes = sizeof *m.p;
+    }
   }
   wn_free(m.path);
   wn_free(m.list);
@@ -137,30 +151,31 @@ static int make(const wn_tokens *t, const wn_gclass *c, wn_plain **out,
   return ok ? WN_OK : no_memory(e);
 }
 
-/* The table among those known; *n: how many there are. */
+/* The table among those known; *bytes: what they take. */
 static const wn_plain *find(const wn_plain *p, const wn_gclass *c,
-                            uint32_t *n) {
-  for (*n = 0; p != NULL; p = p->next, ++*n)
-    if (memcmp(p->ascii, c->ascii, sizeof c->ascii) == 0 && p->longer == c->all)
+                            size_t *bytes) {
+  for (*bytes = 0; p != NULL; p = p->next) {
+    if (memcmp(p->ascii, c->ascii, sizeof c->ascii) == 0 &&
+        p->longer == c->most && p->odd == c->all)
       return p;
+    *bytes += p->bytes;
+  }
   return NULL;
 }
 
-int wn_plain_of(wn_tokens *t, const wn_gclass *c, const wn_plain **out,
-                wn_err *e) {
-  uint32_t n;
-  wn_plain *first = atomic_load(&t->plain);
-  *out = find(first, c, &n);
-  int chars = __builtin_popcountll(c->ascii[0]) +
-              __builtin_popcountll(c->ascii[1]) + (c->all ? MIN_CHARS : 0);
-  if (*out != NULL || n >= MAX_TABLES || chars < MIN_CHARS) return WN_OK;
-  wn_plain *made;
+/* The known table, or a new one. */
+static int get(wn_tokens *t, const wn_gclass *c, const wn_plain **out,
+               wn_err *e) {
+  size_t bytes, room = c->most ? 2 * MAX_BYTES : MAX_BYTES;
+  wn_plain *first = atomic_load(&t->plain), *made;
+  *out = find(first, c, &bytes);
+  if (*out != NULL || bytes >= room) return WN_OK;
   int rc = make(t, c, &made, e);
   if (rc != WN_OK) return rc;
   for (;;) {
     made->next = first;
     if (atomic_compare_exchange_weak(&t->plain, &first, made)) break;
-    if ((*out = find(first, c, &n)) != NULL) { /* somebody else was faster */
+    if ((*out = find(first, c, &bytes)) != NULL) { /* another was faster */
       made->next = NULL;
       wn_plain_free(made);
       return WN_OK;
@@ -168,4 +183,15 @@ int wn_plain_of(wn_tokens *t, const wn_gclass *c, const wn_plain **out,
   }
   *out = made;
   return WN_OK;
+}
+
+int wn_plain_of(wn_tokens *t, const wn_gclass *c, const wn_plain **out,
+                wn_err *e) {
+  int chars =
+      __builtin_popcountll(c->ascii[0]) + __builtin_popcountll(c->ascii[1]);
+  *out = NULL;
+  if (chars == 0 || chars + (c->most ? MIN_CHARS : 0) < MIN_CHARS) return WN_OK;
+  int rc = get(t, c, out, e);
+  if (rc == WN_OK && *out != NULL && !(*out)->usable) *out = NULL;
+  return rc;
 }

@@ -173,6 +173,17 @@ static bool is_tail(const build *b, uint32_t i) {
   return true;
 }
 
+/* Does an odd character end at the node? */
+static bool is_odd(const build *b, uint32_t i) {
+  const wn_token_node *node = b->t->node;
+  uint32_t p = b->parent[i], q = b->parent[p];
+  uint8_t c = node[i].byte;
+  if (p == 0) return false;
+  if (node[p].byte == 0xC2) return c >= 0x80 && c < 0xA0;
+  return q != 0 && node[q].byte == 0xE2 && node[p].byte == 0x80 &&
+         (c == 0xA8 || c == 0xA9);
+}
+
 /* Adds what node i and its subtree are to what its parent's subtree is. */
 static void add_up(build *b, uint32_t i, uint32_t parent) {
   wn_token_node *c = &b->t->node[i], *p = &b->t->node[parent];
@@ -185,6 +196,7 @@ static void add_up(build *b, uint32_t i, uint32_t parent) {
   p->ascii[0] |= c->ascii[0];
   p->ascii[1] |= c->ascii[1];
   p->longer |= c->longer;
+  p->odd |= c->odd | is_odd(b, i);
   p->broken |= c->broken | (!begins && is_tail(b, parent));
   if (height > p->height) p->height = (uint16_t)height;
 }

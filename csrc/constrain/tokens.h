@@ -8,6 +8,10 @@
  * whole subtree at once. Ids in `order` are those of the tokens in preorder: a
  * subtree is a range of them.
  *
+ * Odd characters are those above 127 that patterns do not agree about - the
+ * controls U+0080 to U+009F, the line ends U+2028 and U+2029 - and are not in
+ * many a class that holds all others.
+ *
  * In the trie are the tokens that have text when control tokens are not shown;
  * an empty text, a control token and one longer than 4096 bytes are not. */
 #ifndef WN_CONSTRAIN_TOKENS_H
@@ -31,6 +35,7 @@ typedef struct wn_token_node {
   uint16_t height; /* most characters that begin under it */
   uint8_t byte;
   bool longer; /* characters above 127 under it */
+  bool odd;    /* odd ones among them */
   bool broken; /* bytes that are not UTF-8 under it */
 } wn_token_node;
 
