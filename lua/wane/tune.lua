@@ -17,6 +17,7 @@ local file = require "wane.file"
 local gguf = require "wane.gguf"
 local loop = require "wane.tune.loop"
 local options = require "wane.options"
+local teacher = require "wane.tune.teacher"
 
 local M = {}
 
@@ -169,7 +170,9 @@ local function train(model, names, o, loss, prepare)
   for k, v in pairs(o) do run[k] = v end
   run.warmup, run.identity = o.warmup or math.ceil(o.steps / 20), identity(o, list)
   local fine, report
-  fine, report, message, code = pcall(loop.run, t, list, held, loss, run)
+  local subject = loop.weights(t, run)
+  fine, report, message, code = pcall(loop.run, t, subject, list, held, loss, run)
+  subject:close()
   if not fine then
     t:close()
     error(report, 0)
@@ -195,7 +198,7 @@ end
 --- longest gradient), seed, threads, checkpoint (a file: written every save_every
 --- (50) steps; an interrupted run goes on from it), overwrite, max_bytes, progress(p).
 ---
----     assert(wane.tune.lora { model = "model-Q2_K.gguf", reference = "model-f16.gguf", text = text, to = "adapter.gguf" })
+---     assert(wane.tune.lora { model = "model-Q2_K.gguf", text = text, to = "adapter.gguf" })
 ---@param o table
 ---@return table|nil report  losses (of each step, nats per token), held ({ { step, loss }, ... }), tensors, values, bytes, seconds
 ---@return string? message
@@ -238,29 +241,6 @@ local function vectors(f)
     end
   end
   return list
-end
-
--- The reference's logits of each sequence, kept as they are made. They are of
--- the size of a step's result: those of held-out sequences are made anew.
-local function teacher(reference, o)
-  local ctx, message, code = reference:context { context = o.context, outputs = o.context, batch = o.context, threads = o.threads }
-  if not ctx then return nil, message, code end
-  return {
-    close = function() ctx:close() end,
-    loss = function(t, s, scale)
-      local ok, why, kind = ctx:truncate(0)
-      if not ok then return nil, why, kind end
-      local all
-      all, why, kind = ctx:eval(s.ids, { all = true })
-      if not all then return nil, why, kind end
-      local wanted = all:rows(s.want[1], s.want[#s.want])
-      local sum
-      sum, why, kind = t:kl(wanted, scale)
-      wanted:close()
-      all:close()
-      return sum, why, kind
-    end,
-  }
 end
 
 -- The file again, with the trained vectors.
@@ -315,7 +295,7 @@ function M.norms(o)
   if not reference then return done(nil, message, code) end
   ok, message = require("wane.eval.run").same_vocabulary(model, reference)
   if not ok then return done(nil, message, "EFORMAT") end
-  teach, message, code = teacher(reference, o)
+  teach, message, code = teacher.new(reference, o)
   if not teach then return done(nil, message, code) end
   o.keep_best, o.check_every = true, o.check_every or math.max(1, math.floor(o.steps / 5))
   local function split(list, held)

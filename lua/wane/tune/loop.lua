@@ -1,5 +1,6 @@
---- The loop of training: batches in a shuffled order, AdamW, a rate that rises
---- and falls, checks on what is held out, checkpoints.
+--- The loop of training: batches in a shuffled order, a rate that rises and falls,
+--- checks on what is held out, checkpoints. What is trained is a subject: the
+--- trainer's own weights (M.weights), or numbers of blocks (calibrate/learn.lua).
 local core = require "wane.core"
 local gguf = require "wane.gguf"
 
@@ -67,35 +68,108 @@ function M.measure(t, list, loss)
   return sum / n
 end
 
--- -- checkpoints ---------------------------------------------------------------
+-- -- what is trained ------------------------------------------------------------
+
+---@class wane.tune.Subject
+---@field step fun(self, rate: number, step: integer): number|nil, string?, string?  uses the gradients, which become 0; their length
+---@field save fun(self): table[]           all that changes, as tensors of a checkpoint
+---@field load fun(self, name: string, part: string, entry: wane.Tensor): true|nil, string?, string?   takes one of them back
+---@field keep fun(self)                    this is the best so far
+---@field restore fun(self)                 goes back to it
+---@field close fun(self)
+
+local Weights = {}
+Weights.__index = Weights
+
+--- The trained weights of t, by AdamW. o: decay, clip, keep_best.
+function M.weights(t, o) return setmetatable({ t = t, o = o, best = {} }, Weights) end
+
+function Weights:step(rate, step)
+  return self.t:adam { rate = rate, step = step, beta2 = 0.99, decay = self.o.decay, clip = self.o.clip }
+end
 
 local PARTS = { "weight", "mean", "square" }
 
---- Writes all that goes on from here: weights, averages, the step.
-function M.save(path, t, state, identity)
-  local tensors = {}
-  for _, name in ipairs(t:trained()) do
+-- A buffer as a tensor of a checkpoint.
+function M.as_tensor(name, b)
+  local rows, cols = b:shape()
+  return { name = name, type = "f32", shape = { cols, rows }, data = b:bytes() }
+end
+
+function Weights:save()
+  local list = {}
+  for _, name in ipairs(self.t:trained()) do
     for _, part in ipairs(PARTS) do
-      local b = t:get(name, part)
+      local b = self.t:get(name, part)
       if b then
-        local rows, cols = b:shape()
-        tensors[#tensors + 1] = { name = name .. "#" .. part, type = "f32", shape = { cols, rows }, data = b:bytes() }
+        list[#list + 1] = M.as_tensor(name .. "#" .. part, b)
         b:close()
       end
     end
+    if self.best[name] then list[#list + 1] = M.as_tensor(name .. "#best", self.best[name]) end
   end
-  local curve = {}
-  for i, l in ipairs(state.losses) do curve[i] = ("%.9g"):format(l) end
+  return list
+end
+
+function Weights:load(name, part, entry)
+  local b, message, code = entry:read()
+  if not b then return nil, message, code end
+  if part == "best" then
+    self.best[name] = b
+  else
+    self.t:put(name, b, part)
+    b:close()
+  end
+  return true
+end
+
+function Weights:keep()
+  if not self.o.keep_best then return end
+  self:close()
+  for _, name in ipairs(self.t:trained()) do self.best[name] = self.t:get(name) end
+end
+
+function Weights:restore()
+  for name, b in pairs(self.best) do self.t:put(name, b) end -- order does not matter
+end
+
+function Weights:close()
+  for _, b in pairs(self.best) do b:close() end -- order does not matter
+  self.best = {}
+end
+
+-- -- checkpoints ---------------------------------------------------------------
+
+local function numbers(list) return table.concat(list, " ") end
+
+local function precise(x) return ("%.17g"):format(x) end
+
+local function save(path, subject, state, identity)
+  local losses, held = {}, {}
+  for i, l in ipairs(state.losses) do losses[i] = precise(l) end
+  for i, h in ipairs(state.held) do held[i] = ("%d %s"):format(h.step, precise(h.loss)) end
   return gguf.write {
-    path = path, tensors = tensors, overwrite = true, meta = {
+    path = path, tensors = subject:save(), overwrite = true, meta = {
       { "general.type", "string", "checkpoint" }, { "wane.tune.identity", "string", identity },
-      { "wane.tune.step", "u32", state.step }, { "wane.tune.losses", "string", table.concat(curve, " ") },
+      { "wane.tune.step", "u32", state.step }, { "wane.tune.losses", "string", numbers(losses) },
+      { "wane.tune.held", "string", numbers(held) },
     },
   }
 end
 
---- Goes on from a checkpoint: the state, or false when there is none of this run.
-function M.resume(path, t, identity)
+local function read_state(meta)
+  local state = { step = meta["wane.tune.step"], losses = {}, held = {}, best = math.huge }
+  for l in meta["wane.tune.losses"]:gmatch "%S+" do state.losses[#state.losses + 1] = tonumber(l) end
+  for step, l in meta["wane.tune.held"]:gmatch "(%S+) (%S+)" do
+    local h = { step = tonumber(step), loss = tonumber(l) }
+    state.held[#state.held + 1] = h
+    if h.loss < state.best then state.best, state.best_step = h.loss, h.step end
+  end
+  return state
+end
+
+-- Goes on from a checkpoint: the state, or false when there is none of this run.
+local function resume(path, subject, identity)
   local there = io.open(path, "rb")
   if not there then return false end
   there:close()
@@ -105,18 +179,15 @@ function M.resume(path, t, identity)
     f:close()
     return nil, path .. ": a checkpoint of another run (other options, text or model): remove it", "EFORMAT"
   end
-  local state = { step = f.meta["wane.tune.step"], losses = {} }
-  for l in f.meta["wane.tune.losses"]:gmatch "%S+" do state.losses[#state.losses + 1] = tonumber(l) end
+  local state = read_state(f.meta)
   for _, entry in ipairs(f.tensors) do
     local name, part = entry.name:match "^(.*)#(%a+)$"
-    local b
-    b, message, code = entry:read()
-    if not b then
+    local ok
+    ok, message, code = subject:load(name, part, entry)
+    if not ok then
       f:close()
       return nil, message, code
     end
-    t:put(name, b, part)
-    b:close()
   end
   f:close()
   return state
@@ -124,84 +195,92 @@ end
 
 -- -- the loop ------------------------------------------------------------------
 
---- Trains. o: steps, batch, rate, warmup, decay, clip, seed, check_every,
---- checkpoint, save_every, identity, progress, keep_best; list and held are
---- sequences, loss(t, sequence, scale) takes the loss of what was run.
----@return table|nil report  losses, held = { { step, loss }, ... }, best_step
----@return string? message
----@return string? code
-function M.run(t, list, held, loss, o)
-  local state, start, message, code = { step = 0, losses = {} }, core.now(), nil, nil
-  local best, kept = math.huge, {}
-  local report = { held = {}, losses = state.losses, tokens = 0 }
-  local function check(step)
-    if #held == 0 then return true end
-    local l
-    l, message, code = M.measure(t, held, loss)
+--- The least of the losses of checks.
+function M.best(held)
+  local least = math.huge
+  for _, h in ipairs(held) do least = math.min(least, h.loss) end
+  return least
+end
+
+-- Measures what is held out; the best of all checks is kept.
+local function check(t, subject, state, held, loss)
+  if #held == 0 then return true end
+  local l, message, code = M.measure(t, held, loss)
+  if not l then return nil, message, code end
+  state.held[#state.held + 1] = { step = state.step, loss = l }
+  if l < state.best then
+    state.best, state.best_step = l, state.step
+    subject:keep()
+  end
+  return true
+end
+
+-- One step: a batch of sequences, then the subject's. Mean loss, length.
+local function one_step(t, subject, chosen, loss, o, step)
+  local n, sum = 0, 0
+  for _, s in ipairs(chosen) do n = n + #s.want end
+  for _, s in ipairs(chosen) do
+    local l, message, code = one(t, s, loss, 1 / n)
     if not l then return nil, message, code end
-    report.held[#report.held + 1] = { step = step, loss = l }
-    if l < best then
-      best, report.best_step = l, step
-      for _, name in ipairs(o.keep_best and t:trained() or {}) do
-        if kept[name] then kept[name]:close() end
-        kept[name] = t:get(name)
-      end
-    end
-    return true
+    sum = sum + l
   end
-  local function forget()
-    for _, b in pairs(kept) do b:close() end -- order does not matter
-  end
-  local function fail(...)
-    forget()
-    return nil, ...
-  end
-  local ok
-  ok, message, code = check(0)
-  if not ok then return fail(message, code) end
-  if o.checkpoint then
-    local from
-    from, message, code = M.resume(o.checkpoint, t, o.identity)
-    if from == nil then return fail(message, code) end
-    if from then state, report.losses, report.resumed = from, from.losses, from.step end
-  end
+  local length, message, code = subject:step(rate_at(o, step), step)
+  if not length then return nil, message, code end
+  return sum / n, length
+end
+
+-- All steps that are left.
+local function go_on(t, subject, state, list, held, loss, o)
   local next_one = order(#list, o.seed)
   for _ = 1, state.step * o.batch do next_one() end
   for step = state.step + 1, o.steps do
-    local chosen, n, sum = {}, 0, 0
-    for k = 1, o.batch do
-      chosen[k] = list[next_one()]
-      n, report.tokens = n + #chosen[k].want, report.tokens + #chosen[k].ids
-    end
-    for _, s in ipairs(chosen) do
-      local l
-      l, message, code = one(t, s, loss, 1 / n)
-      if not l then return fail(message, code) end
-      sum = sum + l
-    end
-    local length
-    length, message, code = t:adam { rate = rate_at(o, step), step = step, beta2 = 0.99, decay = o.decay, clip = o.clip }
-    if not length then return fail(message, code) end
-    state.step, state.losses[step] = step, sum / n
+    local chosen = {}
+    for k = 1, o.batch do chosen[k] = list[next_one()] end
+    local l, length, code = one_step(t, subject, chosen, loss, o, step)
+    if not l then return nil, length, code end
+    state.step, state.losses[step] = step, l
+    local ok, message = true, nil
     if (o.check_every and step % o.check_every == 0) or step == o.steps then
-      ok, message, code = check(step)
-      if not ok then return fail(message, code) end
+      ok, message, code = check(t, subject, state, held, loss)
     end
-    if o.checkpoint and step % o.save_every == 0 and step < o.steps then
-      ok, message, code = M.save(o.checkpoint, t, state, o.identity)
-      if not ok then return fail(message, code) end
+    if ok and o.checkpoint and step % o.save_every == 0 and step < o.steps then
+      ok, message, code = save(o.checkpoint, subject, state, o.identity)
     end
-    local held_now = report.held[#report.held]
-    if o.progress and o.progress { done = step, total = o.steps, loss = sum / n, length = length,
-      held = held_now and held_now.loss } == false then
-      return fail("cancelled", "ECANCEL")
+    if not ok then return nil, message, code end
+    local last = state.held[#state.held]
+    if o.progress and o.progress { done = step, total = o.steps, loss = l, length = length, held = last and last.loss } == false then
+      return nil, "cancelled", "ECANCEL"
     end
   end
-  for name, b in pairs(kept) do t:put(name, b) end -- order does not matter
-  forget()
+  return true
+end
+
+--- Trains. o: steps, batch, rate, warmup, seed, check_every, checkpoint, save_every,
+--- identity, progress, keep_best (the end is the best of all checks); list and held
+--- are sequences, loss(t, sequence, scale) takes the loss of what was run.
+---@return table|nil report  losses, held = { { step, loss }, ... }, best_step, steps, seconds, resumed
+---@return string? message
+---@return string? code
+function M.run(t, subject, list, held, loss, o)
+  local start, resumed = core.now(), nil
+  local state, message, code = false, nil, nil
+  if o.checkpoint then state, message, code = resume(o.checkpoint, subject, o.identity) end
+  if state == nil then return nil, message, code end
+  local ok = true
+  if state then
+    resumed = state.step
+  else
+    state = { step = 0, losses = {}, held = {}, best = math.huge }
+    ok, message, code = check(t, subject, state, held, loss)
+  end
+  if ok then ok, message, code = go_on(t, subject, state, list, held, loss, o) end
+  if not ok then return nil, message, code end
+  if o.keep_best then subject:restore() end
   if o.checkpoint then os.remove(o.checkpoint) end
-  report.steps, report.seconds = state.step, core.now() - start
-  return report
+  return {
+    losses = state.losses, held = state.held, best_step = state.best_step, steps = state.step, resumed = resumed,
+    seconds = core.now() - start,
+  }
 end
 
 return M
