@@ -151,6 +151,7 @@ int luaopen_wane_core(lua_State *L) {
   open_part(L, "job", wn_open_job);
   open_part(L, "lora", wn_open_lora);
   open_part(L, "train", wn_open_train);
+  open_part(L, "learn", wn_open_learn);
   open_part(L, "score", wn_open_score);
   open_part(L, "probe", wn_open_probe);
   open_part(L, "kern", wn_open_kern);

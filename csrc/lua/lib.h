@@ -108,6 +108,7 @@ int wn_open_grammar(lua_State *L);
 int wn_open_job(lua_State *L);
 int wn_open_lora(lua_State *L);
 int wn_open_train(lua_State *L);
+int wn_open_learn(lua_State *L);
 int wn_open_kern(lua_State *L);
 int wn_open_vector(lua_State *L);
 int wn_open_score(lua_State *L);

@@ -20,6 +20,7 @@ local MODULES = {
   { "recipe", "wane.recipe" }, { "recipe/view", "the tensor that a recipe sees" }, { "quantize", "wane.quantize" },
   { "provenance", "wane.provenance" }, { "imatrix", "wane.imatrix" }, { "calibrate/init", "wane.calibrate" },
   { "calibrate/gptq", "wane.calibrate.gptq", single = true }, { "calibrate/awq", "wane.calibrate.awq" },
+  { "calibrate/learn", "wane.calibrate.learn", single = true },
   { "calibrate/guide", "wane.calibrate" }, { "tune", "wane.tune" },
   { "search/sensitivity", "wane.eval.sensitivity" }, { "search/solve", "wane.recipe" }, { "eval", "wane.eval" },
   { "eval/perplexity", "wane.eval.perplexity", single = true }, { "eval/divergence", "wane.eval.divergence", single = true },

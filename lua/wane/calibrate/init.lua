@@ -261,10 +261,10 @@ function M.hessians(model, text, opts)
   return result
 end
 
--- gptq, awq, sensitivity: their own files, loaded when used.
+-- gptq, awq, learn, sensitivity: their own files, loaded when used.
 return setmetatable(M, {
   __index = function(t, key)
-    if key ~= "gptq" and key ~= "awq" and key ~= "sensitivity" then return nil end
+    if key ~= "gptq" and key ~= "awq" and key ~= "learn" and key ~= "sensitivity" then return nil end
     local f = key == "sensitivity" and require("wane.calibrate.guide").sensitivity or require("wane.calibrate." .. key)
     rawset(t, key, f)
     return f
