@@ -86,3 +86,22 @@ float wn_act_slope(wn_act kind, float x) {
       return 1;
   }
 }
+
+void wn_activate(const wn_member *m, wn_act kind, const float *x, float *y,
+                 uint32_t n) {
+  if (m->f->exact)
+    for (uint32_t c = 0; c < n; c++)
+      y[c] = wn_act_value(kind, x[c]);
+  else
+    m->f->vec->act(kind, x, y, n);
+}
+
+void wn_activate_gate(const wn_member *m, wn_act kind, const float *gate,
+                      const float *up, float *y, uint32_t n, float alpha,
+                      float limit) {
+  if (m->f->exact && kind < WN_ACT_N_UNARY)
+    for (uint32_t c = 0; c < n; c++)
+      y[c] = wn_act_value(kind, gate[c]) * up[c];
+  else
+    m->f->vec->glu(kind, gate, up, y, n, alpha, limit);
+}

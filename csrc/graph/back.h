@@ -118,6 +118,13 @@ void wn_back_outer(const wn_member *m, float factor, const float *g,
  * rounds to half precision are not rounded. */
 float wn_act_value(wn_act kind, float x);
 float wn_act_slope(wn_act kind, float x);
+/* An activation, or a gated one, of n values: by the kernels, or, where the
+ * frame is exact, as the smooth function that the slopes are of. */
+void wn_activate(const wn_member *m, wn_act kind, const float *x, float *y,
+                 uint32_t n);
+void wn_activate_gate(const wn_member *m, wn_act kind, const float *gate,
+                      const float *up, float *y, uint32_t n, float alpha,
+                      float limit);
 /* Slopes of a gated activation in gate and up (op_act.c). */
 void wn_glu_slopes(wn_act kind, float g, float u, float alpha, float limit,
                    float slopes[2]);

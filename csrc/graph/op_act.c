@@ -23,11 +23,7 @@ static void act(wn_member *m, uint32_t i, uint32_t r, uint32_t c0,
     m->f->vec->add(x, m->f->bound[op->w[0]].vec + c0, y, c1 - c0);
     x = y;
   }
-  if (m->f->exact)
-    for (uint32_t c = 0; c < c1 - c0; c++)
-      y[c] = wn_act_value((wn_act)op->kind, x[c]);
-  else
-    m->f->vec->act((wn_act)op->kind, x, y, c1 - c0);
+  wn_activate(m, (wn_act)op->kind, x, y, c1 - c0);
 }
 
 static void act_back(wn_member *m, uint32_t i, uint32_t r) {
@@ -67,11 +63,8 @@ static void glu(wn_member *m, uint32_t i, uint32_t r, uint32_t c0,
   const float *gate = wn_row_in(m, op->in[0], r) + c0;
   const float *up = wn_row_in(m, op->in[1], r) + c0;
   float *y = wn_row(m, i, r) + c0;
-  if (m->f->exact && op->kind < WN_ACT_N_UNARY)
-    for (uint32_t c = 0; c < c1 - c0; c++)
-      y[c] = wn_act_value((wn_act)op->kind, gate[c]) * up[c];
-  else
-    m->f->vec->glu((wn_act)op->kind, gate, up, y, c1 - c0, op->f[0], op->f[1]);
+  wn_activate_gate(m, (wn_act)op->kind, gate, up, y, c1 - c0, op->f[0],
+                   op->f[1]);
 }
 
 void wn_glu_slopes(wn_act kind, float g, float u, float alpha, float limit,

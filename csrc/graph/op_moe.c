@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "graph/back.h"
 #include "graph/moe.h"
 #include "kern/kern.h"
 
@@ -253,7 +254,6 @@ static void weigh_first(const wn_moe *o, float *y, uint32_t c0, uint32_t c1) {
 }
 
 static void up_unit(const wn_moe *o, uint32_t c0, uint32_t c1) {
-  const wn_vec *v = o->m->f->vec;
   bool first = (o->op->i[6] & WN_MOE_WEIGHT_FIRST) != 0;
   bool has_gate = o->op->w[WN_MOE_GATE] != WN_NONE;
   uint32_t k = o->m->f->p->widths[o->op->in[0]];
@@ -267,10 +267,10 @@ static void up_unit(const wn_moe *o, uint32_t c0, uint32_t c1) {
   for (uint32_t a = 0; a < n_assigned(o); a++) {
     size_t at = (size_t)a * o->ff + c0;
     if (has_gate)
-      v->glu((wn_act)o->op->kind, g + at, u + at, g + at, c1 - c0, o->op->f[1],
-             o->op->f[2]);
+      wn_activate_gate(o->m, (wn_act)o->op->kind, g + at, u + at, g + at,
+                       c1 - c0, o->op->f[1], o->op->f[2]);
     else
-      v->act((wn_act)o->op->kind, u + at, g + at, c1 - c0);
+      wn_activate(o->m, (wn_act)o->op->kind, u + at, g + at, c1 - c0);
   }
 }
 
