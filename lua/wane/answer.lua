@@ -9,11 +9,12 @@
 ---
 --- The layout of a model's answers is found in its template (wane.answer.derive),
 --- by the marks in its source where that shows none (wane.answer.known). Kinds:
----   json    { "name": ..., "arguments": { ... } }, also in a list
----   named   the name, then the arguments as JSON
----   tagged  the name, then a marker for each argument
----   python  [name(key='value', ...)]
----   bare    name{key:value}, strings between marks of their own
+---   json      { "name": ..., "arguments": { ... } }, also in a list
+---   named     the name, then the arguments as JSON
+---   tagged    the name, then a marker for each argument
+---   python    [name(key='value', ...)]
+---   bare      name{key:value}, strings between marks of their own
+---   elements  a call is an element, its arguments are elements in it
 --- A layout has the markers section (before the first call), open (before each
 --- name), close (behind each call), section_close; all but `kind` may be "".
 ---
@@ -42,14 +43,14 @@ local found = setmetatable({}, { __mode = "k" })
 ---
 ---     local layout = answer.detect(assert(template.compile(source)))
 ---@param t wane.Template
----@return table layout  { kind, calls, reasoning, ending, special }
+---@return table layout  { kind, calls, reasoning, thought, ending, special }
 function M.detect(t)
   if found[t] then return found[t] end
   local layout
   if known.channels(t.source) then
     layout = { kind = "channels", special = true }
-  elseif known.recipients(t.source) then
-    layout = known.recipients(t.source)
+  elseif known.recipients(t.source) or known.elements(t.source) then
+    layout = known.recipients(t.source) or known.elements(t.source)
   else
     layout = derive.layout(t)
     layout.calls = layout.calls or known.calls(t.source)
@@ -57,6 +58,7 @@ function M.detect(t)
     layout.special = layout.calls ~= nil or layout.reasoning ~= nil or layout.drop ~= nil
     if not layout.special and not layout.ending then layout = M.plain end
   end
+  if layout ~= M.plain then layout.thought = derive.thought(t) end
   found[t] = layout
   return layout
 end
@@ -179,7 +181,11 @@ function M.parser(from, opts)
     self.starts[#self.starts + 1] = m
     self.endings[m] = true
   end
-  if layout.drop then self.starts[#self.starts + 1] = layout.drop end
+  self.drops = {}
+  for _, m in ipairs(layout.drop or {}) do
+    self.starts[#self.starts + 1] = m
+    self.drops[m] = true
+  end
   if layout.turn and prompt:sub(-#layout.turn) == layout.turn then self.buffer = layout.turn end
   if r then self.starts[#self.starts + 1] = r.close end -- left over of a prompt that opened it
   return self
@@ -221,7 +227,7 @@ function step.content(self)
   elseif which == self.n_open and self.layout.reasoning then
     self.buffer = self.buffer:sub(at + len)
     enter(self, "reasoning")
-  elseif self.starts[which] == self.layout.drop then
+  elseif self.drops[self.starts[which]] then
     self.buffer = self.buffer:sub(len + 1)
     self.plain_so_far = false
   elseif self.endings[self.starts[which]] then

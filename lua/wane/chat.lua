@@ -72,7 +72,7 @@ end
 -- calls as JSON text or as objects; nil, message.
 local function rendered(chat, messages, closed, as_text)
   local vocab, list = chat.model.vocab, {}
-  for i, m in ipairs(messages) do list[i] = tools.for_template(m, as_text) end
+  for i, m in ipairs(messages) do list[i] = tools.for_template(m, as_text, chat.layout.thought) end
   local vars = {
     messages = template.list(list), add_generation_prompt = not closed,
     bos_token = token_text(vocab, vocab.bos), eos_token = token_text(vocab, vocab.eos),
@@ -165,16 +165,17 @@ function M.new(model, opts)
   chat.tools = tools.new(opts.tools, opts.tool_rounds, 3)
   chat.documents, chat.variables, chat.on_delta = opts.documents, opts.variables, opts.on_delta
   local source, what = source_of(model, opts)
+  chat.layout = answer.plain
   if source then
     local message
     chat.template, message = template.compile(source)
     if not chat.template then error(("wane: chat: %s: %s (option 'format' names another)"):format(what, message), 3) end
+    chat.layout = answer.detect(chat.template)
     if not opts.template then try(chat, opts, what) end
   elseif chat.tools then
     error("wane: chat: option 'tools': built-in formats have no place for tools: give a template", 3)
   end
   chat.format = source and "template" or opts.format or "plain"
-  chat.layout = source and answer.detect(chat.template) or answer.plain
   chat.transcript = transcript.new(model.vocab)
   local message
   chat.ctx, message = model:context { context = opts.context }

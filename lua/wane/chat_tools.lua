@@ -1,6 +1,7 @@
 --- Tools of a conversation: what the template sees of them, and the functions
 --- of the host that answer calls. Also what may be sent as a message.
 local answer_json = require "wane.template.json"
+local derive = require "wane.answer.derive"
 local template = require "wane.template"
 
 local M = {}
@@ -139,12 +140,16 @@ end
 --- A message as templates want it.
 ---@param m wane.Message
 ---@param text_arguments? boolean  arguments stay JSON text
+---@param thought? table  where the template looks for a thought (wane.answer.derive)
 ---@return table
-function M.for_template(m, text_arguments)
-  if type(m) ~= "table" or not m.tool_calls then return m end
+function M.for_template(m, text_arguments, thought)
+  if type(m) ~= "table" or not (m.tool_calls or m.reasoning_content) then return m end
   local copy = {}
   for key, v in pairs(m) do copy[key] = v end
-  copy.tool_calls = text_arguments and template.list(m.tool_calls) or with_objects(m.tool_calls)
+  if m.tool_calls then
+    copy.tool_calls = text_arguments and template.list(m.tool_calls) or with_objects(m.tool_calls)
+  end
+  if m.reasoning_content and thought then derive.put_thought(copy, thought, m.reasoning_content) end
   return copy
 end
 

@@ -89,27 +89,68 @@ local PAIRS = {
   { "[THINK]", "[/THINK]" }, { "<reasoning>", "</reasoning>" },
 }
 
---- Markers around reasoning, or nil.
+--- Where templates look for a thought: a field of the message, or a part of its
+--- content.
+local FIELDS = { "reasoning_content", "thinking", "reasoning", "part" }
+
+--- Puts a thought into a message, where a template looks for it.
+---@param m table
+---@param thought { field: string, alone: boolean }
+---@param text string
+function M.put_thought(m, thought, text)
+  -- some take a thought or a content beside a call, and the content for a thought
+  if thought.alone and m.tool_calls and text ~= "" then m.content = "" end
+  if thought.field ~= "part" then
+    m[thought.field] = text
+  elseif type(m.content) == "string" then
+    local parts = { { type = "thinking", thinking = text } }
+    if m.content ~= "" then parts[2] = { type = "text", text = m.content } end
+    m.content = template.list(parts)
+  end
+end
+
+--- Where a template looks for a thought, { field, alone }, or nil when nowhere.
+---@param t wane.Template
+function M.thought(t)
+  local function probe(field, content, with_calls)
+    local message = { role = "assistant", content = content, tool_calls = with_calls and calls(1, false) or nil }
+    M.put_thought(message, { field = field }, REASON)
+    local _, _, whole = reply(t, message)
+    -- a list of parts that is printed as it is, is not read
+    return whole, whole and whole:find(REASON, 1, true) ~= nil and not whole:find "[\"']thinking[\"']: "
+  end
+  for _, field in ipairs(FIELDS) do
+    local _, shown = probe(field, CONTENT, false)
+    local beside, shown_beside = probe(field, CONTENT, true)
+    if shown or shown_beside then return { field = field, alone = not beside and (probe(field, "", true)) ~= nil } end
+  end
+end
+
+--- Markers around reasoning, or nil; and what stands between it and a content.
 local function reasoning(t)
-  for _, field in ipairs { "reasoning_content", "thinking", "reasoning" } do
-    local function probe(with_calls)
-      local message = { role = "assistant", content = CONTENT, [field] = REASON, tool_calls = with_calls }
-      local _, _, whole = reply(t, message)
-      local at = whole and whole:find(REASON, 1, true)
-      return whole, at, at and (whole:find(with_calls and NAME or CONTENT, at, true))
-    end
-    local whole, at, content = probe(nil)
+  local where = M.thought(t)
+  local function probe(with_calls)
+    local message = { role = "assistant", content = CONTENT, tool_calls = with_calls }
+    M.put_thought(message, where, REASON)
+    local _, _, whole = reply(t, message)
+    local at = whole and whole:find(REASON, 1, true)
+    return whole, at, at and (whole:find(with_calls and NAME or CONTENT, at, true))
+  end
+  local whole, at, content
+  if where then
+    whole, at, content = probe(nil)
     if not content then whole, at, content = probe(calls(1, false)) end
-    if content then
-      local before, after = whole:sub(1, at - 1), whole:sub(at + #REASON, content - 1)
-      -- the last tag before, the first one after
-      local open = trim(before):match "[<%[][^<%[]*$" or trim(before):match "%S+$"
-      local close = trim(after):match "^[<%[].-[>%]]" or trim(after):match "^%S+"
-      if open and close then return { open = open, close = close } end
-    end
+  end
+  if content then
+    local before, after = whole:sub(1, at - 1), whole:sub(at + #REASON, content - 1)
+    -- the last tag before, the first one after
+    local open = trim(before):match "[<%[][^<%[]*$" or trim(before):match "%S+$"
+    local close = trim(after):match "^[<%[].-[>%]]" or trim(after):match "^%S+"
+    local behind = open and close and trim(trim(after):sub(#close + 1))
+    if behind then return { open = open, close = close }, whole:sub(content, content + #CONTENT - 1) == CONTENT and behind or "" end
   end
   for _, p in ipairs(PAIRS) do
-    if t.source:find(p[2], 1, true) then return { open = p[1], close = p[2] } end
+    if t.source:find(p[2], 1, true) then return { open = p[1], close = p[2] }, "" end
   end
 end
 
@@ -249,6 +290,21 @@ local function named_layout(text, n, content_end, tail)
   return layout
 end
 
+--- Markers that hold a key, `<city>...</city>`: the marks of elements, and
+--- those around the calls, which are an element too.
+local function elements_layout(text, one, close, sep, content_end)
+  local a, b = close:find(KEY1, 1, true)
+  local marks = { close = close:sub(1, a - 1), close_end = sep, open_end = sep }
+  marks.open = marks.close:match "^(.*)/$"
+  if not marks.open or close:sub(b + 1, b + #sep) ~= sep or text:sub(one.a.k - #marks.open, one.a.k - 1) ~= marks.open then return nil end
+  local before = text:sub(content_end, one.from - 1)
+  local _, from = before:find(marks.open, 1, true)
+  local first, last = before:find(sep, from or 1, true)
+  if not first then return nil end
+  return { kind = "elements", marks = marks, section = trim(before:sub(1, last)),
+    close = marks.close .. before:sub(from + 1, first - 1) .. marks.close_end }
+end
+
 --- Where key and value of an argument stand behind `at`.
 local function argument(text, key, value, at)
   local k = text:find(key, at, true)
@@ -283,6 +339,7 @@ local function tagged_layout(text, n, content_end, tail)
     layout.text_type = sep1:sub(#layout.sep + 1, #sep1 - #layout.sep_end)
   end
   if layout.param_close == "" then return nil end
+  if layout.param_close:find(KEY1, 1, true) then return elements_layout(text, one, layout.param_close, sep1, content_end) end
   -- a call ends behind the close of its last argument
   local function whole(call)
     call.to = call.to + #layout.param_close
@@ -340,7 +397,8 @@ local function tool_calls(t, tail, thought)
       for _, content in ipairs { CONTENT, "", template.null } do
         local text = reply(t, { role = "assistant", content = content, tool_calls = calls(n, as_text) })
         local layout = text and text:find(VALUE1, 1, true) and from_text(text, tail, thought)
-        if layout then return layout end
+        -- not where the call is a turn of its own, behind that of the content
+        if layout and not (tail and layout.section:find(tail, 1, true)) then return layout end
       end
     end
   end
@@ -351,7 +409,7 @@ end
 function M.layout(t)
   local ok, out = pcall(function()
     local tail, head = ending(t)
-    local thought = reasoning(t)
+    local thought, behind = reasoning(t)
     local found = { calls = tool_calls(t, tail, thought), reasoning = thought, ending = tail }
     found.ending = tail or found.calls and found.calls.after
     -- what a template writes before every content: "<|START_TEXT|>"
@@ -360,7 +418,13 @@ function M.layout(t)
       local _, last = drop:find(found.reasoning.close, 1, true)
       if last then drop = trim(drop:sub(last + 1)) end
     end
-    if drop:find "^<[^<>]*>$" and not (found.reasoning and drop == found.reasoning.open) then found.drop = drop end
+    if drop:find "^<[^<>]*>$" and not (found.reasoning and drop == found.reasoning.open) then found.drop = { drop } end
+    -- a turn of its own behind a thought: "<|begin|>assistant"
+    local begin = found.drop and behind and behind:sub(-#drop) == drop and behind:sub(1, -#drop - 1) or behind
+    if begin and begin:find "^<|[^<>]*|>%a*$" then
+      found.drop = found.drop or {}
+      table.insert(found.drop, begin)
+    end
     return found
   end)
   return ok and out or {}

@@ -36,8 +36,19 @@ end
 --- Answers of functionary v3.2: ">>>all" and a text, ">>>name" and arguments.
 function M.recipients(source)
   if not source:find(">>>all", 1, true) then return nil end
-  return { kind = "marked", special = true, drop = ">>>all\n", turn = ">>>", ending = "<|eot_id|>",
+  return { kind = "marked", special = true, drop = { ">>>all\n" }, turn = ">>>", ending = "<|eot_id|>",
     calls = { kind = "named", section = "", open = ">>>", mid = "\n", close = "", section_close = "" } }
+end
+
+--- Answers of Kimi K3: a thought, a response and calls, all of them elements.
+function M.elements(source)
+  if not (source:find("<|open|>", 1, true) and source:find("<|sep|>", 1, true)) then return nil end
+  local function open(name) return "<|open|>" .. name .. "<|sep|>" end
+  local function close(name) return "<|close|>" .. name .. "<|sep|>" end
+  return { kind = "marked", special = true, ending = close "message", reasoning = { open = open "think", close = close "think" },
+    drop = { open "response", close "response" },
+    calls = { kind = "elements", section = open "tools", close = close "tools",
+      marks = { open = "<|open|>", open_end = "<|sep|>", close = "<|close|>", close_end = "<|sep|>" } } }
 end
 
 --- Whether answers are channels: gpt-oss and its like.

@@ -504,7 +504,7 @@ local function read_whole(parse)
       self.idle = false
       return 0, "more"
     end
-    local list = parse(l, s:sub(at, stop - 1))
+    local list = parse(l, s:sub(at, stop - 1), self.emit.schema)
     if not list or #list == 0 then return 0, self.n > 0 and "done" or "none" end
     for _, call in ipairs(list) do
       self.emit.name(call.name)
@@ -528,6 +528,7 @@ local READ = {
   json = read_json, named = read_named, tagged = read_tagged,
   python = read_whole(function(_, s) return require "wane.answer.literals".python(s) end),
   bare = read_whole(function(l, s) return require "wane.answer.literals".bare(s, l.prefix or "", l.quote or '"') end),
+  elements = read_whole(function(l, s, schema) return require "wane.answer.elements".calls(l.marks, s, schema) end),
 }
 
 --- A reader of a layout's calls.
