@@ -3,6 +3,7 @@
 --   luajit bench/gradients.lua prices   prices of tensors beside measured losses: rank correlation
 --   luajit bench/gradients.lua guide    guided GPTQ beside plain: divergence on texts not calibrated on
 --   luajit bench/gradients.lua norms    norms of a quantized file, taught by the F16 model
+--   luajit bench/gradients.lua learn [recipe [steps]]   learned numbers on top of GPTQ over the same text
 -- (LUA_PATH and LUA_CPATH as `make repl` sets them.)
 local wane = require "wane"
 local stats = require "wane.stats"
@@ -129,8 +130,24 @@ local function norms()
   divergences(m, { base, to })
 end
 
-local runs = { lora = lora, prices = prices, guide = guide, norms = norms }
-if not runs[what] then error "usage: gradients.lua lora | prices | guide | norms" end
+-- Settings were chosen by what is held out of calib.txt; heldout.txt has no part in it.
+local function learn()
+  local m, calib = assert(wane.load(DEMO)), slurp "examples/text/calib.txt"
+  for _, recipe in ipairs(arg[2] and { arg[2] } or { "Q3_K_M", "IQ3_XXS", "Q2_K" }) do
+    local start, to = ("%s/%s-gptq.gguf"):format(TMP, recipe), ("%s/%s-learned.gguf"):format(TMP, recipe)
+    assert(wane.calibrate.gptq { from = DEMO, model = m, to = start, recipe = recipe, text = calib, overwrite = true })
+    local began = os.clock()
+    local r = assert(wane.calibrate.learn {
+      from = DEMO, start = start, to = to, text = calib, steps = tonumber(arg[3]), threads = 1, overwrite = true,
+    })
+    say("%s: %d steps, %.0f s of a processor, %.1f MiB; held out of the calibration text %.5f -> %.5f, best at step %d", recipe,
+      #r.groups[1].losses, os.clock() - began, r.bytes / 2 ^ 20, r.before, r.after, r.groups[1].best_step)
+    divergences(m, { start, to }, 40)
+  end
+end
+
+local runs = { lora = lora, prices = prices, guide = guide, norms = norms, learn = learn }
+if not runs[what] then error "usage: gradients.lua lora | prices | guide | norms | learn" end
 os.execute("mkdir -p " .. TMP)
 say("%s", stats and wane.cpu().name or "")
 runs[what]()

@@ -84,6 +84,22 @@ describe("peer: adapters", function()
     os.remove(two)
   end)
 
+  it("that were trained on a quantized base change logits alike", function()
+    local base, path = support.tmp "base.gguf", support.tmp "trained.gguf"
+    assert(wane.quantize { from = DEMO, to = base, recipe = "Q4_K_M" })
+    assert(wane.tune {
+      model = base, to = path, text = support.slurp("docs/judging.md"):sub(1, 3000), context = 64, steps = 8, batch = 1, rate = 0.02, threads = 1,
+    })
+    local plain = their_row()
+    set { { path = path, scale = 1 } }
+    local want, got = their_row(), ours(f32, { path })
+    local effect, d = farthest(plain, want), farthest(want, got)
+    assert.is_true(effect > 0.1, "the adapter does nothing in the peer")
+    assert.is_true(d < 1e-3 * (1 + effect), ("%g, and the adapter's effect is %g"):format(d, effect))
+    os.remove(base)
+    os.remove(path)
+  end)
+
   it("that are control vectors change logits alike", function()
     local plain, path, list = their_row(), support.tmp "cvec.gguf", {}
     local data = ffi.new("float[?]", WIDTH * (LAYERS - 1)) -- from layer 1 on
