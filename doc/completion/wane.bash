@@ -17,7 +17,7 @@ _wane() {
   done
   case $verb in # flags with values
     inspect) takes='--key' ;;
-    quantize) takes='--calibrate --calibrate-chunks --bpw --bytes -i --imatrix --include-weights --exclude-weights --output-tensor-type --token-embedding-type --tensor-type --tensor-type-file --prune-layers --override-kv --fallback --nonfinite --shard --split --reuse -t --threads' ;;
+    quantize) takes='--calibrate --calibrate-chunks --bpw --bytes --tokens-per-second -i --imatrix --include-weights --exclude-weights --output-tensor-type --token-embedding-type --tensor-type --tensor-type-file --prune-layers --override-kv --fallback --nonfinite --shard --split --reuse -t --threads' ;;
     verify) takes='-i --imatrix -t --threads' ;;
     imatrix) takes='-o --output -c --context --chunks --first-chunk --resume --save-every -t --threads' ;;
     perplexity) takes='-c --context --chunks -t --threads' ;;
@@ -62,6 +62,7 @@ _wane() {
         --calibrate-chunks) :; return ;;
         --bpw) :; return ;;
         --bytes) :; return ;;
+        --tokens-per-second) :; return ;;
         -i|--imatrix) _wane_files; return ;;
         --include-weights) :; return ;;
         --exclude-weights) :; return ;;
@@ -79,7 +80,7 @@ _wane() {
         -t|--threads) :; return ;;
       esac
       case $cur in
-        -*) COMPREPLY=($(compgen -W "--help --calibrate --calibrate-chunks --bpw --bytes --imatrix --include-weights --exclude-weights --output-tensor-type --token-embedding-type --tensor-type --tensor-type-file --prune-layers --override-kv --fallback --nonfinite --shard --split --reuse --threads --awq --pure --leave-output-tensor --allow-requantize --keep-split --provenance --overwrite --no-resume --dry-run --json --wide" -- "$cur")); return ;;
+        -*) COMPREPLY=($(compgen -W "--help --calibrate --calibrate-chunks --bpw --bytes --tokens-per-second --imatrix --include-weights --exclude-weights --output-tensor-type --token-embedding-type --tensor-type --tensor-type-file --prune-layers --override-kv --fallback --nonfinite --shard --split --reuse --threads --awq --pure --leave-output-tensor --allow-requantize --keep-split --provenance --overwrite --no-resume --dry-run --json --wide" -- "$cur")); return ;;
       esac
       case $n in
         0) _wane_files '!*.gguf' ;;

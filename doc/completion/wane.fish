@@ -16,6 +16,7 @@ complete -c wane -n '__fish_seen_subcommand_from quantize' -l calibrate -r -F -d
 complete -c wane -n '__fish_seen_subcommand_from quantize' -l calibrate-chunks -x -d 'most chunks of it to use'
 complete -c wane -n '__fish_seen_subcommand_from quantize' -l bpw -x -d 'with AUTO: the best mix of so many bits per weight'
 complete -c wane -n '__fish_seen_subcommand_from quantize' -l bytes -x -d 'with AUTO: the best mix in a file of so many bytes'
+complete -c wane -n '__fish_seen_subcommand_from quantize' -l tokens-per-second -x -d 'with AUTO: fast enough for so many on this machine'
 complete -c wane -n '__fish_seen_subcommand_from quantize' -s i -l imatrix -r -F -d 'importance matrix, GGUF or .dat'
 complete -c wane -n '__fish_seen_subcommand_from quantize' -l include-weights -x -d 'use importance only for tensors whose name contains this'
 complete -c wane -n '__fish_seen_subcommand_from quantize' -l exclude-weights -x -d 'do not use importance for these'

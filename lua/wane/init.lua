@@ -89,6 +89,7 @@ function wane.reset_peak() require("wane.core").reset_peak() end
 -- Recipes know nothing of the search that makes them: it is joined to them here.
 local function with_search(recipe)
   recipe.solve = recipe.solve or function(o) return require("wane.search").solve(o) end
+  recipe.rates = recipe.rates or function(...) return require("wane.search").rates(...) end
   recipe.front = recipe.front or function(o) return require("wane.search").front(o) end
   return recipe
 end

@@ -22,6 +22,7 @@ function M.describe(p)
   p:option("--calibrate-chunks", "most chunks of it to use (default: all)"):convert(tonumber)
   p:option("--bpw", "with AUTO: the best mix of so many bits per weight"):convert(tonumber)
   p:option("--bytes", "with AUTO: the best mix in a file of so many bytes"):convert(tonumber)
+  p:option("--tokens-per-second", "with AUTO: fast enough for so many on this machine; with --bytes both"):convert(tonumber)
   p:option("-i --imatrix", "importance matrix, GGUF or .dat"):as "file"
   p:option("--include-weights", "use importance only for tensors whose name contains this"):count "*"
   p:option("--exclude-weights", "do not use importance for these"):count "*"
@@ -130,7 +131,9 @@ local function options(args)
   end
   if args.recipe:upper() == "AUTO" then
     if not args.calibrate then return nil, "AUTO wants --calibrate TEXT, and --bpw or --bytes" end
-    if (args.bpw == nil) == (args.bytes == nil) then return nil, "AUTO wants one of --bpw and --bytes" end
+    if (args.bpw == nil) == (args.bytes == nil and args.tokens_per_second == nil) then
+      return nil, "AUTO wants one of --bpw and --bytes (or --tokens-per-second, alone or beside --bytes)"
+    end
     o.recipe = "AUTO"
   elseif args.recipe:upper() == "COPY" then
     o.only_copy = true
@@ -200,7 +203,8 @@ local function calibrated(args, o, out)
   local recipe = o.recipe
   if recipe == "AUTO" then
     local solution
-    solution, msg = wane.recipe.solve { model = model, text = text, bpw = args.bpw, bytes = args.bytes,
+    local budget = not args.bpw and { bytes = args.bytes, tokens_per_second = args.tokens_per_second } or nil
+    solution, msg = wane.recipe.solve { model = model, text = text, bpw = args.bpw, budget = budget, threads = args.threads,
       sensitivity = { context = context, threads = args.threads, progress = progress } }
     if not solution then
       model:close()
@@ -234,8 +238,8 @@ function M.run(args, out)
   local r
   if args.calibrate then
     r, msg = require("wane.convert.view").around(o, "from", function(of) return calibrated(args, of, out) end)
-  elseif args.awq or args.bpw or args.bytes or args.calibrate_chunks then
-    return nil, "--awq, --bpw, --bytes and --calibrate-chunks want --calibrate TEXT"
+  elseif args.awq or args.bpw or args.bytes or args.tokens_per_second or args.calibrate_chunks then
+    return nil, "--awq, --bpw, --bytes, --tokens-per-second and --calibrate-chunks want --calibrate TEXT"
   else
     r, msg = require "wane.quantize"(o)
   end

@@ -8,6 +8,7 @@
 local M = {}
 
 M.sensitivity = require("wane.search.sensitivity").measure
+M.rates = require("wane.search.rates").measure
 M.solve = require("wane.search.solve").solve
 M.front = require("wane.search.solve").front
 

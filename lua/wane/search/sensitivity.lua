@@ -62,8 +62,8 @@ local check_options = options.checker("eval.sensitivity", {
   save = "path",
 }, { context = 512, chunks = 2, error_chunks = 8 })
 
--- Matrices that a quantizer would change.
-local function candidates(model, list)
+-- Matrices that a quantizer would change; bytes of the others, values of all.
+function M.candidates(model, list)
   local g, found, fixed, all = model.gguf, {}, 0, 0
   local wanted
   if list then
@@ -81,7 +81,8 @@ local function candidates(model, list)
     for _, s in ipairs(t.shape) do n = n * s end
     all = all + n
     if quantizable[t.name] and (not wanted or wanted[t.name]) then
-      found[#found + 1] = { name = t.name, index = i, cols = t.shape[1], n = n, rows = n / t.shape[1] }
+      found[#found + 1] = { name = t.name, index = i, cols = t.shape[1], n = n, rows = n / t.shape[1],
+        type = t.type, bytes = t.bytes, experts = t.shape[3] or 1 }
     else
       fixed = fixed + t.bytes
     end
@@ -317,28 +318,32 @@ local function measure_all(st, tensors)
   end
 end
 
---- The fewest bytes of data that any mix of the candidates can have, without
---- measuring anything.
+-- Names of the types that a tensor may have.
+function M.types_for(t, list)
+  local names = {}
+  for i, f in ipairs(types_of(t, true, list_for(t, list))) do names[i] = f.name end
+  return names
+end
+
+--- All choices of a model with their bytes, without measuring anything.
 ---
----     local bytes, values = require("wane.search.sensitivity").least(model, { types = { "q4_K", "q8_0" } })
----     print(bytes * 8 / values)
+---     local rows, fixed, values = require("wane.search.sensitivity").choices(model, { types = { "q4_K", "q8_0" } })
+---     print(#rows, rows[1].tensor, rows[1].type, rows[1].bytes)
 ---@param model wane.Model
 ---@param opts? { types: string[]?, tensors: string[]? }
----@return integer bytes  of all tensors, kept ones included
+---@return { tensor: string, type: string, bytes: integer, kld: number }[] rows  kld 0: not known yet
+---@return integer fixed_bytes  of tensors that keep their type
 ---@return integer n_values
-function M.least(model, opts)
+function M.choices(model, opts)
   opts = opts or {}
-  local tensors, fixed, n_values = candidates(model, opts.tensors)
-  local sum = fixed
+  local tensors, fixed, n_values = M.candidates(model, opts.tensors)
+  local rows = {}
   for _, t in ipairs(tensors) do
-    local least
-    for _, f in ipairs(types_of(t, true, list_for(t, opts.types))) do
-      local bytes = types.bytes_of(f.name, t.cols, t.rows)
-      if not least or bytes < least then least = bytes end
+    for _, name in ipairs(M.types_for(t, opts.types)) do
+      rows[#rows + 1] = { tensor = t.name, type = name, bytes = types.bytes_of(name, t.cols, t.rows), kld = 0 }
     end
-    sum = sum + (least or 0)
   end
-  return sum, n_values
+  return rows, fixed, n_values
 end
 
 ---@class wane.SensitivityOptions
@@ -374,7 +379,7 @@ function M.measure(model, text, opts)
   end
   local all, message, code = pass.chunks(model, text, n_ctx)
   if not all then return nil, message, code end
-  local tensors, fixed, n_values = candidates(model, opts.tensors)
+  local tensors, fixed, n_values = M.candidates(model, opts.tensors)
   if #tensors == 0 then return nil, "no tensor to measure", "EDATA" end
   local ids, corr_ids = spread(all, opts.chunks), spread(all, opts.error_chunks)
   local saved, log
