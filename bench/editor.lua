@@ -42,7 +42,7 @@ end
 
 --- The table.
 function M.run(o)
-  local t = M.measure(o.model, tonumber(o.blocks or 3), tonumber(o.keys or 100))
+  local t = M.measure(o.model, tonumber(o.blocks or 5), tonumber(o.keys or 60))
   print "| key to screen, ms | keys | median | 95 % | longest |\n| --- | ---: | ---: | ---: | ---: |"
   for _, kind in ipairs { "idle", "answering" } do
     local l = t[kind]

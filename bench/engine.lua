@@ -30,7 +30,7 @@ local USAGE = [[
 bench/engine.lua [--mode speed|batch|long|grammar|frame|prefix|spec|editor] [--size 430m,1.1b,5m,qwen35,.. | families] [--types a,b,.. | all]
                  [--isa amx,avx512,avx2] [--threads 1,2] [--prompt 512] [--decode 32]
                  [--runs 3] [--lengths 512,4096] [--kv f16] [--peer-cpu haswell]
-                 [--vocab FILE] [--tokens 400] [--blocks 3] [--keys 100]
+                 [--vocab FILE] [--tokens 400] [--blocks 5] [--keys 60]
                  [--model FILE] [--short] [--best] [--keep] [--no-peer]
                  [--markdown FILE] [--json FILE]
 ]]
