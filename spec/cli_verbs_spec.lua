@@ -83,9 +83,9 @@ describe("the table of verbs", function()
   end)
 
   it("groff takes the manual page", function()
-    if not has "groff" then support.skip "groff is absent" end
-    assert.equal("", sh "groff -man -Tutf8 -ww doc/wane.1 2>&1 > /dev/null")
-    assert.matches("wane quantize", (sh "groff -man -Tascii -P-c doc/wane.1":gsub(".\b", "")))
+    if not has "groff" then support.skip "groff is absent" end -- its frees are not a sanitizer's business
+    assert.equal("", sh "env -u LD_PRELOAD groff -man -Tutf8 -ww doc/wane.1 2>&1 > /dev/null")
+    assert.matches("wane quantize", (sh "env -u LD_PRELOAD groff -man -Tascii -P-c doc/wane.1":gsub(".\b", "")))
   end)
 
   it("prints them", function()
