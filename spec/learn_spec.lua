@@ -59,12 +59,13 @@ local function descend(kind, w, threads)
     end
     v:close()
     local grad = core.quant.buffer(ROWS, COLS, g)
-    l:step(grad, rate, 0.02 * rate, threads)
+    l:step(grad, rate, threads)
     grad:close()
     return sum
   end
-  local first, least = pass(0.04), math.huge
-  for k = 1, 20 do least = math.min(least, pass(0.04 * (1 - k / 21))) end
+  local rate = kind == "q8_0" and 0.04 or 0.01 -- many small steps are a long way
+  local first, least = pass(rate), math.huge
+  for k = 1, 20 do least = math.min(least, pass(rate * (1 - k / 21))) end
   local bytes = l:bytes(threads)
   l:close()
   return bytes, first, least
@@ -78,7 +79,7 @@ describe("core.learn", function()
       local w = weights()
       local l, bytes = learner(kind, w)
       assert.is_true(bytes == l:bytes())
-      l:step(w, 0.3, 0.1)
+      l:step(w, 0.3)
       local after = l:bytes()
       assert.is_false(bytes == after)
       local want, v = decoded(kind, after), l:values()
@@ -107,7 +108,7 @@ describe("core.learn", function()
     local w = weights()
     local l, bytes = learner("q3_K", w)
     local twins = l:twins()
-    l:step(w, 0.5, 0.1)
+    l:step(w, 0.5)
     assert.is_false(bytes == l:bytes())
     l:twins(twins)
     assert.is_true(bytes == l:bytes())
@@ -127,8 +128,8 @@ describe("core.learn", function()
     assert.are.equal("EUNSUP", code)
     local narrow = core.quant.buffer(2, 4)
     narrow:fill(1)
-    assert.has_error(function() l:step(narrow, 0.1, 0.1) end)
-    assert.has_error(function() l:step(w, -1, 0.1) end)
+    assert.has_error(function() l:step(narrow, 0.1) end)
+    assert.has_error(function() l:step(w, -1) end)
     assert.has_error(function() l:twins(narrow) end)
     l:close()
     assert.has_error(function() l:bytes() end, "wane: learn is closed")
@@ -192,6 +193,16 @@ describe("wane.calibrate.learn", function()
     for _, h in ipairs(first.held) do best = math.min(best, h.loss) end
     assert.is_true(math.abs(second.held[1].loss - best) < 1e-6 * best + 1e-9, ("%g, %g"):format(second.held[1].loss, best))
     assert.is_true(r.after <= best)
+  end)
+
+  it("goes back to the best check, and on at half the rate, when one is worse", function()
+    local source = tiny.write {}
+    local r = assert(wane.calibrate.learn(options(source, { start = quantized(source, "q8_0"), rate = 0.5, steps = 24, check_every = 2 })))
+    local held, worse = r.groups[1].held, 0
+    for i = 2, #held do worse = worse + (held[i].loss > held[1].loss and 1 or 0) end
+    assert.is_true(held[2].loss > 10 * held[1].loss, ("%g -> %g"):format(held[1].loss, held[2].loss))
+    assert.is_true(held[#held].loss < 0.5 * held[2].loss, ("%g -> %g"):format(held[2].loss, held[#held].loss))
+    assert.is_true(worse > 1)
   end)
 
   it("keeps the file as it was when nothing is better", function()

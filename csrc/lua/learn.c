@@ -2,7 +2,7 @@
  * (quant/learn.h).
  *
  *   open(type, bytes, w) -> l: the blocks of the rows of buffer w
- *     l:step(grad, rate, scale_rate [, threads])   grad: buffer like w
+ *     l:step(grad, rate [, threads])   grad: buffer like w
  *     l:values([threads]) -> buffer: what the blocks decode to now
  *     l:bytes([threads]) -> string: the blocks
  *     l:twins([buffer]) -> buffer: a copy of all that changes; given one, that
@@ -66,13 +66,12 @@ static int learn_step(lua_State *L) {
   size_t n_rows, n_cols, bytes;
   wn_learn *l = check_learn(L);
   const wn_buffer *g = wn_buffer_check(L, 2);
-  double rate = luaL_checknumber(L, 3), scale_rate = luaL_checknumber(L, 4);
+  double rate = luaL_checknumber(L, 3);
   wn_learn_shape(l, &n_rows, &n_cols, &bytes);
   luaL_argcheck(L, g->rows == n_rows && g->cols == n_cols, 2,
                 "want a value for each weight");
-  luaL_argcheck(L, rate >= 0 && rate <= 1e3, 3, "want 0 to 1000");
-  luaL_argcheck(L, scale_rate >= 0 && scale_rate <= 1, 4, "want 0 to 1");
-  wn_learn_step(l, g->data, (float)rate, (float)scale_rate, threads_at(L, 5));
+  luaL_argcheck(L, rate >= 0 && rate <= 1, 3, "want 0 to 1");
+  wn_learn_step(l, g->data, (float)rate, threads_at(L, 4));
   return 0;
 }
 

@@ -22,6 +22,7 @@ struct wn_learn {
   size_t n, n_sub; /* of a block: values, sub-blocks */
   float unit;      /* between neighbouring levels, on average */
   float edge[2];   /* twins of levels stay between these */
+  float per_scale; /* a step of a scale, by a step of a level in units */
   const float *points;
   size_t n_points;
   uint8_t *blocks; /* as given */
@@ -114,11 +115,11 @@ static float share(float number, float rate) {
 }
 
 static void move_block(const wn_learn *l, size_t b, const float *grad,
-                       float rate, float scale_rate) {
+                       float rate) {
   const wn_grid *g = l->g;
   wn_explained x;
   float q[256], *t = l->twins + b * stride(l), *codes = codes_of(l, t);
-  float *ends = ends_of(l, t);
+  float *ends = ends_of(l, t), scale_rate = rate * l->per_scale;
   double by_d = 0, by_dmin = 0;
   round_block(l, b, &x, q);
   for (size_t s = 0, i = 0; s < l->n_sub; s++) {
@@ -149,7 +150,7 @@ static void move_block(const wn_learn *l, size_t b, const float *grad,
 typedef struct work {
   const wn_learn *l;
   const float *grad; /* step */
-  float rate, scale_rate;
+  float rate;
   float *values;   /* or values */
   uint8_t *blocks; /* or blocks */
 } work;
@@ -166,7 +167,7 @@ static void task(void *arg, wn_team *team, int member, int n_members) {
       wn_explained x;
       float q[256];
       if (k->grad != NULL) {
-        move_block(l, b, k->grad + b * l->n, k->rate, k->scale_rate);
+        move_block(l, b, k->grad + b * l->n, k->rate);
         continue;
       }
       round_block(l, b, &x, q);
@@ -178,9 +179,8 @@ static void task(void *arg, wn_team *team, int member, int n_members) {
   }
 }
 
-void wn_learn_step(wn_learn *l, const float *grad, float rate, float scale_rate,
-                   int n_threads) {
-  work k = {.l = l, .grad = grad, .rate = rate, .scale_rate = scale_rate};
+void wn_learn_step(wn_learn *l, const float *grad, float rate, int n_threads) {
+  work k = {.l = l, .grad = grad, .rate = rate};
   wn_pool_run(n_threads, task, &k);
 }
 
@@ -218,6 +218,7 @@ static void measure_levels(wn_learn *l) {
     }
   }
   l->unit = (hi - lo) / (float)gaps;
+  l->per_scale = 3 * l->unit / fmaxf(hi, -lo);
   l->edge[1] = hi + l->unit / 2;
   l->edge[0] = g->group > 0 ? -l->edge[1] : lo - l->unit / 2;
 }

@@ -34,9 +34,9 @@ void wn_learn_shape(const wn_learn *l, size_t *n_rows, size_t *n_cols,
                     size_t *bytes);
 
 /* One step against grad (n_rows, n_cols): levels by `rate` of the distance
- * between two of them, scales and minima by `scale_rate` of themselves. */
-void wn_learn_step(wn_learn *l, const float *grad, float rate, float scale_rate,
-                   int n_threads);
+ * between two of them; scales and minima by the share of themselves that moves
+ * the last level three times as far. */
+void wn_learn_step(wn_learn *l, const float *grad, float rate, int n_threads);
 /* What the blocks decode to now (n_rows, n_cols), up to the rounding of
  * float32. */
 void wn_learn_values(const wn_learn *l, float *values, int n_threads);

@@ -12,7 +12,8 @@
 --- `blocks` layers are learned together, one group after the other, each with
 --- what was learned before it; by default all layers are one group. A group
 --- ends with the best of all checks on held-out text, its start included, so
---- the file is never worse there than `start`.
+--- the file is never worse there than `start`. A check that is worse goes back to
+--- the best, and on at half the rate: finer formats find their own.
 ---
 --- An interrupted run goes on: finished groups are in `to`.calibration, the one
 --- in hand in `to`.learning.
@@ -34,13 +35,13 @@ local teacher = require "wane.tune.teacher"
 ---@field start string      the quantized one, best by wane.calibrate.gptq
 ---@field to string         output
 ---@field text string|integer[]|nil   to learn from; default: a mixed one (wane.calibrate.mixed)
----@field held string|integer[]|nil   to judge by; default: every tenth sequence of the text
+---@field held string|integer[]|nil   to judge by; default: every tenth sequence of the text, but at most 16
 ---@field blocks integer?   layers that are learned together (default: all)
 ---@field steps integer?    of each group (100)
 ---@field batch integer?    sequences of a step (2)
 ---@field context integer?  tokens of a sequence (256)
----@field rate number?      how far a level's twin goes in the first step, in distances between levels (0.005); it
----  falls along a cosine to a tenth. Scales go as far, in shares of themselves
+---@field rate number?      how far a level's twin goes in the first step, in distances between levels (0.004); it
+---  falls along a cosine to a tenth. Scales go by what moves the last level three times as far
 ---@field seed integer?
 ---@field threads integer?
 ---@field check_every integer?  steps from check to check (a tenth of them)
@@ -68,32 +69,40 @@ local check = options.checker("calibrate.learn", {
   blocks = options.integer(1), steps = options.integer(1), batch = options.integer(1), context = options.integer(8, 16777216),
   rate = options.number(0, 1), seed = options.integer(0), threads = options.threads, check_every = options.integer(1),
   save_every = options.integer(1), overwrite = "boolean", resume = "boolean", max_bytes = options.bytes, progress = "function",
-}, { steps = 100, batch = 2, context = 256, rate = 0.005, seed = 1, save_every = 20, resume = true })
+}, { steps = 100, batch = 2, context = 256, rate = 0.004, seed = 1, save_every = 20, resume = true })
 
 -- -- the numbers of a group as a subject of wane.tune.loop ----------------------
 
 local Blocks = {}
 Blocks.__index = Blocks
 
--- One learner for each tensor of the group.
+-- A learner for each tensor of the group.
 local function blocks_of(st, t, group)
-  local self = setmetatable({ t = t, group = group, threads = st.o.threads, learners = {}, best = {}, bytes = 0 }, Blocks)
+  local self = setmetatable({ st = st, t = t, group = group, learners = {}, best = {}, bytes = 0 }, Blocks)
   for _, e in ipairs(group) do
-    local w, message, code = st.source:tensor(e.name):read()
-    if not w then return nil, message, code end
-    local l
-    l, message, code = core.learn.open(e.type, e:raw(), w)
-    w:close()
-    if not l then return nil, message, code end
-    self.learners[e.name] = l
-    self.bytes = self.bytes + l:size()
+    local ok, message, code = self:begin(e, e:raw())
+    if not ok then return nil, message, code end
+    self.bytes = self.bytes + self.learners[e.name]:size()
   end
   return self
 end
 
+-- The twins of a tensor begin at these blocks.
+function Blocks:begin(e, bytes)
+  local w, message, code = self.st.source:tensor(e.name):read()
+  if not w then return nil, message, code end
+  local l
+  l, message, code = core.learn.open(e.type, bytes, w)
+  w:close()
+  if not l then return nil, message, code end
+  if self.learners[e.name] then self.learners[e.name]:close() end
+  self.learners[e.name] = l
+  return true
+end
+
 -- What the trainer runs is what the blocks of a tensor decode to.
 function Blocks:put(name)
-  local v = self.learners[name]:values(self.threads)
+  local v = self.learners[name]:values(self.st.o.threads)
   self.t:put(name, v)
   v:close()
 end
@@ -101,7 +110,7 @@ end
 function Blocks:step(rate)
   for _, e in ipairs(self.group) do
     local g = self.t:get(e.name, "grad")
-    self.learners[e.name]:step(g, rate, rate, self.threads)
+    self.learners[e.name]:step(g, rate, self.st.o.threads)
     g:close()
     self:put(e.name)
   end
@@ -135,11 +144,17 @@ function Blocks:load(name, part, entry)
 end
 
 function Blocks:keep()
-  for _, e in ipairs(self.group) do self.best[e.name] = self.learners[e.name]:bytes(self.threads) end
+  for _, e in ipairs(self.group) do self.best[e.name] = self.learners[e.name]:bytes(self.st.o.threads) end
 end
 
--- The best are bytes, and these are what is asked for.
-function Blocks:restore() end -- luacheck: ignore self
+function Blocks:restore()
+  for _, e in ipairs(self.group) do
+    local ok, message, code = self:begin(e, self.best[e.name])
+    if not ok then return nil, message, code end
+    self:put(e.name)
+  end
+  return true
+end
 
 function Blocks:close()
   for _, l in pairs(self.learners) do l:close() end -- order does not matter
@@ -181,6 +196,9 @@ local function identity(o, groups, list, held)
   return digest(table.concat(parts, "\n"))
 end
 
+-- A check takes a third of the time of a step for each of these.
+local MOST_HELD = 16
+
 -- Sequences to learn from and to judge by.
 local function sequences(st)
   local o = st.o
@@ -193,8 +211,9 @@ local function sequences(st)
     return list, held
   end
   if #list < 2 then return nil, "text: too short to hold a part out: give more, or option 'held'", "EDATA" end
-  local kept, held, first = {}, {}, math.min(5, #list)
-  for i, s in ipairs(list) do table.insert(i % 10 == first and held or kept, s) end
+  local apart, first = math.max(10, math.ceil(#list / MOST_HELD)), math.min(5, #list)
+  local kept, held = {}, {}
+  for i, s in ipairs(list) do table.insert(i % apart == first and held or kept, s) end
   return kept, held
 end
 
@@ -218,7 +237,7 @@ end
 local function loop_options(st, k)
   local o = st.o
   return {
-    steps = o.steps, batch = o.batch, rate = o.rate, warmup = 0, seed = o.seed + k, keep_best = true,
+    steps = o.steps, batch = o.batch, rate = o.rate, warmup = 0, seed = o.seed + k, keep_best = true, retreat = true,
     check_every = o.check_every or math.max(1, math.floor(o.steps / 10)), save_every = o.save_every,
     checkpoint = o.to .. ".learning", identity = st.identity .. " " .. k, progress = o.progress and function(p)
       return o.progress { done = p.done, total = p.total, group = k, groups = #st.groups, loss = p.loss, held = p.held }

@@ -75,7 +75,7 @@ end
 ---@field save fun(self): table[]           all that changes, as tensors of a checkpoint
 ---@field load fun(self, name: string, part: string, entry: wane.Tensor): true|nil, string?, string?   takes one of them back
 ---@field keep fun(self)                    this is the best so far
----@field restore fun(self)                 goes back to it
+---@field restore fun(self): true|nil, string?, string?   goes back to it
 ---@field close fun(self)
 
 local Weights = {}
@@ -131,6 +131,7 @@ end
 
 function Weights:restore()
   for name, b in pairs(self.best) do self.t:put(name, b) end -- order does not matter
+  return true
 end
 
 function Weights:close()
@@ -157,13 +158,26 @@ local function save(path, subject, state, identity)
   }
 end
 
+-- A check's loss: true when it is the best so far; a worse one halves the rate of
+-- those who go back then (o.retreat).
+local function note(state, loss, step)
+  if loss < state.best then
+    state.best, state.best_step = loss, step
+    return true
+  end
+  state.ease = state.ease / 2
+  return false
+end
+
+local function new_state(step) return { step = step, losses = {}, held = {}, best = math.huge, ease = 1 } end
+
 local function read_state(meta)
-  local state = { step = meta["wane.tune.step"], losses = {}, held = {}, best = math.huge }
+  local state = new_state(meta["wane.tune.step"])
   for l in meta["wane.tune.losses"]:gmatch "%S+" do state.losses[#state.losses + 1] = tonumber(l) end
   for step, l in meta["wane.tune.held"]:gmatch "(%S+) (%S+)" do
     local h = { step = tonumber(step), loss = tonumber(l) }
     state.held[#state.held + 1] = h
-    if h.loss < state.best then state.best, state.best_step = h.loss, h.step end
+    note(state, h.loss, h.step)
   end
   return state
 end
@@ -202,21 +216,23 @@ function M.best(held)
   return least
 end
 
--- Measures what is held out; the best of all checks is kept.
-local function check(t, subject, state, held, loss)
+-- Measures what is held out; the best of all checks is kept, and with `retreat`
+-- what is worse goes back to it.
+local function check(t, subject, state, held, loss, retreat)
   if #held == 0 then return true end
   local l, message, code = M.measure(t, held, loss)
   if not l then return nil, message, code end
   state.held[#state.held + 1] = { step = state.step, loss = l }
-  if l < state.best then
-    state.best, state.best_step = l, state.step
+  if note(state, l, state.step) then
     subject:keep()
+  elseif retreat then
+    return subject:restore()
   end
   return true
 end
 
 -- One step: a batch of sequences, then the subject's. Mean loss, length.
-local function one_step(t, subject, chosen, loss, o, step)
+local function one_step(t, subject, chosen, loss, rate, step)
   local n, sum = 0, 0
   for _, s in ipairs(chosen) do n = n + #s.want end
   for _, s in ipairs(chosen) do
@@ -224,7 +240,7 @@ local function one_step(t, subject, chosen, loss, o, step)
     if not l then return nil, message, code end
     sum = sum + l
   end
-  local length, message, code = subject:step(rate_at(o, step), step)
+  local length, message, code = subject:step(rate, step)
   if not length then return nil, message, code end
   return sum / n, length
 end
@@ -236,12 +252,13 @@ local function go_on(t, subject, state, list, held, loss, o)
   for step = state.step + 1, o.steps do
     local chosen = {}
     for k = 1, o.batch do chosen[k] = list[next_one()] end
-    local l, length, code = one_step(t, subject, chosen, loss, o, step)
+    local rate = rate_at(o, step) * (o.retreat and state.ease or 1)
+    local l, length, code = one_step(t, subject, chosen, loss, rate, step)
     if not l then return nil, length, code end
     state.step, state.losses[step] = step, l
     local ok, message = true, nil
     if (o.check_every and step % o.check_every == 0) or step == o.steps then
-      ok, message, code = check(t, subject, state, held, loss)
+      ok, message, code = check(t, subject, state, held, loss, o.retreat)
     end
     if ok and o.checkpoint and step % o.save_every == 0 and step < o.steps then
       ok, message, code = save(o.checkpoint, subject, state, o.identity)
@@ -256,8 +273,9 @@ local function go_on(t, subject, state, list, held, loss, o)
 end
 
 --- Trains. o: steps, batch, rate, warmup, seed, check_every, checkpoint, save_every,
---- identity, progress, keep_best (the end is the best of all checks); list and held
---- are sequences, loss(t, sequence, scale) takes the loss of what was run.
+--- identity, progress, keep_best (the end is the best of all checks), retreat (a check
+--- that is worse goes back to the best, and on at half the rate); list and held are
+--- sequences, loss(t, sequence, scale) takes the loss of what was run.
 ---@return table|nil report  losses, held = { { step, loss }, ... }, best_step, steps, seconds, resumed
 ---@return string? message
 ---@return string? code
@@ -270,12 +288,13 @@ function M.run(t, subject, list, held, loss, o)
   if state then
     resumed = state.step
   else
-    state = { step = 0, losses = {}, held = {}, best = math.huge }
+    state = new_state(0)
     ok, message, code = check(t, subject, state, held, loss)
   end
   if ok then ok, message, code = go_on(t, subject, state, list, held, loss, o) end
   if not ok then return nil, message, code end
-  if o.keep_best then subject:restore() end
+  if o.keep_best then ok, message, code = subject:restore() end
+  if not ok then return nil, message, code end
   if o.checkpoint then os.remove(o.checkpoint) end
   return {
     losses = state.losses, held = state.held, best_step = state.best_step, steps = state.step, resumed = resumed,
