@@ -1,89 +1,12 @@
---- The plugin in a real editor: a headless Neovim drives a second one over its
---- RPC, as a user interface would: keys go in, the screen and the buffers are
---- looked at. The model is the demo model.
+--- The plugin in a real editor (spec/support/nvim.lua): what it does. How it
+--- behaves meanwhile is nvim_manners_spec's.
 local support = require "spec.support"
 if support.elsewhere() then return end
 
+local editor = require "spec.support.nvim"
+local cwd, drive, executed = editor.cwd, editor.drive, editor.executed
+
 local build = os.getenv "WANE_BUILD" or "build"
-
--- What each driver script begins with: the editor under test (its runtimepath has
--- this checkout, nothing is set up), and words to talk to it.
-local DRIVER = [[
-local root, out_path = %q, %q
-local function child_start(...)
-  local args = { "nvim", "--clean", "--headless", "--embed", "-n", "--cmd", "set rtp^=" .. root, ... }
-  return vim.fn.jobstart(args, { rpc = true })
-end
-local chan = child_start()
-local function call(name, ...) return vim.rpcrequest(chan, name, ...) end
-local function lua(code, ...) return call("nvim_exec_lua", code, { ... }) end
-local function keys(k) call("nvim_input", k) end
-local function cmd(c) return call("nvim_exec", c, true) end
-local function lines() return call("nvim_buf_get_lines", 0, 0, -1, false) end
-local function until_true(what, f)
-  for _ = 1, 3000 do
-    local v = f()
-    if v and v ~= vim.NIL then return v end
-    vim.wait(10)
-  end
-  error("timeout: " .. what .. "\n" .. cmd "messages")
-end
-local function eq(want, got, what)
-  if not vim.deep_equal(want, got) then
-    error((what or "") .. " want " .. vim.inspect(want) .. " got " .. vim.inspect(got), 2)
-  end
-end
-local function ghost() return lua "return package.loaded['wane.nvim.complete'] and require('wane.nvim.complete').text()" end
-local function running() return lua "return require('wane.nvim.engine').facts().n_running" end
-local function ghosted()
-  return until_true("a finished suggestion", function() local g = ghost(); return g ~= vim.NIL and running() == 0 and g end)
-end
-local function with_model(more)
-  lua("vim.g.wane = vim.tbl_extend('force', { model = ... }, " .. (more or "{}") .. ")", root .. "/examples/models/demo-f16.gguf")
-end
-local ok, message = xpcall(function()
-%s
-end, debug.traceback)
-pcall(vim.rpcnotify, chan, "nvim_command", "qa!")
-vim.fn.jobwait({ chan }, 5000)
-local f = io.open(out_path, "w")
-f:write(ok and "ok" or "error: " .. tostring(message))
-f:close()
-vim.cmd "qa!"
-]]
-
-local function executed(command)
-  local status = os.execute(command)
-  return status == true or status == 0
-end
-
-local here
-local function cwd()
-  if not here then
-    local p = io.popen "pwd"
-    here = p:read "*l"
-    p:close()
-  end
-  return here
-end
-
-local function needs_editor()
-  if not executed "command -v nvim > /dev/null 2>&1" then support.skip "Neovim is not installed" end
-  if os.getenv "WANE_LANE" then support.skip "not under a sanitizer" end
-  if not support.exists("build/luajit/wane/core.so") then support.skip "no LuaJIT build in build/ (make nvim)" end
-end
-
--- Runs a script in a driver; fails with what it says.
-local function drive(script)
-  needs_editor()
-  local file, out = support.tmp "driver.lua", support.tmp "driver.out"
-  support.spit(file, DRIVER:format(cwd(), out, (script:gsub("%%", "%%%%")):gsub("%%%%", "%%")))
-  executed(("timeout 100 nvim --headless -u NONE -i NONE -n -c 'luafile %s' > /dev/null 2>&1"):format(file))
-  local said = support.exists(out) and support.slurp(out) or "the driver ended without a word"
-  os.remove(file)
-  os.remove(out)
-  assert.equals("ok", said)
-end
 
 -- Generates in the editor's own state, without the plugin.
 local BARE = [[
@@ -100,7 +23,7 @@ local ok, message = pcall(function()
   -- the same in the background, polled by the editor's event loop
   local job = assert(model:start("Once upon a time", { max_tokens = 16, temperature = 0 }))
   local parts, done = {}, false
-  local poll = vim.loop.new_poll(job:fd())
+  local poll = (vim.uv or vim.loop).new_poll(job:fd())
   poll:start("r", function()
     local text, running = job:poll()
     parts[#parts + 1] = text or ""
@@ -122,9 +45,7 @@ vim.cmd "qa!"
 
 describe("Neovim", function()
   it("generates text, also in the background", function()
-    if not executed "command -v nvim > /dev/null 2>&1" then support.skip "Neovim is not installed" end
-    if os.getenv "WANE_LANE" then support.skip "not under a sanitizer" end
-    if not support.exists(build .. "/luajit/wane/core.so") then support.skip "no LuaJIT build" end
+    editor.needs_editor(build)
     local lua, out = support.tmp "nvim.lua", support.tmp "nvim.out"
     support.spit(lua, BARE:format(build, out))
     executed(("timeout 60 nvim --headless -u NONE -c 'luafile %s' > /dev/null 2>&1"):format(lua))
@@ -187,30 +108,6 @@ describe("Neovim", function()
     ]]
   end)
 
-  it("gives the key back where nothing is shown, and inserts nothing else", function()
-    drive [[
-      with_model "{ max_tokens = 8, max_ms = 60000 }"
-      lua "vim.keymap.set('i', '<Tab>', function() require('wane.nvim').accept_or('all', '<Tab>') end)"
-      keys "ia<Tab>b"
-      until_true("a tab", function() return lines()[1] == "a\tb" end)
-      keys "<Esc>ccThe king said<Cmd>Wane complete<CR>"
-      local text = ghosted()
-      keys "<Tab>"
-      until_true("the text", function() return table.concat(lines(), "\n") == "The king said" .. text end)
-      -- other keys end a suggestion
-      keys "<Cmd>Wane complete<CR>"
-      ghosted()
-      keys "\1"
-      until_true("no ghost", function() return ghost() == vim.NIL end)
-      keys "<Esc>"
-      lua "vim.keymap.set('i', '<C-l>', '<Plug>(wane-complete)'); vim.keymap.set('i', '<C-j>', '<Plug>(wane-accept-line)')"
-      keys "ccOnce<C-l>"
-      local shown = ghosted()
-      keys "<C-j>"
-      until_true("a line", function() return table.concat(lines(), "\n") == "Once" .. shown:match "^\n?[^\n]*" end)
-    ]]
-  end)
-
   it("completes while typing where that is asked for, in the filetypes of the user", function()
     drive [[
       lua("require('wane.nvim').setup { model = ..., auto = true, delay = 20, filetypes = { 'lua' }, max_tokens = 8 }",
@@ -229,6 +126,18 @@ describe("Neovim", function()
       keys "iOnce upon"
       vim.wait(200)
       eq(vim.NIL, ghost())
+      -- the other way round: all but these
+      keys "<Esc>"
+      lua("require('wane.nvim').setup { model = ..., auto = true, delay = 20, filetypes = { markdown = false }, max_tokens = 8 }",
+        root .. "/examples/models/demo-f16.gguf")
+      cmd "enew! | set filetype=markdown"
+      keys "iOnce upon"
+      vim.wait(200)
+      eq(vim.NIL, ghost())
+      keys "<Esc>"
+      cmd "set filetype=text"
+      keys "A a time"
+      ghosted()
     ]]
   end)
 
@@ -316,25 +225,6 @@ describe("Neovim", function()
     ]]
   end)
 
-  it("stops at once: replies, completions, edits", function()
-    drive [[
-      with_model "{ context = 2048, max_tokens = 500, chat = { max_tokens = 1800, temperature = 0 } }"
-      cmd "Wane chat Once upon a time"
-      until_true("some text", function() return #table.concat(lines(), "\n") > 60 end)
-      cmd "Wane stop"
-      eq(0, running())
-      vim.wait(30)
-      local before = lines()
-      vim.wait(200)
-      eq(before, lines(), "nothing comes after a stop:")
-      eq(false, lua "return require('wane.nvim.chat').busy()")
-      cmd "Wane chat and then?" -- and it can go on
-      until_true("a second reply", function() return #lines() > #before + 3 end)
-      cmd "Wane stop"
-      eq("running: 0", cmd("Wane info"):match "running: %d+")
-    ]]
-  end)
-
   it("shows an edit as a diff; writing it takes it, closing it does not", function()
     drive [[
       with_model "{ edit = { max_tokens = 12 } }"
@@ -376,153 +266,8 @@ describe("Neovim", function()
     ]]
   end)
 
-  it("never waits for a job that hangs, and tells of one that fails once", function()
-    drive [[
-      with_model()
-      lua [=[
-        local engine = require "wane.nvim.engine"
-        local pipe = vim.loop.pipe and vim.loop.pipe() or { read = assert(io.popen("sleep 30")), write = 0 }
-        local fd = type(pipe.read) == "number" and pipe.read or 0
-        hung = { cancelled = 0, fd = function() return fd end, poll = function() return "", true end,
-          stats = function() return {} end, cancel = function(s) s.cancelled = s.cancelled + 1 end, close = function() end }
-        engine.watch(hung, error, error)
-      ]=]
-      eq(1, running())
-      keys "ihello"
-      until_true("typing goes on", function() return lines()[1] == "hello" end)
-      keys "<Esc>"
-      cmd "Wane stop"
-      eq(0, running())
-      eq(1, lua "return hung.cancelled")
-      -- a model that is no model: one message, however often it is asked for
-      lua "vim.g.wane = { model = '/etc/passwd' }; require('wane.nvim.config').forget()"
-      lua "notes = {}; vim.notify = function(m) notes[#notes + 1] = m end"
-      lua "require('wane.nvim').setup { model = '/etc/passwd', auto = true, delay = 5 }"
-      keys "oa"
-      vim.wait(100)
-      keys "b"
-      vim.wait(100)
-      keys "c<Esc>"
-      until_true("one message", function() return #lua "return notes" > 0 end)
-      vim.wait(100)
-      local notes = lua "return notes"
-      eq(1, #notes)
-      assert(notes[1]:find "^wane: /etc/passwd", notes[1])
-    ]]
-  end)
-
-  it("leaves nothing behind when the editor ends in the middle of a reply", function()
-    drive [[
-      with_model "{ context = 2048, chat = { max_tokens = 1900 } }"
-      cmd "Wane chat Once upon a time"
-      until_true("some text", function() return #table.concat(lines(), "\n") > 60 end)
-      vim.rpcnotify(chan, "nvim_command", "qa!")
-      eq({ 0 }, vim.fn.jobwait({ chan }, 10000))
-    ]]
-  end)
-
-  it("takes no model and no library from a project", function()
-    drive [[
-      local dir = vim.fn.tempname()
-      vim.fn.mkdir(dir .. "/wane", "p")
-      vim.fn.writefile({ "not a library" }, dir .. "/wane/core.so")
-      vim.fn.writefile({ "" }, dir .. "/model.gguf")
-      cmd("cd " .. dir)
-      keys "ia<Cmd>Wane complete<CR>"
-      until_true("a message", function() return cmd("messages"):find "no model" end)
-      lua "vim.g.wane = { model = 'model.gguf' }; require('wane.nvim.config').forget()"
-      keys "<Cmd>Wane complete<CR>"
-      until_true("a message", function() return cmd("messages"):find "want an absolute path" end)
-      lua "vim.g.wane = { modle = 'x' }; require('wane.nvim.config').forget()"
-      keys "<Cmd>Wane complete<CR>"
-      until_true("a message", function() return cmd("messages"):find "unknown option 'modle'" end)
-      lua "vim.g.wane = nil; require('wane.nvim.config').forget()"
-      eq(root .. "/build/luajit/wane/core.so", lua "return require('wane.nvim.native').file()")
-      -- a model that is named is taken
-      keys "<Esc>"
-      cmd("Wane model " .. root .. "/examples/models/demo-f16.gguf")
-      eq("", lua "return require('wane.nvim.engine').facts().model and 'loaded' or ''", "not before it is used:")
-      keys "A<Cmd>Wane complete<CR>"
-      ghosted()
-      keys "<Esc>"
-      local said = cmd "Wane model nowhere.gguf"
-      assert(said:find "nowhere.gguf: cannot be read", said)
-      said = cmd "Wane talk"
-      assert(said:find "want one of chat, complete", said)
-    ]]
-  end)
-
-  it("tells what to do where the native part is missing or made for another Lua", function()
-    drive [[
-      local dir = vim.fn.tempname()
-      vim.fn.mkdir(dir .. "/build/luajit/wane", "p")
-      for _, name in ipairs { "lua", "plugin" } do vim.loop.fs_symlink(root .. "/" .. name, dir .. "/" .. name) end
-      lua("package.loaded['wane.nvim.native'] = nil; package.loaded['wane.nvim.engine'] = nil; vim.opt.rtp = { ... }", dir)
-      lua("package.path = ''; package.cpath = ''")
-      with_model()
-      keys "i<Cmd>Wane complete<CR>"
-      until_true("a message", function() return cmd("messages"):find("the native part is missing: run 'make nvim' in " .. dir, 1, true) end)
-      -- one that wants another Lua's functions, or is no library at all
-      vim.fn.writefile({ "not a library" }, dir .. "/build/luajit/wane/core.so")
-      keys "<Cmd>Wane complete<CR>"
-      until_true("a message", function()
-        return cmd("messages"):find(dir .. "/build/luajit/wane/core.so", 1, true) and cmd("messages"):find "run 'make nvim' in"
-      end)
-      keys "still typing"
-      until_true("typing goes on", function() return lines()[1] == "still typing" end)
-    ]]
-  end)
-
-  it("shares the weights with other editors, and no context", function()
-    drive [[
-      local first = chan
-      local function prepare(n)
-        with_model "{ max_tokens = 8, context = 512, max_ms = 60000 }"
-        local story = {}
-        for i = 1, 12 do story[i] = n .. " The king had a daughter, and she was very beautiful." end
-        call("nvim_buf_set_lines", 0, 0, -1, false, story)
-      end
-      local second = child_start()
-      local function both(f)
-        for n, c in ipairs { first, second } do
-          chan = c
-          f(n)
-        end
-      end
-      both(prepare)
-      both(function() keys "Go<Cmd>Wane complete<CR>" end) -- at the same time
-      both(ghosted)
-      both(function() keys "Then<Cmd>Wane complete<CR>" end)
-      both(function()
-        ghosted()
-        local s = lua [=[
-          for i = 1, 20 do
-            local name, v = debug.getupvalue(require('wane.nvim.complete').text, i)
-            if name == 'shown' then return v.stats end
-          end]=]
-        assert(s.n_reused > s.n_prompt * 0.8, vim.inspect(s))
-        -- the file is mapped; this editor has no copy of its own of any page
-        local mapped, own = 0, 0
-        local pid = lua "return vim.fn.getpid()"
-        local here = false
-        for line in io.lines("/proc/" .. pid .. "/smaps") do
-          if line:find "^%x+%-%x+ " then here = line:find("demo-f16.gguf", 1, true) ~= nil end
-          if here and line:find "^Size:" then mapped = mapped + tonumber(line:match "%d+") end
-          if here and line:find "^Private_Dirty:" then own = own + tonumber(line:match "%d+") end
-        end
-        assert(mapped > 14000, mapped .. " KiB are mapped")
-        eq(0, own)
-      end)
-      chan = second
-      vim.rpcnotify(chan, "nvim_command", "qa!")
-      chan = first
-    ]]
-  end)
-
   it("begins from each init.lua of the examples, in an empty home", function()
-    if not executed "command -v nvim > /dev/null 2>&1" then support.skip "Neovim is not installed" end
-    if os.getenv "WANE_LANE" then support.skip "not under a sanitizer" end
-    if not support.exists "build/luajit/wane/core.so" then support.skip "no LuaJIT build in build/ (make nvim)" end
+    editor.needs_editor()
     local home, out = cwd() .. "/" .. support.tmp "home", support.tmp "home.out"
     local start = home .. "/.local/share/nvim/site/pack/wane/start"
     executed(("mkdir -p %s %s/.config/nvim && ln -s %s %s/wane && cp examples/nvim/none.lua %s/.config/nvim/init.lua"):format(start, home,
@@ -540,16 +285,6 @@ describe("Neovim", function()
       assert(loadfile("examples/nvim/" .. name .. ".lua"))
       assert.equals(want, text:match "\n(vim%.g%.wane.*)$")
     end
-  end)
-
-  -- The figures are bench/RESULTS.md's; here the limits allow for a busy machine.
-  it("shows a key as soon while an answer is written as when nothing is", function()
-    needs_editor()
-    local t = require("bench.editor").measure(nil, 1, 30)
-    assert.equal(30, #t.idle)
-    assert.equal(30, #t.answering)
-    assert.is_true(t.answering[15] < t.idle[15] + 5, ("median %.1f against %.1f ms"):format(t.answering[15], t.idle[15]))
-    assert.is_true(t.answering[30] < 500, ("longest %.1f ms"):format(t.answering[30]))
   end)
 
   it("says how it is, and helps", function()

@@ -10,7 +10,7 @@ function M.check()
 
   start "wane"
   local v = vim.version()
-  if vim.fn.has "nvim-0.10" == 1 then
+  if require("wane.nvim.compat").inline then
     ok(("Neovim %d.%d.%d"):format(v.major, v.minor, v.patch))
   else
     warn(("Neovim %d.%d.%d: ghost text within a line is drawn over it before 0.10"):format(v.major, v.minor, v.patch))

@@ -4,6 +4,7 @@
 --- replies. :Wane chat in it sends what stands under the last "## You". A reply
 --- grows at a mark of its own, so that the buffer stays free for typing meanwhile,
 --- and nothing that was written in it is taken away.
+local compat = require "wane.nvim.compat"
 local config = require "wane.nvim.config"
 local engine = require "wane.nvim.engine"
 
@@ -31,7 +32,7 @@ local function buffer()
   vim.bo[buf].filetype = "markdown"
   vim.bo[buf].bufhidden = "hide"
   api.nvim_buf_set_lines(buf, 0, -1, false, { YOU, "", "" })
-  api.nvim_create_autocmd("BufWipeout", { buffer = buf, once = true, callback = forget })
+  api.nvim_create_autocmd("BufWipeout", { pattern = compat.of_buffer(buf), once = true, callback = forget })
   state.buf = buf
   return buf
 end

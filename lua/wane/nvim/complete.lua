@@ -5,6 +5,7 @@
 --- itself changes only when something is accepted. Where nothing is shown,
 --- accept() does nothing and says so, and the key is the user's to use.
 local around = require "wane.nvim.around"
+local compat = require "wane.nvim.compat"
 local config = require "wane.nvim.config"
 local engine = require "wane.nvim.engine"
 
@@ -12,7 +13,6 @@ local M = {}
 
 local api = vim.api
 local space = api.nvim_create_namespace "wane_ghost"
-local inline = vim.fn.has "nvim-0.10" == 1
 
 ---@class wane.nvim.Suggestion
 ---@field buf integer
@@ -35,9 +35,9 @@ local function draw(s)
   local rest, below = s.line:sub(s.col + 1), {}
   for i = 2, #lines do below[#below + 1] = ghost(lines[i] == "" and " " or lines[i]) end
   local first = ghost(lines[1])
-  if not inline and rest ~= "" then first[2] = { rest, "Normal" } end
+  if not compat.inline and rest ~= "" then first[2] = { rest, "Normal" } end
   api.nvim_buf_set_extmark(s.buf, space, s.row, s.col, {
-    virt_text = first, virt_text_pos = inline and "inline" or "overlay",
+    virt_text = first, virt_text_pos = compat.inline and "inline" or "overlay",
     virt_lines = #below > 0 and below or nil, hl_mode = "combine",
   })
 end
@@ -58,8 +58,9 @@ function M.text() return shown and shown.text ~= "" and shown.text or nil end
 -- Whether the filetype of a buffer is among the user's, and it is a text.
 local function wanted(buf)
   if vim.bo[buf].buftype ~= "" or not vim.bo[buf].modifiable then return false end
-  local list = config.get().filetypes
-  return not list or vim.tbl_contains(list, vim.bo[buf].filetype)
+  local types, own = config.get().filetypes, vim.bo[buf].filetype
+  if types and types[1] == nil and next(types) ~= nil then return types[own] ~= false end
+  return not types or vim.tbl_contains(types, own)
 end
 
 -- What stands behind the cursor already is not said twice.
@@ -195,7 +196,7 @@ local group, timer
 local function later()
   local o = config.get()
   if not wanted(api.nvim_get_current_buf()) then return end
-  timer = timer or vim.loop.new_timer()
+  timer = timer or compat.uv.new_timer()
   timer:start(o.delay, 0, vim.schedule_wrap(function()
     if vim.fn.mode():sub(1, 1) ~= "i" or shown then return end
     local ok, message = M.start()

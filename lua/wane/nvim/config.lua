@@ -18,7 +18,7 @@ M.defaults = {
   temperature = 0,
   auto = false, -- complete while typing
   delay = 150, -- milliseconds after the last key, for auto
-  filetypes = nil, -- list of those to complete in; nil: all
+  filetypes = nil, -- list of those to complete in, or { markdown = false }: all but these
   prefix = 6000, -- bytes of text before the cursor, about
   suffix = 2000, -- and behind it
   buffers = 2, -- other buffers that are shown to the model

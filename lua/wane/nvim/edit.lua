@@ -3,6 +3,7 @@
 ---
 --- The lines are followed by marks while the model works, so the rest of the
 --- buffer stays free. Lines that were changed meanwhile are not overwritten.
+local compat = require "wane.nvim.compat"
 local config = require "wane.nvim.config"
 local engine = require "wane.nvim.engine"
 
@@ -66,7 +67,7 @@ end
 
 -- Shows the diff in a window of its own.
 local function show(e)
-  local text = vim.diff(table.concat(e.old, "\n") .. "\n", table.concat(e.new, "\n") .. "\n", { ctxlen = 3 })
+  local text = compat.diff(table.concat(e.old, "\n") .. "\n", table.concat(e.new, "\n") .. "\n", { ctxlen = 3 })
   if text == "" then
     engine.tell("wane: edit: the model changes nothing", vim.log.levels.INFO)
     return M.drop()
@@ -79,11 +80,11 @@ local function show(e)
   local bo = vim.bo[e.diff]
   bo.buftype, bo.bufhidden, bo.swapfile, bo.filetype = "acwrite", "wipe", false, "diff"
   bo.modified, bo.modifiable = false, false
-  api.nvim_create_autocmd("BufWriteCmd", { buffer = e.diff, callback = function()
+  api.nvim_create_autocmd("BufWriteCmd", { pattern = compat.of_buffer(e.diff), callback = function()
     local ok, message = M.take()
     if not ok then vim.notify(message, vim.log.levels.WARN) end
   end })
-  api.nvim_create_autocmd("BufWipeout", { buffer = e.diff, once = true, callback = function()
+  api.nvim_create_autocmd("BufWipeout", { pattern = compat.of_buffer(e.diff), once = true, callback = function()
     e.diff = nil
     if current == e then M.drop() end
   end })

@@ -5,6 +5,7 @@
 --- a job that hangs costs nothing but its thread, and stop() or leaving the editor
 --- ends it. Completions share one context, which keeps what it has read, so that
 --- the next request pays for what is new alone.
+local compat = require "wane.nvim.compat"
 local config = require "wane.nvim.config"
 local native = require "wane.nvim.native"
 
@@ -83,13 +84,13 @@ end
 
 --- Listens to a job. on_text gets what is new, on_end (a message when it failed,
 --- and the job's facts) comes once and last; both outside of fast events, and
---- neither after stop().
+--- neither after stop(). Until on_end or stop() it counts as running.
 ---@param job wane.Job|wane.Reply
 ---@param on_text fun(text: string)
 ---@param on_end fun(message: string?, stats: table?)
 ---@return wane.nvim.Watch
 function M.watch(job, on_text, on_end)
-  local watch, poll = {}, assert(vim.loop.new_poll(job:fd()))
+  local watch, poll = {}, assert(compat.uv.new_poll(job:fd()))
   local text, queued, ended, failure, stats = {}, false, false, nil, nil
 
   local function close()
@@ -97,7 +98,6 @@ function M.watch(job, on_text, on_end)
     poll:stop()
     poll:close() -- before the descriptor goes
     poll = nil
-    state.running[watch] = nil
     stats = job:stats()
     job:close()
   end
@@ -110,6 +110,7 @@ function M.watch(job, on_text, on_end)
     if new ~= "" then on_text(new) end
     if ended and not watch.stopped then
       watch.stopped = true
+      state.running[watch] = nil
       on_end(failure, stats)
     end
   end
@@ -117,6 +118,7 @@ function M.watch(job, on_text, on_end)
   function watch.stop()
     if watch.stopped then return end
     watch.stopped = true
+    state.running[watch] = nil
     if poll then job:cancel() end
     close()
   end

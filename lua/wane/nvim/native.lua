@@ -3,6 +3,8 @@
 --- It is the one beside these files (`make nvim` puts it into build/luajit), else
 --- the first on package.cpath under an absolute path: "./?.so" is on that path
 --- too, and would run code out of whatever project is open.
+local uv = require("wane.nvim.compat").uv
+
 local M = {}
 
 local here = debug.getinfo(1, "S").source:match "^@(.*)$" or ""
@@ -11,7 +13,7 @@ local here = debug.getinfo(1, "S").source:match "^@(.*)$" or ""
 ---@return string
 function M.root() return (vim.fn.fnamemodify(here, ":p"):gsub("/lua/wane/nvim/native%.lua$", "")) end
 
-local function readable(file) return vim.loop.fs_stat(file) and file or nil end
+local function readable(file) return uv.fs_stat(file) and file or nil end
 
 --- The library's file, or nil.
 ---@return string?
