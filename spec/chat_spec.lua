@@ -171,6 +171,36 @@ describe("chat", function()
     v:close()
   end)
 
+  it("a turn of a chat tokenizes and evaluates what is new, whatever came before", function()
+    local source = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{{ eos_token }}{% endfor %}"
+      .. "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    local prompts = {}
+    local c = model:chat { template = source, max_tokens = 8, temperature = 0, context = 2048,
+      on_end = function(s) prompts[#prompts + 1] = s.n_prompt end }
+    -- what the tokenizer is given, by a vocabulary that counts
+    local vocab, bytes = model.vocab, 0
+    c.transcript.vocab = setmetatable({ encode = function(_, parts, opts)
+      for _, p in ipairs(parts) do bytes = bytes + #p.text end
+      return vocab:encode(parts, opts)
+    end }, { __index = function(_, key)
+      local v = vocab[key]
+      return type(v) == "function" and function(_, ...) return v(vocab, ...) end or v
+    end })
+    local message, most = ("The moon rose over the sea. "):rep(12), 0
+    for turn = 1, 10 do
+      bytes = 0
+      c:ask(message)
+      local reply = c.messages[#c.messages].content
+      local new = #message + #reply + 80 -- roles, the end of the turn before
+      assert.is_true(bytes <= new + (turn > 1 and most or 0), ("turn %d: %d bytes tokenized, %d are new"):format(turn, bytes, new))
+      most = #reply
+    end
+    for turn = 2, 10 do
+      assert.is_true(prompts[turn] < prompts[1] + 30, ("turn %d evaluated %d tokens, the first %d"):format(turn, prompts[turn], prompts[1]))
+    end
+    c:close()
+  end)
+
   it("says why a template fails, and takes another format by choice only", function()
     local refuses = "{% for m in messages %}{% if m.role == 'system' %}\n{{ raise_exception('no system') }}{% endif %}"
       .. "{{ m.content }}{% endfor %}"

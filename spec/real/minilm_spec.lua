@@ -1,4 +1,4 @@
---- A real checkpoint, all-MiniLM-L6-v2 (spec/support/fetch_minilm.sh): converted,
+--- A real checkpoint, all-MiniLM-L6-v2 (spec/support/fetch_real.sh): converted,
 --- its embeddings are those of a computation in float64 from the safetensors
 --- themselves, written from BERT's definition. LuaJIT: the other is too slow.
 local support = require "spec.support"
@@ -141,7 +141,7 @@ end
 
 describe("real: all-MiniLM-L6-v2", function()
   it("embeds as float64 does", function()
-    if not support.exists(DIR .. "/model.safetensors") then return support.skip "run sh spec/support/fetch_minilm.sh" end
+    if not support.exists(DIR .. "/model.safetensors") then return support.skip "run sh spec/support/fetch_real.sh" end
     if not jit then return support.skip "float64 in Lua 5.4 is slow" end
     local f = assert(safetensors.open(DIR))
     local get, want, ids = reader(f), {}, {}
