@@ -83,6 +83,7 @@ describe("jinja2", function()
     for source, want in pairs {
       ["{% macro m() %}{{ x }}{% endmacro %}{% for x in [1] %}{{ m() }}{% endfor %}"] = "",
       ["{% set x = 0 %}{% macro m() %}{{ x }}{% endmacro %}{% for x in [1] %}{{ m() }}{% endfor %}"] = "0",
+      ["{% set b = 1 %}{% macro m(a=b, b=2) %}[{{ a }}{{ b }}]{% endmacro %}{{ m() }}{{ m(b=5) }}{{ m(3) }}"] = "[2][55][32]",
       ["{% with a = 1, b = a %}{{ a }}{{ b }}{% endwith %}{{ a }}"] = "1",
       ["{% set x %}{% set y = 1 %}{{ y }}{% endset %}{{ x }}{{ y }}"] = "1",
       ["{% for a in [[1, [2, 3]]] %}{% set b, c = a %}{{ b }}{{ c }}{% endfor %}"] = "1[2, 3]",

@@ -406,18 +406,18 @@ local function left_over(args, used)
   return out
 end
 
---- Binds a macro's parameters: by place, by name, by default.
+--- Binds a macro's parameters: by place, by name, by default. A default sees
+--- all that were given, and none of the others before its turn.
 local function bind(st, sc, node, name, args)
-  local params, takes, used = node.params, catches(node), {}
+  local params, takes, used, missing = node.params, catches(node), {}, {}
   for i, p in ipairs(params) do
     local v = args[i]
     if v == nil then v, used[p.name] = args.named[p.name], true end
-    if v == nil then
-      v = p.default and value(st, sc, p.default) or nil
-      if p.default and v == nil then v = false end
-      if v == nil then v = V.undefined(("parameter '%s'"):format(p.name)) end
-    end
+    if v == nil then v, missing[i] = V.undefined(("parameter '%s'"):format(p.name)), true end
     sc.vars[p.name] = v
+  end
+  for i, p in ipairs(params) do
+    if missing[i] and p.default then sc.vars[p.name] = value(st, sc, p.default) end
   end
   if takes.caller then
     local caller = args.named.caller
