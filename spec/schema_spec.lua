@@ -171,7 +171,7 @@ describe("schema", function()
       { '{"anyOf":[{"$ref":"#"}]}', "EFORMAT", "leads to itself" },
       { '{"type":"string","pattern":"(?=a)b"}', "EUNSUP", "/pattern: not supported" },
       { '{"type":"string","pattern":"(a)\\\\1"}', "EUNSUP", "/pattern" },
-      { '{"type":"string","format":"klingon"}', "EUNSUP", "/format: the format 'klingon'" },
+      { '{"not":{"format":"klingon"}}', "EUNSUP", "/not: the opposite of 'format'" },
       { '{"oneOf":[{"type":"number"},{"type":"integer"}]}', "EUNSUP", "/oneOf: alternatives 0 and 1 may both match" },
       { '{"$ref":"https://example.org/x"}', "EUNSUP", "outside of the schema" },
       { '{"$ref":"#/$defs/x"}', "EFORMAT", "nothing is at" },
@@ -186,6 +186,49 @@ describe("schema", function()
       assert(message:find(c[3], 1, true), c[1] .. ": " .. message)
       assert.equals(c[2], code, c[1])
     end
+  end)
+
+  it("takes formats that nobody knows for annotations, and says so", function()
+    local text = '{"type":"object","properties":{"a":{"type":"string","format":"klingon","maxLength":2},'
+      .. '"b":{"type":"array","items":{"format":"klingon"}},"c":{"type":"string","format":"date"}},"additionalProperties":false}'
+    check(text, { '{"a":"xy"}', '{"b":["x",""]}', '{"c":"2024-02-28"}' }, { '{"a":"xyz"}', '{"b":[1]}', '{"c":"x"}' })
+    check('{"enum":["a","bc"],"format":"klingon","maxLength":1}', { '"a"' }, { '"bc"' })
+    local notes = {}
+    assert(schema.compile(text, { notes = notes }))
+    assert.same({ "schema: /properties/a/format: the format 'klingon' is not known: any string",
+      "schema: /properties/b/items/format: the format 'klingon' is not known: any string" }, notes)
+    assert(schema.compile('{"format":"date"}', { notes = notes }))
+    assert.equals(2, #notes)
+    local model = assert(wane.load(DEMO, { context = 64 }))
+    for _ = 1, 2 do -- made, and found again
+      local gen = model:generate("", { schema = '{"format":"klingon","maxLength":3}', max_tokens = 2 })
+      assert.same({ "schema: /format: the format 'klingon' is not known: any string" }, gen:stats().notes)
+      gen:close()
+      assert.equals(1, #gen:stats().notes)
+    end
+    local s = assert(require("wane.sample").new(model, { schema = { format = "klingon" } }))
+    assert.equals(1, #s.notes)
+    s:close()
+    model:close()
+  end)
+
+  it("leaves out the keywords that it is told to, with notes", function()
+    local text = '{"type":"object","properties":{"uniqueItems":{"type":"array","items":{"type":"string","pattern":"(?=a)"},"uniqueItems":true},'
+      .. '"a":{"anyOf":[{"type":"array","uniqueItems":true,"items":{"type":"null"}}]}},"additionalProperties":false,"default":{"uniqueItems":1}}'
+    assert.is_nil((schema.compile(text)))
+    local notes = {}
+    local grammar = assert(schema.compile(text, { ignore = { "uniqueItems", "pattern" }, notes = notes }))
+    assert.same({ "schema: /properties/uniqueItems/items/pattern: left out", "schema: /properties/uniqueItems/uniqueItems: left out",
+      "schema: /properties/a/anyOf/0/uniqueItems: left out" }, notes)
+    local g = assert(core.grammar.new(grammar))
+    local m = assert(core.grammar.match(g, tokens))
+    assert.is_true(takes(m, '{"uniqueItems":["b","b"],"a":[null,null]}'))
+    m:close()
+    g:close()
+    assert.error_matches(function() schema.compile("{}", { ignore = { "uniqueitems" } }) end,
+      "option 'ignore%[1%]': want a keyword of JSON Schema, got uniqueitems")
+    assert.error_matches(function() schema.compile("{}", { ignore = { "$ref" } }) end, "want a keyword")
+    assert.error_matches(function() schema.compile("{}", { ignroe = {} }) end, "ignroe")
   end)
 
   it("gives texts that parse, however they are chosen", function()

@@ -195,10 +195,10 @@ local function prepare(model, prompt, opts, threads, where, level)
     if not closes(made.ctx) then return failed(message, code) end
     loop.seq = loop.seq or 0
   end
-  local functions -- or a message
-  made.sampler, functions, code = sample.core(model, opts, where, level + 1)
-  if not closes(made.sampler) then return failed(functions, code) end
-  made.functions = functions
+  local functions, notes -- or a message, and a code
+  made.sampler, functions, notes = sample.core(model, opts, where, level + 1)
+  if not closes(made.sampler) then return failed(functions, notes) end
+  made.functions, made.notes = functions, notes
   local companion
   companion, message, code = drafting(loop, opts, where, level + 1)
   if message then return failed(message, code) end
@@ -235,7 +235,7 @@ function M.new(model, prompt, opts, where, level)
   end
   return setmetatable({ gen = gen, closing = made.closing, on_end = opts.on_end, context = made.ctx,
     sampler = made.sampler, functions = next(made.functions) and made.functions or nil,
-    logs = made.loop.logprobs or made.loop.echo, echo = made.loop.echo }, Generation)
+    notes = made.notes, logs = made.loop.logprobs or made.loop.echo, echo = made.loop.echo }, Generation)
 end
 
 --- Generates text, as a generation that is pulled. Called, it gives the next
@@ -275,7 +275,7 @@ local function finish(self, state)
   if self.ended then return end
   self.ended = self.gen:stats()
   self.ended.state = state or self.ended.state
-  self.ended.ids = self.gen:ids()
+  self.ended.ids, self.ended.notes = self.gen:ids(), self.notes
   if self.logs then
     self.ended.logprobs = self.gen:logprobs()
     if self.echo then self.ended.prompt_logprobs = self.gen:logprobs(1, true) end
@@ -430,11 +430,17 @@ end
 --- "cancelled", "failed"), n_prompt, n_prompt_done, n_reused (prompt tokens
 --- taken over from the context), n_tokens, n_drafted, n_accepted, n_shifted,
 --- prompt_seconds, token_seconds, seq; when it has ended, ids and, where they
---- were asked for, logprobs and prompt_logprobs.
+--- were asked for, logprobs and prompt_logprobs; notes (a list: what a schema asks
+--- for and the grammar does not check, as an unknown format).
 ---
 ---     print(gen:stats().state, gen:stats().n_tokens)
 ---@return table
-function Generation:stats() return self.ended or self.gen:stats() end
+function Generation:stats()
+  if self.ended then return self.ended end
+  local s = self.gen:stats()
+  s.notes = self.notes
+  return s
+end
 
 --- Ends it; what was made can still be taken.
 ---

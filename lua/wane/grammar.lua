@@ -51,7 +51,7 @@ function M.new(text, opts)
   return core.grammar.new(text, opts.root or "root", opts.vocab and opts.vocab.handle)
 end
 
--- The last grammars of each vocabulary, newest first: { key, grammar } each. What
+-- The last grammars of each vocabulary, newest first: { key, grammar, notes } each. What
 -- one text has learnt about a grammar serves the next (csrc/constrain/learnt.h).
 local KEPT = 8
 local kept = setmetatable({}, { __mode = "k" })
@@ -63,14 +63,14 @@ local function recall(vocab, key, make)
   for i, entry in ipairs(list) do
     if entry[1] == key then
       table.insert(list, 1, table.remove(list, i))
-      return entry[2]
+      return entry[2], entry[3]
     end
   end
-  local g, message, code = make()
-  if not g then return nil, message, code end
-  table.insert(list, 1, { key, g })
+  local g, notes, code = make()
+  if not g then return nil, notes, code end
+  table.insert(list, 1, { key, g, notes })
   list[KEPT + 1] = nil
-  return g
+  return g, notes
 end
 
 -- The grammar of a text, or of a schema, for a vocabulary: one of the last eight
@@ -80,7 +80,7 @@ end
 -- @param root? string
 -- @param schema? string|table|boolean   instead of the text; one given as JSON text is found again
 -- @return userdata|nil grammar
--- @return string? message
+-- @return string[]|string|nil notes   of the schema's compilation, or the message
 -- @return string? code
 function M.shared(vocab, text, root, schema)
   root = root or "root"
@@ -89,9 +89,12 @@ function M.shared(vocab, text, root, schema)
   end
   if text then return from(text) end
   local function compiled()
-    local source, message, code = require("wane.schema").compile(schema)
+    local notes = {}
+    local source, message, code = require("wane.schema").compile(schema, { notes = notes })
     if not source then return nil, message, code end
-    return from(source)
+    local g, why, kind = from(source)
+    if not g then return nil, why, kind end
+    return g, #notes > 0 and notes or nil
   end
   if type(schema) ~= "string" then return compiled() end
   return recall(vocab, "\0" .. root .. "\0" .. schema, compiled)

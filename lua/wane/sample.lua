@@ -97,10 +97,12 @@ local function constrain(s, model, opts, where, level)
   local ok = true
   if banned then ok, message, code = ban(s, opts, tokens, where, level + 1) end
   if not (ok and constrained) then return ok, message, code end
-  local g
-  g, message, code = grammar_of(model, opts, where, level + 1)
-  if not g then return nil, message, code end
-  return s:constrain(g, tokens, { triggers = opts.triggers, after = opts.after })
+  local g, notes
+  g, notes, code = grammar_of(model, opts, where, level + 1)
+  if not g then return nil, notes, code end
+  ok, message, code = s:constrain(g, tokens, { triggers = opts.triggers, after = opts.after })
+  if not ok then return nil, message, code end
+  return true, notes
 end
 
 -- Biases, in order of their ids.
@@ -119,7 +121,7 @@ end
 -- among its stages by their places.
 -- @return userdata|nil sampler
 -- @return table|string functions   or the message
--- @return string? code
+-- @return string[]|string|nil notes   of the schema; or the code
 function M.core(model, opts, where, level)
   level = level + 1
   local o = { n_vocab = model:info().n_vocab, vocab = model.vocab and model.vocab.handle }
@@ -139,12 +141,13 @@ function M.core(model, opts, where, level)
     end
     ok, message, code = a, b, c
   end
-  if ok then return s, functions end
+  if ok then return s, functions, message end
   s:close()
   return nil, message, code
 end
 
 ---@class wane.Sampler
+---@field notes? string[]   what the schema asks for and the grammar does not check
 local Sampler = {}
 Sampler.__index = Sampler
 
@@ -169,9 +172,9 @@ function M.new(model, opts)
   opts = opts or {}
   if type(opts) ~= "table" then error("wane: sample.new: options: want a table, got a " .. type(opts), 2) end
   options.known("sample.new", opts, M.OPTIONS)
-  local handle, functions, code = M.core(model, opts, "sample.new", 2)
-  if not handle then return nil, functions, code end
-  return setmetatable({ handle = handle, functions = functions }, Sampler)
+  local handle, functions, notes = M.core(model, opts, "sample.new", 2)
+  if not handle then return nil, functions, notes end
+  return setmetatable({ handle = handle, functions = functions, notes = notes }, Sampler)
 end
 
 --- "wane.Sampler", "wane.Sampler (closed)"

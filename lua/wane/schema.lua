@@ -2,7 +2,9 @@
 ---
 --- What it guarantees: every text of the grammar is valid under the schema. What
 --- cannot be expressed is refused with its path - nil, "schema: /properties/x:
---- ...", "EUNSUP" - and never left out. The grammar may be narrower than the
+--- ...", "EUNSUP" - and never left out, unless the caller names it (`ignore`).
+--- Formats that nobody knows are annotations: any string, and a note that says so.
+--- The grammar may be narrower than the
 --- schema: properties come in the schema's order, those it does not name come
 --- only where additionalProperties or patternProperties say so, values have the
 --- types that the keywords are about, numbers have at most 15 digits.
@@ -14,6 +16,7 @@ local M = {}
 
 local json = require "wane.json"
 local node = require "wane.schema.node"
+local options = require "wane.options"
 
 local MAX_DEPTH, MAX_STEPS, MAX_RULES = 128, 2000000, 100000
 local fail, is_node = node.fail, node.is_node
@@ -28,6 +31,13 @@ end
 function Compiler:step(path)
   self.steps = self.steps + 1
   if self.steps > MAX_STEPS then fail(path, "too much to work out (over 2 million steps)", "ELIMIT") end
+end
+
+--- Tells the caller of something that the grammar does not check; once.
+function Compiler:note(path, what)
+  local text = ("schema: %s: %s"):format(path == "" and "/" or path, what)
+  if not self.noted[text] then table.insert(self.notes, text) end
+  self.noted[text] = true
 end
 
 -- ---- rules ------------------------------------------------------------------------
@@ -180,7 +190,21 @@ end
 
 local function new_compiler()
   return setmetatable({ rules = {}, order = {}, n = 0, steps = 0, level = 0, hops = 0, memo = {}, made = {}, pairs = {}, opposites = {},
-    flats = {}, loose = {}, trees = {}, automata = {} }, Compiler)
+    flats = {}, loose = {}, trees = {}, automata = {}, notes = {}, noted = {} }, Compiler)
+end
+
+local check_options = options.checker("schema.compile", { ignore = "table", notes = "table" })
+
+-- The keywords to leave out, as a set.
+local function ignored(opts)
+  local set = {}
+  for i, key in ipairs(opts.ignore or {}) do
+    if type(key) ~= "string" or not node.counts(key) or key:find "^[\t$]" and not node.REFUSED[key] then
+      error(("wane: schema.compile: option 'ignore[%d]': want a keyword of JSON Schema, got %s"):format(i, tostring(key)), 3)
+    end
+    set[key] = true
+  end
+  return set
 end
 
 --- The grammar (GBNF) of the texts that are valid under a schema.
@@ -188,10 +212,14 @@ end
 ---     print(assert(require("wane.schema").compile { type = "integer", minimum = 1, maximum = 12 }))
 ---@param schema string|table|boolean   JSON text, or the same as a Lua table (properties then come in the order of
 ---  their names; json.ordered keeps another)
+---@param opts? table        notes (a list that gets what the grammar does not check, with paths: unknown formats, ignored
+---  keywords), ignore (names of keywords to leave out: for those that are refused)
 ---@return string|nil grammar
 ---@return string? message   with the path in the schema
 ---@return string? code      "EUNSUP", "EFORMAT", "ELIMIT"
-function M.compile(schema)
+function M.compile(schema, opts)
+  local o = check_options(opts or {})
+  local ignore = ignored(o)
   if type(schema) == "string" then
     local message, code
     schema, message, code = json.decode(schema, { ordered = true })
@@ -202,6 +230,7 @@ function M.compile(schema)
   local c = new_compiler()
   local ok, out = pcall(function()
     c.root = node.convert(schema, "", 0)
+    if next(ignore) then c.root = node.leave_out(c.root, ignore, "", function(path) c:note(path, "left out") end) end
     return c:compile(c.root, "", 0)
   end)
   if not ok then
@@ -210,6 +239,9 @@ function M.compile(schema)
   end
   local lines = { "root ::= " .. out }
   for _, name in ipairs(c.order) do lines[#lines + 1] = name .. " ::= " .. c.rules[name] end
+  for _, note in ipairs(c.notes) do
+    if o.notes then table.insert(o.notes, note) end
+  end
   return table.concat(lines, "\n") .. "\n"
 end
 

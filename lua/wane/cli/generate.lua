@@ -125,6 +125,7 @@ function M.run(args, out)
   if companion then companion:close() end
   model:close()
   if not ok then return nil, parts end
+  for _, note in ipairs(stats.notes or {}) do out.warn(note) end
   if args.json then
     out.print(report.json { text = table.concat(parts), state = stats.state, tokens = stats.n_tokens,
       prompt_tokens = stats.n_prompt, prompt_seconds = stats.prompt_seconds, token_seconds = stats.token_seconds,

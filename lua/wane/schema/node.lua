@@ -182,6 +182,40 @@ function M.shaped(key, v, path)
   return v
 end
 
+-- Keywords that hold a schema, or several: by number or by name.
+local HOLD_SCHEMAS = {}
+for name in ([[additionalProperties propertyNames items additionalItems contains not if then else unevaluatedProperties
+  unevaluatedItems prefixItems allOf anyOf oneOf properties patternProperties $defs definitions dependentSchemas
+  dependencies]]):gmatch "%S+" do HOLD_SCHEMAS[name] = true end
+local BY_NAME = { properties = true, patternProperties = true, ["$defs"] = true, definitions = true, dependentSchemas = true,
+  dependencies = true }
+
+--- A schema and all that it holds without some keywords; left(path) is called for
+--- each. What only a $ref to an odd place would find is not looked at.
+function M.leave_out(s, drop, path, left)
+  if M.is_list(s) then
+    local list = {}
+    for i, x in ipairs(s) do list[i] = M.leave_out(x, drop, path .. "/" .. (i - 1), left) end
+    return list
+  elseif not M.is_node(s) then
+    return s
+  end
+  local out = M.new()
+  for _, key in ipairs(s.keys) do
+    local v, here = s.map[key], path .. "/" .. key
+    if drop[key] then
+      left(here)
+    elseif BY_NAME[key] and M.is_node(v) then
+      local named = M.new()
+      for _, name in ipairs(v.keys) do M.set(named, name, M.leave_out(v.map[name], drop, here .. "/" .. name, left)) end
+      M.set(out, key, named)
+    else
+      M.set(out, key, HOLD_SCHEMAS[key] and M.leave_out(v, drop, here, left) or v)
+    end
+  end
+  return out
+end
+
 --- Does the keyword say anything about values?
 function M.counts(key) return M.ABOUT[key] ~= nil or M.AROUND[key] ~= nil or M.REFUSED[key] ~= nil end
 

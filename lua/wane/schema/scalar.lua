@@ -69,15 +69,17 @@ function M:pattern(source, path)
 end
 
 -- The patterns of a string schema: { source, negate, path } each.
-local function sources_of(m, path)
+local function sources_of(self, m, path)
   local out = {}
   if m.pattern then out[1] = { m.pattern, path = path .. "/pattern" } end
   for _, p in ipairs(m[node.PATTERNS] or {}) do out[#out + 1] = { p[1], negate = p.negate, path = path .. "/pattern" } end
   if m.format ~= nil then
-    local f = FORMATS[m.format]
-    if not f then fail(path .. "/format", ("the format '%s' is not known"):format(tostring(m.format))) end
-    local loose = LOOSE[m.format] and "^(" .. LOOSE[m.format] .. ")$"
-    out[#out + 1] = { "^(" .. f .. ")$", path = path .. "/format", loose = loose, format = true }
+    local f, loose = FORMATS[m.format], LOOSE[m.format]
+    if f then
+      out[#out + 1] = { "^(" .. f .. ")$", path = path .. "/format", loose = loose and "^(" .. loose .. ")$", format = true }
+    else -- an annotation, says the standard
+      self:note(path .. "/format", ("the format '%s' is not known: any string"):format(m.format))
+    end
   end
   return out
 end
@@ -85,7 +87,7 @@ end
 --- Automata of what a string must match, or must not: { automaton, negate = }.
 function M:patterns_of(m, path)
   local out = {}
-  for i, p in ipairs(sources_of(m, path)) do out[i] = { self:pattern(p.loose or p[1], p.path), negate = p.negate, format = p.format } end
+  for i, p in ipairs(sources_of(self, m, path)) do out[i] = { self:pattern(p.loose or p[1], p.path), negate = p.negate, format = p.format } end
   return out
 end
 
@@ -113,7 +115,7 @@ function M:string(s, path)
   local m = s.map
   local min, max = m.minLength or 0, m.maxLength or math.huge
   if min > max then fail(path, "minLength is above maxLength", "EMPTY") end
-  local sources, others = sources_of(m, path), m[node.OTHER_THAN] or {}
+  local sources, others = sources_of(self, m, path), m[node.OTHER_THAN] or {}
   if #sources == 0 and #others == 0 then return counted(self, min, max, path) end
   if #sources == 1 and #others == 0 and not sources[1].negate then
     local p = sources[1]

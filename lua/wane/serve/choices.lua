@@ -32,6 +32,7 @@ function M.start(app, prompts, n, opts)
         error(ticket, 0)
       end
       self.tickets[#self.tickets + 1] = ticket
+      for _, note in ipairs(#self.tickets == 1 and ticket.gen.notes or {}) do app.opts.note(note) end
     end
   end
   return self
