@@ -18,7 +18,7 @@ local json = require "wane.json"
 local node = require "wane.schema.node"
 local options = require "wane.options"
 
-local MAX_DEPTH, MAX_STEPS, MAX_RULES = 128, 2000000, 100000
+local MAX_BYTES, MAX_DEPTH, MAX_STEPS, MAX_RULES = 4194304, 128, 500000, 100000
 local fail, is_node = node.fail, node.is_node
 
 -- The compiler: its methods are in the files of wane.schema.
@@ -30,7 +30,7 @@ end
 
 function Compiler:step(path)
   self.steps = self.steps + 1
-  if self.steps > MAX_STEPS then fail(path, "too much to work out (over 2 million steps)", "ELIMIT") end
+  if self.steps > MAX_STEPS then fail(path, "too much to work out (over 500,000 steps)", "ELIMIT") end
 end
 
 --- Tells the caller of something that the grammar does not check; once.
@@ -169,7 +169,7 @@ function Compiler:compile(s, path, depth)
   if depth > MAX_DEPTH then fail(path, "over 128 levels deep", "ELIMIT") end
   local hops = 0
   while is_node(s) and s.map["$ref"] ~= nil and not node.has_more(s, "$ref") do -- nothing but a reference
-    if hops > MAX_DEPTH then fail(path .. "/$ref", "a $ref that leads to itself", "EFORMAT") end
+    if hops > MAX_DEPTH then fail(path .. "/$ref", "a $ref that leads to itself, or over 128 in a row", "EFORMAT") end
     local pointer
     hops, s, pointer = hops + 1, self:resolve(s.map["$ref"], path)
     path = "#" .. pointer
@@ -222,6 +222,7 @@ function M.compile(schema, opts)
   local ignore = ignored(o)
   if type(schema) == "string" then
     local message, code
+    if #schema > MAX_BYTES then return nil, ("schema: %d bytes, want at most %d"):format(#schema, MAX_BYTES), "ELIMIT" end
     schema, message, code = json.decode(schema, { ordered = true })
     if schema == nil then return nil, "schema: " .. message, code end
   elseif type(schema) ~= "table" and type(schema) ~= "boolean" then

@@ -6,6 +6,7 @@ local M = {}
 
 local fail = node.fail
 local MAX_UNIQUE, ANY_ORDER, MAX_COUNTED = 256, 6, 20000
+local NESTED = 32 -- groups in groups, before a rule
 
 -- Items one after the other: the listed ones, then min to max in all.
 local function plain(self, prefix, rest, min, max, path, depth)
@@ -32,6 +33,7 @@ local function plain(self, prefix, rest, min, max, path, depth)
     else
       out = (i > 1 and '"," ws ' or "") .. item .. " " .. out
       if i > min then out = "(" .. out .. ")?" end
+      if i % NESTED == 0 then out = self:rule(out) end
     end
   end
   return out

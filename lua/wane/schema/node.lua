@@ -45,9 +45,15 @@ end
 --- Is it a list (an empty table may be either)?
 function M.is_list(v) return type(v) == "table" and v ~= json.null and not M.is_node(v) end
 
+local IS_VALUE = { string = true, number = true, boolean = true, table = true }
+
 --- Values of wane.json (ordered) or plain Lua tables as nodes and lists.
 function M.convert(v, path, depth)
-  if type(v) ~= "table" or v == json.null then return v end
+  if v == json.null then return v end
+  if not IS_VALUE[type(v)] then M.fail(path, "want a value that JSON has, got a " .. type(v), "EFORMAT") end
+  if v ~= v then M.fail(path, "want a number, got nan", "EFORMAT") end
+  if v == 0 then return 0 end -- not the one below 0
+  if type(v) ~= "table" then return v end
   if depth > MAX_DEPTH then M.fail(path, "over 128 levels deep", "ELIMIT") end
   local kind = getmetatable(v)
   if kind == json.ORDERED then

@@ -91,9 +91,13 @@ local function range(low, high, places, behind)
   return "(" .. table.concat(out, " | ") .. ")"
 end
 
+-- Never the zero below 0, which is written "-0".
+local function ceil(x) return math.ceil(x) + 0 end
+local function floor(x) return math.floor(x) + 0 end
+
 --- Whole numbers; nil when there is none. Bounds may be nil.
 function M.integer(low, high)
-  low, high = math.ceil(low or -MOST), math.floor(high or MOST)
+  low, high = ceil(low or -MOST), floor(high or MOST)
   low, high = math.max(low, -MOST), math.min(high, MOST)
   if low > high then return nil end
   return range(low, high, 0)
@@ -107,7 +111,7 @@ function M.number(low, high, low_open, high_open)
     local scale = 10 ^ places
     local a = math.max(low and low * scale or -MOST, -MOST)
     local b = math.min(high and high * scale or MOST, MOST)
-    local from, to = math.ceil(a), math.floor(b)
+    local from, to = ceil(a), floor(b)
     if low and low_open and from == a then from = from + 1 end
     if high and high_open and to == b then to = to - 1 end
     if from <= to and (to - from >= 10 or places >= 6 or (from == to and not low_open and not high_open and low == high)) then
@@ -177,7 +181,7 @@ local function positive_multiples(m, low, high, rule)
 end
 
 local function whole_multiples(m, low, high, rule)
-  low, high = math.ceil(math.max(low or -MOST, -MOST)), math.floor(math.min(high or MOST, MOST))
+  low, high = ceil(math.max(low or -MOST, -MOST)), floor(math.min(high or MOST, MOST))
   if low > high then return nil end
   if m == 1 then return M.integer(low, high) end
   local out = {}

@@ -9,6 +9,7 @@ local text = require "wane.schema.text"
 local M = {}
 
 local fail = node.fail
+local MAX_PATTERN = 32768
 
 local FORMATS = {
   date = "[1-9][0-9]{3}-((0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31)",
@@ -42,6 +43,7 @@ end
 --- The tree of a pattern.
 function M:tree(source, path)
   if type(source) ~= "string" then fail(path, "want a string", "EFORMAT") end
+  if #source > MAX_PATTERN then fail(path, ("a pattern of %d bytes, want at most %d"):format(#source, MAX_PATTERN), "ELIMIT") end
   if not self.trees[source] then
     local tree, what, code = regex.parse(source)
     if not tree then fail(path, "not supported: " .. what, code) end
@@ -96,7 +98,7 @@ end
 function M:inside(m, names, more, bare, path)
   local parts = self:patterns_of(m, path)
   for _, p in ipairs(more or {}) do parts[#parts + 1] = p end
-  if #names > 0 then parts[#parts + 1] = { automaton.of_names(names), negate = true } end
+  if #names > 0 then parts[#parts + 1] = { guarded(path, automaton.of_names, names), negate = true } end
   return guarded(path, automaton.intersect, parts, m.minLength or 0, m.maxLength or math.huge, bare, function(body, name)
     if not name then return self:rule(body) end
     self.rules[name] = body

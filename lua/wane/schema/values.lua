@@ -134,7 +134,7 @@ local function whole_numbers(m, limit)
   if m.exclusiveMaximum then high = math.min(high or math.huge, math.ceil(m.exclusiveMaximum) - 1) end
   if not low or not high or high - low >= limit then return nil end
   local out = {}
-  for v = math.ceil(low), math.floor(high) do out[#out + 1] = v end
+  for v = math.ceil(low) + 0, math.floor(high) do out[#out + 1] = v end
   return out
 end
 
