@@ -4,6 +4,7 @@
 --   luajit bench/gradients.lua guide    guided GPTQ beside plain: divergence on texts not calibrated on
 --   luajit bench/gradients.lua norms    norms of a quantized file, taught by the F16 model
 --   luajit bench/gradients.lua learn [recipe [steps]]   learned numbers on top of GPTQ over the same text
+--   luajit bench/gradients.lua step [tokens]   time of a step of random models of real shapes, beside the float limit
 -- (LUA_PATH and LUA_CPATH as `make repl` sets them.)
 local wane = require "wane"
 local stats = require "wane.stats"
@@ -146,8 +147,49 @@ local function learn()
   end
 end
 
-local runs = { lora = lora, prices = prices, guide = guide, norms = norms, learn = learn }
-if not runs[what] then error "usage: gradients.lua lora | prices | guide | norms | learn" end
+-- Forwards, forwards again but for the end, gradients of inputs: multiplications and
+-- additions with the weights of Q4_K_M files, decoded as they are met. Times are of the one thread's processor.
+local function step()
+  package.path = "./?.lua;" .. package.path
+  local core, synthetic = require "wane.core", require "bench.synthetic"
+  local n, unit = tonumber(arg[2]) or 128, nil
+  for _, u in ipairs(core.probe.units()) do unit = u:find "f32" and u or unit end -- the widest comes last
+  local limit = core.probe.peak(unit, 1)
+  for _, size in ipairs { "134m", "430m" } do
+    local path = ("%s/step-%s.gguf"):format(TMP, size)
+    synthetic.write(path, size, "Q4_K_M")
+    local m, f, all, last = assert(wane.load(path, { threads = 1 })), assert(wane.gguf.open(path)), 0, 0
+    for _, t in ipairs(f.tensors) do
+      if #t.shape == 2 and t.name ~= "token_embd.weight" then all = all + t.shape[1] * t.shape[2] end
+      if t.name == "output.weight" then last = t.shape[1] * t.shape[2] end
+    end
+    local t = assert(core.train.open(m.handle, { tokens = n, train = { "blk.0.attn_norm.weight" }, threads = 1 }))
+    local ids, targets = {}, {}
+    for i = 1, n do ids[i], targets[i] = i * 37 % 1000, i * 91 % 1000 end
+    local marks = { os.clock() }
+    assert(t:forward(ids))
+    marks[2] = os.clock()
+    assert(t:ce(targets))
+    marks[3] = os.clock()
+    repeat
+      local more = t:back()
+      assert(more ~= nil)
+    until not more
+    marks[4] = os.clock()
+    local work = 2 * n * (3 * all - last)
+    local seconds = marks[4] - marks[1]
+    say("%s, %d tokens: forward %.2f s, loss %.2f s, backward %.2f s, %.0f MiB; %.1f GFLOPS, %.0f %% of the float limit of one thread (%.0f)",
+      size, n, marks[2] - marks[1], marks[3] - marks[2], marks[4] - marks[3], t:info().bytes / 2 ^ 20, work / seconds / 1e9,
+      100 * work / seconds / limit, limit / 1e9)
+    t:close()
+    m:close()
+    f:close()
+    os.remove(path)
+  end
+end
+
+local runs = { lora = lora, prices = prices, guide = guide, norms = norms, learn = learn, step = step }
+if not runs[what] then error "usage: gradients.lua lora | prices | guide | norms | learn | step" end
 os.execute("mkdir -p " .. TMP)
 say("%s", stats and wane.cpu().name or "")
 runs[what]()

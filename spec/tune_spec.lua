@@ -53,6 +53,24 @@ describe("wane.tune", function()
     f:close()
   end)
 
+  it("draws its losses on a page", function()
+    local held = { { step = 0, loss = 3 }, { step = 2, loss = 2.5 }, { step = 4, loss = 2.25 } }
+    local r = { losses = { 3.5, 3, 2.75, 2.5 }, held = held, tensors = 14, seconds = 61, bytes = 3 * 2 ^ 20 }
+    local page = wane.tune.page(r, "A <style>")
+    assert.matches("^<!doctype html>", page)
+    assert.is_truthy(page:find("<h1>A &lt;style&gt;</h1>", 1, true))
+    assert.is_truthy(page:find("Held out: 3.0000 nats per token before, 2.2500 after.", 1, true))
+    assert.is_truthy(page:find("<title>step 2: 2.5000 nats per token held out</title>", 1, true))
+    local _, points = page:match('class="run" points="([^"]*)"'):gsub(",", "")
+    assert.are.equal(4, points)
+    local groups = wane.tune.page { groups = { r, r }, after = 1.5, tensors = 28, seconds = 1, bytes = 1 }
+    assert.is_truthy(groups:find("<h2>Losses of group 2</h2>", 1, true))
+    assert.is_truthy(groups:find("1.5000 after.", 1, true))
+    -- nothing held out, one step
+    assert.matches("polyline", wane.tune.page { losses = { 1 }, held = {}, tensors = 1, seconds = 1, bytes = 1 })
+    assert.has_error(function() wane.tune.page() end)
+  end)
+
   it("adapts chosen matrices of a quantized file", function()
     local path = support.tmp "q.gguf"
     assert(wane.quantize { from = tiny.write {}, to = path, recipe = "Q8_0" })

@@ -313,4 +313,18 @@ function M.norms(o)
   return done(report)
 end
 
+--- The losses of a training as a page of HTML that needs nothing else: of a report of
+--- wane.tune, wane.tune.norms or wane.calibrate.learn.
+---
+---     local r = assert(wane.tune { model = "model-Q4_K_M.gguf", to = "style.gguf", text = book, held = last_chapter })
+---     assert(io.open("training.html", "w")):write(wane.tune.page(r)):close()
+---@param report table
+---@param title string?
+---@return string
+function M.page(report, title)
+  options.argument("tune.page", "report", report, "table")
+  options.argument("tune.page", "title", title or "", "string")
+  return require "wane.tune.page"(report, title or "A training")
+end
+
 return setmetatable(M, { __call = function(_, o) return M.lora(o) end })

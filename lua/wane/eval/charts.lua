@@ -170,6 +170,56 @@ function M.scatter(rows, front)
   return svg(W, H, "Size against KL divergence", out)
 end
 
+-- ---- losses of a training ------------------------------------------------------
+
+-- Steps to x; losses to y, a little room above and below.
+local function curve_scales(losses, held)
+  local lo, hi = math.huge, -math.huge
+  for _, l in ipairs(losses) do lo, hi = math.min(lo, l), math.max(hi, l) end
+  for _, h in ipairs(held) do lo, hi = math.min(lo, h.loss), math.max(hi, h.loss) end
+  local pad = math.max((hi - lo) * 0.06, hi * 1e-3, 1e-9)
+  lo, hi = lo - pad, hi + pad
+  return {
+    lo = lo, hi = hi, x = function(step) return LEFT + step / #losses * (W - LEFT - RIGHT) end,
+    y = function(l) return H - BOTTOM - (l - lo) / (hi - lo) * (H - TOP - BOTTOM) end,
+  }
+end
+
+local function curve_axes(s, n, out)
+  local every = math.max(1, step_for(n, 8))
+  for i = 0, math.floor(n / every) do
+    out[#out + 1] = element("line", { "class", "grid", "x1", s.x(i * every), "x2", s.x(i * every), "y1", TOP, "y2", H - BOTTOM })
+    out[#out + 1] = text(s.x(i * every), H - BOTTOM + 18, "tick mid", ("%d"):format(i * every))
+  end
+  every = step_for(s.hi - s.lo, 6)
+  for i = math.ceil(s.lo / every), math.floor(s.hi / every) do
+    out[#out + 1] = element("line", { "class", "grid", "x1", LEFT, "x2", W - RIGHT, "y1", s.y(i * every), "y2", s.y(i * every) })
+    out[#out + 1] = text(LEFT - 8, s.y(i * every) + 4, "tick end", ("%.6g"):format(i * every))
+  end
+  out[#out + 1] = text((LEFT + W - RIGHT) / 2, H - 8, "axis mid", "step")
+  out[#out + 1] = text(14, (TOP + H - BOTTOM) / 2, "axis mid", "nats per token",
+    { "transform", ("rotate(-90 14 %s)"):format(round((TOP + H - BOTTOM) / 2)) })
+end
+
+--- Losses of each step as a thin line, those of what was held out as points on a thick one.
+---@param losses number[]
+---@param held { step: integer, loss: number }[]
+---@return string
+function M.curve(losses, held)
+  local s, out, line = curve_scales(losses, held), {}, {}
+  curve_axes(s, #losses, out)
+  for i, l in ipairs(losses) do line[i] = ("%s,%s"):format(round(s.x(i)), round(s.y(l))) end
+  out[#out + 1] = element("polyline", { "class", "run", "points", table.concat(line, " ") })
+  line = {}
+  for i, h in ipairs(held) do line[i] = ("%s,%s"):format(round(s.x(h.step)), round(s.y(h.loss))) end
+  out[#out + 1] = element("polyline", { "class", "front", "points", table.concat(line, " ") })
+  for _, h in ipairs(held) do
+    out[#out + 1] = ("<g class='point best'><title>step %d: %.4f nats per token held out</title>"):format(h.step, h.loss)
+      .. element("circle", { "cx", s.x(h.step), "cy", s.y(h.loss), "r", 4.5 }) .. "</g>"
+  end
+  return svg(W, H, "Losses of a training", out)
+end
+
 -- ---- heat map ----------------------------------------------------------------
 
 -- Rows (roles) and columns (layers) of a map, and the tensors without a layer.

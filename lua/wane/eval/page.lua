@@ -1,27 +1,15 @@
---- The report of a comparison: one HTML page that needs nothing else. Style,
---- drawings and the few lines of script are inside; light or dark follows the
---- reader's system.
+--- The report of a comparison: one HTML page that needs nothing else.
 local charts = require "wane.eval.charts"
+local frame = require "wane.eval.frame"
 local report = require "wane.report"
-local style = require "wane.eval.page_style"
 
-local escape = charts.escape
-
-local function card(title, note, body, more)
-  return ('<section class="card"%s><h2>%s</h2><p class="note">%s</p>%s</section>'):format(more or "", escape(title),
-    note, body)
-end
+local escape, card = charts.escape, frame.card
 
 -- ---- head --------------------------------------------------------------------
 
-local moon = '<svg class="moon" viewBox="0 0 32 32" aria-hidden="true">'
-  .. '<path d="M20 3a13 13 0 1 0 9 17.5A10.5 10.5 0 0 1 20 3z"/></svg>'
-
 local function head(c, title)
-  local reference = c.rows[1]
-  return ('<header>%s<div><h1>%s</h1><p>%d models against <b>%s</b> on %s tokens, %d a chunk. %s.</p></div></header>')
-    :format(moon, escape(title), #c.rows - 1, escape(reference.name), report.count(c.tokens), c.context,
-      escape(c.cpu.name))
+  return frame.head(title, ("%d models against <b>%s</b> on %s tokens, %d a chunk. %s."):format(#c.rows - 1, escape(c.rows[1].name),
+    report.count(c.tokens), c.context, escape(c.cpu.name)))
 end
 
 local function tile(label, name, line)
@@ -245,11 +233,5 @@ return function(c, title)
       table_html(c)),
     tasks_html(c), models_html(c), c.origin and origin_html(c.origin) or "",
   }
-  return table.concat {
-    '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
-    '<meta name="viewport" content="width=device-width, initial-scale=1">',
-    '<meta name="color-scheme" content="light dark">',
-    "<title>", escape(title), "</title><style>", style.css, "</style></head><body><main>",
-    table.concat(body, "\n"), "<footer>made by wane</footer></main><script>", style.script, "</script></body></html>\n",
-  }
+  return frame.page(title, body)
 end

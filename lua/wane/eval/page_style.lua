@@ -33,6 +33,7 @@ svg .axis{font-size:12.5px}
 svg .name,svg .label{fill:var(--ink)}
 .grid{stroke:var(--line);stroke-width:1}
 .front{fill:none;stroke:var(--accent);stroke-width:2;stroke-linejoin:round;opacity:.55}
+.run{fill:none;stroke:var(--soft);stroke-width:1;opacity:.7}
 .point circle{fill:var(--card);stroke:var(--soft);stroke-width:2}
 .point .bar{stroke:var(--soft);stroke-width:1.5}
 .point.best circle{fill:var(--accent);stroke:var(--accent)}
