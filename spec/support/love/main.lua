@@ -1,42 +1,48 @@
 -- Plays an example of LÖVE for a spec: ROOT FRAMES OUT [SCREENSHOT]. Runs it as
--- it is, 60 frames a second, and writes what was said, how long quitting took,
--- and of each frame the seconds of its work, those of its update and the processor's
--- of its update into OUT, a line each; leaves in the middle of a second answer.
+-- it is, 60 frames a second, one answer after the other, and leaves in the middle
+-- of one. OUT gets a line each: what was said first, how long quitting took, and
+-- of every frame the seconds since the one before, those of its work and of its
+-- update, and the processor's of its update.
 local root, frames, out, shot = arg[2], tonumber(arg[3]), arg[4], arg[5]
 love.filesystem.getSource = function() return root .. "/examples/love" end
 local hero = assert(loadfile(root .. "/examples/love/main.lua"))()
 
-local times, n, said, done_at = {}, 0, nil, nil
+local times, n, said, asked = {}, 0, nil, 0
 local update, draw, quit = love.update, love.draw, love.quit
 local load_game = love.load
 love.load = function() load_game {} end
 
-local began, model, processor
+local function write_png(image)
+  local f = io.open(shot, "wb")
+  f:write(image:encode("png"):getString())
+  f:close()
+end
+
+local began, whole, model, processor
+local due = love.timer.getTime()
 love.update = function(dt)
-  began, processor = love.timer.getTime(), os.clock()
+  whole, began, processor = dt, love.timer.getTime(), os.clock()
   update(dt)
   model, processor = love.timer.getTime() - began, os.clock() - processor
 end
 love.draw = function()
   draw()
+  local now = love.timer.getTime()
   n = n + 1
-  times[n] = ("%.6f %.6f %.6f"):format(love.timer.getTime() - began, model, processor)
-  if not hero.talking and n > 2 and not done_at then
-    done_at, said = n, ("%s %s %s"):format(hero.mood, hero.action, hero.say)
-    if shot then
-      love.graphics.captureScreenshot(function(image)
-        local f = io.open(shot, "wb")
-        f:write(image:encode("png"):getString())
-        f:close()
-      end)
+  times[n] = ("%.6f %.6f %.6f %.6f"):format(whole, now - began, model, processor)
+  if not hero.talking then
+    if not said then
+      said = ("%s %s %s"):format(hero.mood, hero.action, hero.say)
+      if shot then love.graphics.captureScreenshot(write_png) end
     end
-  end
-  if n == frames or done_at and n == done_at + 10 then
-    love.keypressed "return" -- a second answer, to leave in its middle
-  elseif n >= frames + 5 or done_at and n >= done_at + 15 then
+    asked = n
+    love.keypressed "return"
+  elseif n >= frames and said and n > asked + 5 then
     love.event.quit()
   end
-  love.timer.sleep(math.max(0, 1 / 60 - (love.timer.getTime() - began)))
+  -- LÖVE's own loop waits a millisecond more
+  due = math.max(due + 1 / 60, now)
+  love.timer.sleep(math.max(0, due - now - 0.001))
 end
 love.quit = function()
   local from = love.timer.getTime()
