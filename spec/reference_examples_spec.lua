@@ -20,6 +20,7 @@ local SHOWN = {
   ["wane.embed.rank"] = "of a model that ranks",
   ["context:embed"] = "of a model that makes embeddings",
   ["wane.calibrate.gptq"] = "seconds: spec/calibrate_spec runs it", ["wane.calibrate.awq"] = "seconds: spec/calibrate_spec runs it",
+  ["wane.calibrate.learn"] = "a file to start from: spec/learn_spec runs it",
   ["wane.calibrate.sensitivity"] = "seconds: docs/tuning.md runs it",
   ["wane.eval.sensitivity"] = "seconds: spec/search_spec runs it", ["wane.eval.sensitivity.measure"] = "seconds: spec/search_spec runs it",
   ["sensitivity:table"] = "seconds: spec/search_spec runs it", ["wane.recipe.solve"] = "seconds: spec/search_spec runs it",
@@ -117,7 +118,9 @@ local function run(e, dir)
     for i = 1, select("#", ...) do t[i] = tostring((select(i, ...))) end
     said[#said + 1] = table.concat(t, " "):gsub("%s+", " ")
   end
-  local ok, why = pcall(assert(compile(e.text, e.tag, env)))
+  -- files go into the folder of this Lua: another one runs the same beside it
+  local text = e.text:gsub('"([%w-]+%.gguf)"', ('"%s%%1"'):format(dir))
+  local ok, why = pcall(assert(compile(text, e.tag, env)))
   close()
   assert(ok, why)
   local printed = "\n" .. table.concat(said, "\n") .. "\n"

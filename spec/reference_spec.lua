@@ -28,6 +28,20 @@ describe("reference:", function()
     assert.truthy(text:find("* `wane.Perplexity|nil` result", 1, true))
   end)
 
+  it("misuse raises in words", function()
+    local wane = require "wane"
+    assert.error_matches(function() wane.answer.detect(5) end, "answer.detect: t: want a compiled template, got 5")
+    assert.error_matches(function() wane.template.float "x" end, "template.float: n: want a number, got \"x\"")
+    assert.error_matches(function() wane.template.integer "1.5" end, "template.integer: digits: want decimal digits in a string")
+    assert.error_matches(function() wane.report.clip(5, 3) end, "report.clip: s: want a string, got 5")
+    assert.error_matches(function() wane.explain("q4_K"):table() end, "explain:table: 'q4_K' is a type: only a mix has a table")
+  end)
+
+  it("says of every function what it takes and how it fails", function()
+    assert.same({}, reference.without_types())
+    assert.same({}, reference.without_errors())
+  end)
+
   it("types every method of the C handles", function()
     local types = support.slurp "lua/wane/types.lua"
     local buffer = require("wane.quant").buffer(2, 3)

@@ -37,6 +37,7 @@ local trim = derive.trim
 --- The layout of answers that are text and nothing else.
 M.plain = { kind = "plain" }
 
+local COMPILED = options.type("a compiled template", function(v) return type(v) == "table" and v.render and v.source end)
 local found = setmetatable({}, { __mode = "k" })
 
 --- The layout of a template's answers.
@@ -44,7 +45,9 @@ local found = setmetatable({}, { __mode = "k" })
 ---     local layout = answer.detect(assert(template.compile(source)))
 ---@param t wane.Template
 ---@return table layout  { kind, calls, reasoning, thought, ending, special }
+---@error anything but a compiled template
 function M.detect(t)
+  options.argument("answer.detect", "t", t, COMPILED)
   if found[t] then return found[t] end
   local layout
   if known.channels(t.source) then
@@ -143,6 +146,7 @@ local function tool_done(self) self.calls[#self.calls].done = true end
 ---@param opts? { prompt?: string, tools?: any }  prompt: the end of what the model continues ("<think>"); tools: their
 ---  schemas tell text from numbers where the layout does not
 ---@return wane.AnswerParser
+---@error anything but a model, a template or a layout
 function M.parser(from, opts)
   opts = opts or {}
   options.known("answer.parser", opts, { prompt = true, tools = true })
@@ -303,6 +307,7 @@ end
 ---     for _, d in ipairs(p:feed "Hello") do io.write(d.content or "") end
 ---@param text string
 ---@return table[] deltas
+---@error after finish
 function Parser:feed(text)
   if type(text) ~= "string" then error("wane: answer: feed: want a string, got " .. type(text), 2) end
   if self.finished then error("wane: answer: the parser is finished", 2) end
@@ -331,6 +336,7 @@ end
 ---
 ---     for _, d in ipairs(p:drain()) do io.write(d.content or "") end
 ---@return table[] deltas
+---@error none
 function Parser:drain()
   self.deltas = {}
   if self.finished then return self.deltas end
@@ -361,6 +367,7 @@ end
 ---
 ---     print(p:message().content)
 ---@return wane.Message
+---@error none
 function Parser:message()
   local plain = self.layout.kind == "plain"
   local text, reason = table.concat(self.parts.content), table.concat(self.parts.reasoning_content)
@@ -382,6 +389,7 @@ end
 ---
 ---     print(p:finish().role)   --> assistant
 ---@return wane.Message
+---@error none
 function Parser:finish()
   self:drain()
   return self:message()

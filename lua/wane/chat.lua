@@ -31,6 +31,7 @@ local M = {}
 --- The built-in formats by name (wane.chat_formats).
 ---
 ---     print(require("wane.chat").formats.chatml.render { { role = "user", content = "Hello" } })
+---@error none
 M.formats = formats.formats
 
 --- The format that a model's template is recognised as, or "plain".
@@ -38,6 +39,7 @@ M.formats = formats.formats
 ---     print(require("wane.chat").detect(model))   --> plain
 ---@param model wane.Model
 ---@return string name
+---@error a closed model
 function M.detect(model) return formats.detect(model:meta "tokenizer.chat_template") end
 
 ---@class wane.Chat
@@ -155,6 +157,8 @@ end
 ---  documents, variables (what else the template sees: { enable_thinking = false }), tool_rounds (8), on_delta(delta)
 ---  (wane.answer), context (tokens), and the options of model:generate
 ---@return wane.Chat
+---@error an unknown format, a template that does not compile, a model without a vocabulary, a context that cannot be
+---  made; after model:close
 function M.new(model, opts)
   local rest
   opts, rest = options(opts)
@@ -288,6 +292,8 @@ end
 ---     for text in chat:stream "Hello" do io.write(text) end
 ---@param message string|wane.Message|table  a text, a message, parts of a content, or a list of messages
 ---@return wane.Reply
+---@error a message that is longer than the context; a template that refuses the conversation; after chat:close; in
+---  the middle, what the world does wrong
 function Chat:stream(message)
   local ids, opts, on_end, history, parts = turn(self, message, "chat:stream")
   local ok, source = pcall(generate.stream, self.model, ids, opts)
@@ -320,6 +326,8 @@ end
 ---     print(chat:ask "Hello")
 ---@param message string|wane.Message|table  as Chat:stream
 ---@return string reply
+---@error a message that is longer than the context; a template that refuses the conversation; after chat:close; in
+---  the middle, what the world does wrong
 function Chat:ask(message)
   tools.messages_of(message, "chat:ask", 3)
   local round = 0
@@ -340,7 +348,9 @@ end
 ---@param messages wane.Message[]
 ---@param open boolean
 ---@return integer[]
+---@error a template that refuses the messages
 function Chat:tokens(messages, open)
+  if type(messages) ~= "table" then error("wane: chat:tokens: messages: want a list, got a " .. type(messages), 2) end
   local parts, message
   if self.template then
     parts, message = pieces(self, messages, not open)
@@ -357,6 +367,7 @@ end
 --- Ends a reply in progress and frees the context.
 ---
 ---     chat:close()
+---@error none; closing twice is fine
 function Chat:close()
   if self.reply then self.reply:close() end
   return self.ctx:close()

@@ -21,6 +21,7 @@ local M = {}
 ---
 ---     local s = assert(wane.eval.sensitivity(model, text, { types = { "q4_K", "q8_0" }, context = 64, chunks = 1 }))
 ---     print(s:table())
+---@error as wane.eval.sensitivity.measure, which it is
 function M.sensitivity(...) return require("wane.search").sensitivity(...) end
 
 --- Parts: each is a module of the same name under wane.eval.

@@ -128,7 +128,9 @@ end
 ---
 ---     print(wane.explain("Q4_K_M", { model = path }):table())
 ---@return wane.Table
+---@error of a type: only a mix chooses types for tensors
 function Explanation:table()
+  if not self.plan then options.misuse(("explain:table: '%s' is a type: only a mix has a table"):format(self.name)) end
   local t = report.table {
     { key = "role", title = "tensors" }, { key = "to", title = "type" }, { key = "layers", title = "layers" },
     { key = "n", title = "n", format = "%d" }, { key = "bytes", title = "bytes", format = report.count, align = "right" },
@@ -161,6 +163,7 @@ end
 ---     print(wane.explain("q4_K"):text(80))
 ---@param room? integer  columns of the terminal: tables leave out what does not fit
 ---@return string
+---@error none
 function Explanation:text(room)
   local lines = {}
   local function add(fmt, ...)
@@ -190,6 +193,7 @@ function Explanation:__tostring() return self:text() end
 --- Raw facts.
 ---
 ---     print(#wane.explain("q4_K"):json() > 10)   --> true
+---@error none
 function Explanation:json()
   local o = { name = self.name, kind = self.kind, type = self.type, note = self.note, block = self.block,
     bytes = self.bytes, bits_per_weight = self.bits_per_weight, formula = self.formula, fields = self.fields,

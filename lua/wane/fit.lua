@@ -300,6 +300,7 @@ end
 ---
 ---     print(wane.fit({ model = path, ram = "1G" }):levels_table())
 ---@return wane.Table
+---@error none
 function Fit:levels_table()
   local t = report.table {
     { key = "name", title = "level" }, { key = "bpw", title = "bits/w", format = "%.2f" },
@@ -324,6 +325,7 @@ end
 ---
 ---     print(fit:machines_table())
 ---@return wane.Table
+---@error none
 function Fit:machines_table()
   local t = report.table {
     { key = "ram", title = "machine from", format = report.bytes, align = "right" }, { key = "name", title = "level for " .. self.task },
@@ -341,6 +343,7 @@ end
 ---
 ---     print(fit:cache_table())
 ---@return wane.Table
+---@error none
 function Fit:cache_table()
   local t = report.table { { key = "context", title = "cache for", format = report.count, align = "right" } }
   for _, kv in ipairs { "f16", "q8_0", "q4_0" } do
@@ -360,6 +363,7 @@ end
 ---     print(fit:text(80))
 ---@param room? integer  columns of the terminal: tables leave out what does not fit
 ---@return string
+---@error none
 function Fit:text(room)
   local head = ("%s: %s, %s parameters, %d layers, made for %s tokens"):format(report.printable(self.name), self.architecture,
     parameters(self.params), self.layers, report.count(self.trained_context))
@@ -385,6 +389,7 @@ function Fit:__tostring() return self:text() end
 --- Raw numbers.
 ---
 ---     print(#fit:json() > 100)   --> true
+---@error none
 function Fit:json()
   local o = {}
   for key, v in pairs(self) do o[key] = v end

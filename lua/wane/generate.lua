@@ -264,6 +264,7 @@ end
 ---  tokens), echo (those of the prompt too), threads, on_end(stats). A function among the stages of `sampler` gets the
 ---  candidates (wane.sample); what it raises ends the generation and comes out of the pull.
 ---@return wane.Generation
+---@error what the world does wrong, as an iterator has no other way; after model:close
 function M.stream(model, prompt, opts)
   local gen, message = M.new(model, prompt, opts, "generate", 2)
   if not gen then raise(message, 2) end
@@ -394,6 +395,7 @@ end
 ---     print(#gen:ids())
 ---@param from? integer
 ---@return integer[]
+---@error a number below 1
 function Generation:ids(from)
   if not self.ended then return self.gen:ids(from) end
   return rest_of(self.ended.ids, from)
@@ -408,6 +410,7 @@ end
 ---     for _, t in ipairs(gen:logprobs()) do print(t.text, t.logprob, t.top[1].text) end
 ---@param from? integer
 ---@return table[]
+---@error a number below 1
 function Generation:logprobs(from)
   if not self.ended then return self.gen:logprobs(from) end
   return rest_of(self.ended.logprobs, from)
@@ -421,6 +424,7 @@ end
 ---     print(gen:prompt_logprobs()[2].logprob)
 ---@param from? integer
 ---@return table[]
+---@error a number below 1
 function Generation:prompt_logprobs(from)
   if not self.ended then return self.gen:logprobs(from, true) end
   return rest_of(self.ended.prompt_logprobs, from)
@@ -435,6 +439,7 @@ end
 ---
 ---     print(gen:stats().state, gen:stats().n_tokens)
 ---@return table
+---@error none
 function Generation:stats()
   if self.ended then return self.ended end
   local s = self.gen:stats()
@@ -445,6 +450,7 @@ end
 --- Ends it; what was made can still be taken.
 ---
 ---     gen:cancel()
+---@error none
 function Generation:cancel()
   if not self.ended then self.gen:cancel() end
 end
@@ -452,6 +458,7 @@ end
 --- Ends it and frees what it holds.
 ---
 ---     gen:close()
+---@error none; closing twice is fine
 function Generation:close()
   finish(self)
   return true

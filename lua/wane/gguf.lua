@@ -169,6 +169,7 @@ end
 ---
 ---     f:close()
 ---@return true
+---@error none; closing twice is fine
 function File:close() return self._g:close() end
 File.__close = File.close
 
@@ -176,6 +177,7 @@ File.__close = File.close
 ---
 ---     for _, key in ipairs(f:keys()) do print(key, f.meta[key]) end
 ---@return string[]
+---@error after file:close
 function File:keys()
   local list = {}
   for i = 1, self._n_kv do list[i] = self._g:key(i) end
@@ -191,6 +193,7 @@ end
 ---@return string|nil type
 ---@return string? elem
 ---@return integer? count
+---@error after file:close; an unknown key gives nil
 function File:type_of(key)
   options.argument("file:type_of", "key", key, "string")
   local i = self._g:find_kv(key)

@@ -101,6 +101,7 @@ end
 ---@param entries table<string, table|string>  { sums =, counts = } or values, by tensor name
 ---@param info { datasets: string[]?, chunks: integer?, chunk_size: integer? }?
 ---@return wane.Imatrix
+---@error an entry that is no list of numbers, packed floats or { sums =, counts = }
 function M.new(entries, info)
   options.argument("imatrix.new", "entries", entries, "table")
   info = check_info(info)
@@ -132,12 +133,15 @@ end
 --- Whether a value is an importance matrix.
 ---
 ---     print(wane.imatrix.is(im), wane.imatrix.is "imatrix.gguf")   --> true  false
+---@param v any
+---@error none
 function M.is(v) return getmetatable(v) == "wane.imatrix" end
 
 --- Names of all entries, sorted.
 ---
 ---     for _, name in ipairs(im:names()) do print(name) end
 ---@return string[]
+---@error none
 function Imatrix:names()
   local list = {}
   for i, name in ipairs(self.order) do list[i] = name end
@@ -149,6 +153,7 @@ end
 ---     print(im:width "blk.0.attn_q.weight" == 256)   --> true
 ---@param name string
 ---@return integer?
+---@error none; an unknown name gives nil
 function Imatrix:width(name)
   options.argument("imatrix:width", "name", name, "string")
   local e = self.entries[name]
@@ -231,6 +236,7 @@ end
 ---     im = im:also { ["blk.0.ffn_up_exps.weight"] = "blk.0.ffn_gate_up_exps.weight" }
 ---@param map table<string, string>  tensor -> entry
 ---@return wane.Imatrix  shares the data; names() are as before
+---@error a name that has no entry
 function Imatrix:also(map)
   options.argument("imatrix:also", "map", map, "table")
   local im = {}
@@ -250,6 +256,7 @@ end
 ---     print(im:counts("blk.0.attn_q.weight")[1])
 ---@param name string
 ---@return integer[]?
+---@error none; an unknown name gives nil
 function Imatrix:counts(name)
   options.argument("imatrix:counts", "name", name, "string")
   local e = self.entries[name]
@@ -277,6 +284,7 @@ end
 ---     print(im:unmatched { "attn_q", "no_such" })   --> no_such
 ---@param parts string[]
 ---@return string?
+---@error none
 function Imatrix:unmatched(parts)
   options.argument("imatrix:unmatched", "parts", parts, options.list "string")
   for _, part in ipairs(parts) do
@@ -291,7 +299,10 @@ end
 -- `exclude` (plain text, as llama-quantize's --include-weights).
 ---
 ---     local attention = im:filter({ "attn" }, nil)
+---@param include? string[]   parts of names: an entry needs one of them
+---@param exclude? string[]   and none of these
 ---@return wane.Imatrix a new matrix that shares the data
+---@error none
 function Imatrix:filter(include, exclude)
   if include ~= nil then options.argument("imatrix:filter", "include", include, options.list "string") end
   if exclude ~= nil then options.argument("imatrix:filter", "exclude", exclude, options.list "string") end
@@ -357,6 +368,7 @@ end
 --- Closes the file behind it; values cannot be read afterwards.
 ---
 ---     im:close()
+---@error none; closing twice is fine
 function Imatrix:close()
   if self._g then self._g:close() end
   return true

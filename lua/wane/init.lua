@@ -65,18 +65,21 @@ local parts = {
 ---
 ---     print(wane.limits().MAX_KEYS)
 ---@return table<string, integer>
+---@error none
 function wane.limits() return require("wane.core").limits() end
 
 --- The machine: instruction sets in force and available, name, threads.
 ---
 ---     print(wane.cpu().name, wane.cpu().isa, wane.cpu().threads)
 ---@return table
+---@error none
 function wane.cpu() return require("wane.core").cpu() end
 
 --- Live memory of the library, by owner.
 ---
 ---     print(wane.memory().bytes, wane.memory().peak_bytes)
 ---@return table
+---@error none
 function wane.memory() return require("wane.core").memory() end
 
 --- Starts a new measurement of the peak that wane.memory() reports.
@@ -84,6 +87,7 @@ function wane.memory() return require("wane.core").memory() end
 ---     wane.reset_peak()
 ---     wane.load(path):close()
 ---     print(wane.memory().peak_bytes)
+---@error none
 function wane.reset_peak() require("wane.core").reset_peak() end
 
 -- Recipes know nothing of the search that makes them: it is joined to them here.

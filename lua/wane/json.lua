@@ -33,6 +33,7 @@ M.LIST, M.OBJECT, M.ORDERED = LIST, OBJECT, ORDERED
 ---@generic T: table
 ---@param t T
 ---@return T t
+---@error none
 function M.list(t) return setmetatable(t, LIST) end
 
 --- Marks a table as an object, so that an empty one is written as {}.
@@ -41,6 +42,7 @@ function M.list(t) return setmetatable(t, LIST) end
 ---@generic T: table
 ---@param t T
 ---@return T t
+---@error none
 function M.object(t) return setmetatable(t, OBJECT) end
 
 --- An object whose keys are written in this order.
@@ -48,6 +50,7 @@ function M.object(t) return setmetatable(t, OBJECT) end
 ---     json.encode(json.ordered { { "role", "user" }, { "content", "Hi" } })
 ---@param pairs_list { [1]: string, [2]: any }[]
 ---@return table
+---@error none
 function M.ordered(pairs_list) return setmetatable(pairs_list, ORDERED) end
 
 -- ---- UTF-8 ---------------------------------------------------------------------
@@ -75,6 +78,7 @@ end
 ---     print(json.utf8 "caf\233")   -- caf and U+FFFD
 ---@param s string
 ---@return string
+---@error none
 function M.utf8(s)
   options.argument("json.utf8", "s", s, "string")
   local i = s:find("[\128-\255]")
@@ -362,6 +366,7 @@ local check_encode = options.checker("json.encode", { indent = options.integer(0
 ---@param v any
 ---@param opts? { indent?: integer }  spaces a level; absent: one line
 ---@return string
+---@error what JSON has not: functions, userdata; more than 200 levels, a table that contains itself
 function M.encode(v, opts)
   local indent = check_encode(opts).indent
   local how = { line = function() return "" end, colon = ":" }

@@ -240,6 +240,7 @@ end
 ---
 ---     print(model:info().architecture)   --> llama
 ---@return table
+---@error after model:close
 function Model:info()
   local info = self.handle:info()
   info.architecture = self.hp.architecture
@@ -251,6 +252,7 @@ end
 --- The program as text, one line an operation.
 ---
 ---     print(model:program())
+---@error after model:close
 function Model:program()
   return table.concat(self.prog:lines(), "\n")
 end
@@ -291,6 +293,8 @@ end
 --- What such a context would take: { cache, buffers } in bytes.
 ---
 ---     print(model:estimate({ context = 256 }).cache)
+---@param opts? table   as for model:context
+---@error after model:close
 function Model:estimate(opts)
   opts = check_estimate(opts)
   return self.handle:estimate(core_options(self, opts))
@@ -299,6 +303,9 @@ end
 --- Generates text piece by piece: wane.generate.stream.
 ---
 ---     for piece in model:generate("Once", { max_tokens = 4, seed = 1 }) do io.write(piece) end
+---@param prompt string|integer[]   text, or token ids
+---@param opts? table   as for wane.generate.stream
+---@error as wane.generate.stream: what the world does wrong too, an iterator has no other way; after model:close
 function Model:generate(prompt, opts) return require("wane.generate").stream(self, prompt, opts) end
 
 --- Generates text in the background: wane.generate.start.
@@ -306,6 +313,9 @@ function Model:generate(prompt, opts) return require("wane.generate").stream(sel
 ---     local job = assert(model:start("Once", { max_tokens = 4 }))
 ---     repeat local text, running = job:poll() until not running
 ---     job:close()
+---@param prompt string|integer[]   text, or token ids
+---@param opts? table   as for wane.generate.start
+---@error after model:close
 function Model:start(prompt, opts) return require("wane.generate").start(self, prompt, opts) end
 
 --- A conversation: wane.chat.
@@ -313,6 +323,8 @@ function Model:start(prompt, opts) return require("wane.generate").start(self, p
 ---     local chat = model:chat { max_tokens = 4, system = "Be brief." }
 ---     print(chat:ask "Hello")
 ---     chat:close()
+---@param opts? table   as for wane.chat.new
+---@error as wane.chat.new; after model:close
 function Model:chat(opts) return require("wane.chat").new(self, opts) end
 
 --- Embeddings of texts: wane.embed.
@@ -370,6 +382,7 @@ end
 ---
 ---     print(model:meta "general.architecture")   --> llama
 ---@param key string
+---@error after model:close
 function Model:meta(key)
   local i = self.gguf:find_kv(key)
   return i and (select(3, self.gguf:kv(i)))
@@ -378,6 +391,7 @@ end
 --- Closes the model; contexts made from it keep working.
 ---
 ---     wane.load(path):close()
+---@error none; closing twice is fine, contexts keep what they need
 function Model:close()
   if self.closed then return true end
   self.closed = true
@@ -473,6 +487,7 @@ end
 ---
 ---     local batch = ctx:batch()
 ---@return wane.Batch
+---@error none; a closed context raises when the batch works
 function Context:batch() return require("wane.batch").of(self) end
 
 --- Saves what the context, or one sequence of it, holds: to a file (durable:
@@ -515,6 +530,7 @@ end
 ---
 ---     print(ctx:info().n_ctx)
 ---@return table
+---@error after ctx:close
 function Context:info() return report.facts("context", self.handle:info()) end
 
 function Context:close() return self.handle:close() end

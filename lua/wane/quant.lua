@@ -45,6 +45,7 @@ end
 ---
 ---   for _, t in ipairs(quant.types()) do print(t.name, t.block, t.bytes) end
 ---@return wane.Format[]
+---@error none
 function M.types()
   local list = {}
   for i, t in ipairs(all) do list[i] = copy(t) end
@@ -57,6 +58,7 @@ end
 ---   print(quant.type("q4_K").bytes)   --> 144
 ---@param name string case does not matter
 ---@return wane.Format?
+---@error none; an unknown name gives nil
 function M.type(name)
   if type(name) ~= "string" then error("wane: quant.type wants a name, found a " .. type(name), 2) end
   local t = by_name[name:lower()]
@@ -148,6 +150,10 @@ end
 --- What is left of w after encoding and decoding: a buffer.
 ---
 ---   local seen = assert(quant.roundtrip("nf4", w))
+---@param format string|wane.CustomFormat
+---@param w userdata|number[]   float32 buffer, or a list of one row
+---@param opts? table   as for wane.quant.encode
+---@error an unknown type, a width that its blocks do not divide, importance that is missing or of another length
 function M.roundtrip(format, w, opts)
   local q, msg, code = M.encode(format, w, opts)
   if not q then return nil, msg, code end
@@ -168,6 +174,7 @@ function Blocks:decode(first, last) return self._q:decode(first, last) end
 ---
 ---     print(#b:bytes() * 8 / #w)   --> 4.5
 ---@return string
+---@error after close
 function Blocks:bytes() return self._q:bytes() end
 
 ---@return string
@@ -176,12 +183,14 @@ function Blocks:type() return self._q:type() end
 --- rows, cols
 ---
 ---     print(b:shape())   --> 4  256
+---@error after close
 function Blocks:shape() return self._q:shape() end
 
 --- Bytes of all blocks times 8 per weight.
 ---
 ---     print(b:bits_per_weight())   --> 4.5
 ---@return number
+---@error after close
 function Blocks:bits_per_weight()
   local t = by_name[self._q:type():lower()]
   return 8 * t.bytes / t.block
@@ -196,6 +205,7 @@ end
 ---@param w userdata
 ---@param importance? userdata|number[]
 ---@return table
+---@error a buffer of another shape, importance of another length; after close
 function Blocks:error(w, importance) return self._q:error(w, importance) end
 
 --- Block i (from 1, row by row) taken apart: type, block, row, column, n, sub,
@@ -206,6 +216,7 @@ function Blocks:error(w, importance) return self._q:error(w, importance) end
 ---     print(x.formula, x.d, #x.values)
 ---@param i integer
 ---@return table
+---@error a number that is none of the blocks; after close
 function Blocks:block(i) return self._q:explain(i) end
 
 --- Block i as a textbook would print it: scales, minima, and each weight's
@@ -216,6 +227,7 @@ function Blocks:block(i) return self._q:explain(i) end
 ---@param i integer
 ---@param w? userdata
 ---@return string
+---@error a number that is none of the blocks, a buffer of another shape; after close
 function Blocks:explain(i, w)
   local rows, cols = self._q:shape()
   w = w or self._source
@@ -234,6 +246,7 @@ end
 --- Number of blocks (also #q, in Lua 5.4).
 ---
 ---     print(b:count())   --> 4
+---@error after close
 function Blocks:count() return #self._q end
 Blocks.__len = Blocks.count
 
@@ -245,6 +258,7 @@ end
 --- Frees the memory now. Later calls raise.
 ---
 ---     b:close()
+---@error none; closing twice is fine
 function Blocks:close()
   self._source = nil
   return self._q:close()
@@ -269,6 +283,7 @@ M.distance = core.quant.distance
 --- Formats of one's own: see wane.quant.custom for the contract.
 ---
 ---   quant.define { name = "same", encode = function(row) return row end, decode = function(row) return row end }
+---@error a definition with a key missing, unknown or of a wrong type; the name of a type of ggml
 M.define = custom.define
 M.undefine = custom.undefine
 M.refuse = custom.refuse

@@ -212,6 +212,7 @@ end
 ---
 ---     print(job:progress().fraction)
 ---@return wane.QuantizeProgress
+---@error none
 function Job:progress()
   local p = self._last or self._state.stream:progress()
   local plan = self._state.plan
@@ -235,6 +236,7 @@ end
 ---
 ---     job:cancel()
 ---@return true
+---@error none; cancelling what has ended is fine
 function Job:cancel()
   if not self._done and not self._failed then
     self._failed = { "cancelled", "ECANCEL" }
@@ -263,6 +265,7 @@ end
 ---     repeat until assert(job:step()) == "done"
 ---     print(job:report().bytes)
 ---@return wane.QuantizeReport
+---@error before the job is done
 function Job:report()
   if not self._done then options.misuse "quantize: job:report: the job is not done" end
   local plan = self._state.plan

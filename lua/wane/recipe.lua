@@ -81,6 +81,7 @@ local function shown(to) return type(to) == "string" and to or "function" end
 ---@param pattern string|fun(t: wane.RecipeTensor): boolean  a Lua pattern searched in the name, or a test
 ---@param to string|fun(t: wane.RecipeTensor): string?
 ---@return wane.Recipe
+---@error a pattern that Lua does not take, an unknown type
 function Recipe:when(pattern, to)
   to = check_type(to)
   local rule = { to = to, where = caller(2) }
@@ -105,6 +106,7 @@ end
 ---@param last integer
 ---@param to string|fun(t: wane.RecipeTensor): string?
 ---@return wane.Recipe
+---@error numbers that are no layers, the first above the last; an unknown type
 function Recipe:layers(first, last, to)
   local function is_layer(n) return type(n) == "number" and n >= 0 and n == math.floor(n) end
   if not is_layer(first) or not is_layer(last) or first > last then
@@ -131,6 +133,7 @@ end
 ---@param role string one of wane.recipe.roles
 ---@param to string|fun(t: wane.RecipeTensor): string?
 ---@return wane.Recipe
+---@error an unknown role (the message lists all), an unknown type
 function Recipe:role(role, to)
   if not known_role[role] then
     error(("wane: unknown role '%s': want one of %s %s"):format(tostring(role), table.concat(roles.all, " "),
@@ -147,6 +150,7 @@ end
 --- One line that says what the recipe is.
 ---
 ---     print(recipe:describe())
+---@error none
 function Recipe:describe()
   local parts = { self._base.mix and self._base.mix.name or ("function (%s)"):format(self._base.where) }
   for _, r in ipairs(self._rules) do parts[#parts + 1] = r.text end
@@ -156,6 +160,7 @@ end
 --- The name of the mix it starts from, or nil for a function.
 ---
 ---     print(recipe:mix_name())   --> Q4_K_M
+---@error none
 function Recipe:mix_name() return self._base.mix and self._base.mix.name end
 
 -- The base mix as lines of a table: role and type.
@@ -188,6 +193,7 @@ end
 ---     local recipe = wane.recipe(function(t) return t.layer == 0 and "q8_0" or "q4_K" end)
 ---@param base string|fun(t: wane.RecipeTensor): string  the name or number of a mix, or a function
 ---@return wane.Recipe
+---@error an unknown mix (the message lists all)
 function M.new(base)
   if type(base) == "function" then return make({ fn = base, where = caller(2) }, {}) end
   if getmetatable(base) == "wane.recipe" then return base end
@@ -202,11 +208,14 @@ end
 --- Whether a value is a recipe.
 ---
 ---     print(wane.recipe.is(recipe), wane.recipe.is "Q4_K_M")   --> true  false
+---@param value any
+---@error none
 function M.is(value) return getmetatable(value) == "wane.recipe" end
 
 --- Names of all mixes, in the order of their numbers.
 ---
 ---     print(table.concat(wane.recipe.names(), " "))
+---@error none
 function M.names()
   local list = {}
   for i, name in ipairs(mixes.names) do list[i] = name end

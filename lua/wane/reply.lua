@@ -87,12 +87,15 @@ end
 ---
 ---     local reply = chat:stream "Hello"
 ---     repeat local text, running = reply:step { ms = 5 } until not running
+---@param budget? { ms?: number, tokens?: integer }   as of Generation:step
+---@error after close of the chat
 function Reply:step(budget) return note(self, self.source:step(budget)) end
 
 --- As wane.Job's.
 ---
 ---     local job = assert(chat:start "Hello")
 ---     repeat local text, running = job:poll() until not running
+---@error after close of the chat
 function Reply:poll() return note(self, self.source:poll()) end
 
 function Reply:fd() return self.source:fd() end
@@ -103,6 +106,7 @@ function Reply:stats() return self.last or self.source:stats() end
 --- Ends it: what was shown stays in the conversation.
 ---
 ---     chat:stream("Hello"):close()
+---@error none; closing twice is fine
 function Reply:close()
   finish(self)
   return self.source:close()

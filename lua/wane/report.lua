@@ -26,6 +26,7 @@ Table.__index = Table
 ---     t:add { n = 1 };  print(t)
 ---@param columns wane.Column[]
 ---@return wane.Table
+---@error none
 function M.table(columns)
   options.argument("report.table", "columns", columns, options.list "table")
   return setmetatable({ columns = columns, rows = {} }, Table)
@@ -88,7 +89,9 @@ end
 ---@param s string     UTF-8
 ---@param n integer
 ---@return string
+---@error none
 function M.clip(s, n)
+  options.argument("report.clip", "s", s, "string")
   if width(s) <= n then return s end
   local dots = n > 3 and "..." or ""
   local left, at = math.max(0, n - #dots), 0
@@ -107,7 +110,9 @@ end
 ---@param n? integer    columns; as it is without
 ---@param hang? string  what the further lines begin with
 ---@return string
+---@error none
 function M.wrap(s, n, hang)
+  options.argument("report.wrap", "s", s, "string")
   if not n or width(s) <= n then return s end
   local lines, line = {}, s:match "^%s*"
   local empty = true
@@ -154,6 +159,7 @@ end
 ---     print(t:text(20))
 ---@param room? integer   columns of the terminal (default: as many as it takes)
 ---@return string
+---@error none
 function Table:text(room)
   local cells, widths = layout(self)
   local shown, n_out = fitting(self, widths, room)
@@ -186,6 +192,7 @@ end
 ---
 ---     print(t:markdown())
 ---@return string
+---@error none
 function Table:markdown()
   local cells, widths = layout(self)
   local function row_of(values)
@@ -211,6 +218,7 @@ end
 ---
 ---     io.write(t:csv())
 ---@return string
+---@error none
 function Table:csv()
   local function quote(v)
     local s = v == nil and "" or type(v) == "number" and ("%.17g"):format(v) or tostring(v)
@@ -241,12 +249,14 @@ end)
 ---     print(wane.report.json { a = 1 })   --> {"a":1}
 ---@param v any
 ---@return string
+---@error what JSON has not: functions, userdata, tables that contain themselves
 function M.json(v) return json.encode(v) end
 
 --- A list of objects, one per row.
 ---
 ---     print(t:json())
 ---@return string
+---@error cells that JSON has not
 function Table:json()
   local list = {}
   for r, row in ipairs(self.rows) do
@@ -272,6 +282,7 @@ end
 ---@param title string
 ---@param t table<string, any>
 ---@return table t
+---@error none
 function M.facts(title, t)
   options.argument("report.facts", "title", title, "string")
   options.argument("report.facts", "t", t, "table")
@@ -288,6 +299,7 @@ end
 ---     print(wane.report.count(4582880))   --> 4,582,880
 ---@param n number
 ---@return string
+---@error nan and infinity
 function M.count(n)
   options.argument("report.count", "n", n, "number")
   local s = ("%.0f"):format(n)
@@ -301,6 +313,7 @@ end
 ---     print(wane.report.bytes(4582880))   --> 4.4 MiB
 ---@param n number
 ---@return string
+---@error nan and infinity
 function M.bytes(n)
   options.argument("report.bytes", "n", n, "number")
   local units, u = { "B", "KiB", "MiB", "GiB", "TiB" }, 1
@@ -315,6 +328,7 @@ end
 ---     print(wane.report.seconds(75.2))   --> 1:15
 ---@param s number
 ---@return string
+---@error nan and infinity
 function M.seconds(s)
   options.argument("report.seconds", "s", s, "number")
   if s < 60 then return ("%.1f s"):format(s) end
@@ -326,6 +340,7 @@ end
 ---     print(wane.report.printable "a\27[2Jb")   --> a\x1b[2Jb
 ---@param s string
 ---@return string
+---@error none
 function M.printable(s)
   return (tostring(s):gsub("[%c\127]", function(c)
     if c == "\n" then return "\\n" end

@@ -188,6 +188,7 @@ end
 --- own only until it returns.
 ---
 ---     local id = assert(s:pick(logits))
+---@param logits userdata   float32 buffer of n_vocab values
 ---@return integer|nil id
 ---@return string? message
 ---@return string? code
@@ -210,21 +211,27 @@ end
 --- The token was chosen: grammar, bans and penalties hear of it.
 ---
 ---     s:take(id)
+---@param id integer   from 0
+---@error after close; what the grammar does not allow gives nil, message, "EDATA"
 function Sampler:take(id) return self.handle:take(id) end
 
 --- The token is part of the prompt.
 ---
 ---     s:accept(id)
+---@param id integer   from 0
+---@error after close
 function Sampler:accept(id) return self.handle:accept(id) end
 
 --- Ids that the grammar leaves no choice about; each must be taken.
 ---
 ---     print(#s:forced())   --> 0
+---@error after close
 function Sampler:forced() return self.handle:forced() end
 
 --- True when the grammar allows nothing but the end.
 ---
 ---     print(s:complete())
+---@error after close
 function Sampler:complete() return self.handle:complete() end
 
 function Sampler:close() return self.handle:close() end
@@ -240,6 +247,7 @@ Sampler.__close = Sampler.close
 ---@return number|nil value
 ---@return integer[]|string ids
 ---@return number[]|string values
+---@error an id that is no column, a row that is not there, n above 1024
 function M.logprobs(logits, id, n, row) return core.sample.logprobs(logits, id, n, row) end
 
 return M

@@ -210,6 +210,7 @@ end
 --- A recipe of a name or a file.
 ---
 ---     local recipe = assert(require("wane.sweep").recipe "Q4_K_M")
+---@param recipe string   a name, or a file of one (NAME.lua)
 ---@return any|nil
 ---@return string? message
 ---@return string? code

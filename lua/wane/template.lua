@@ -134,6 +134,7 @@ end
 ---
 ---     print(wane.template.render("{{ x | length }}", { x = wane.template.list {} }))   --> 0
 ---@param t any[]
+---@error none
 function M.list(t) return setmetatable(t, C.LIST) end
 
 --- An object with its keys in order: { { "name", value }, ... }.
@@ -141,21 +142,25 @@ function M.list(t) return setmetatable(t, C.LIST) end
 ---     local o = wane.template.object { { "b", 1 }, { "a", 2 } }
 ---     print(wane.template.render("{{ o | tojson }}", { o = o }))   --> {"b": 1, "a": 2}
 ---@param pairs_in_order table
+---@error none
 function M.object(pairs_in_order) return setmetatable(pairs_in_order, C.ORDERED) end
 
 --- A number that stays a float although it is whole.
 ---
 ---     print(wane.template.render("{{ x }}", { x = wane.template.float(2) }))   --> 2.0
+---@error anything but a number
 M.float = C.float
 
 --- An integer by its decimal digits, exact however long it is.
 ---
 ---     print(wane.template.render("{{ x }}", { x = wane.template.integer "9007199254740993" }))   --> 9007199254740993
+---@error anything but decimal digits
 M.integer = C.integer
 
 --- None.
 ---
 ---     print(wane.template.render("{{ x is none }}", { x = wane.template.null }))   --> True
+---@error none
 M.null = C.NULL
 
 --- JSON text as values that keep the order of keys: for tools and messages.
@@ -218,6 +223,7 @@ end
 --- Names of the functions that templates can call.
 ---
 ---     print(table.concat(wane.template.functions(), " "))
+---@error none
 function M.functions()
   local out = {}
   for name in pairs(globals.GLOBALS) do out[#out + 1] = name end

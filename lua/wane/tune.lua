@@ -321,6 +321,7 @@ end
 ---@param report table
 ---@param title string?
 ---@return string
+---@error none
 function M.page(report, title)
   options.argument("tune.page", "report", report, "table")
   options.argument("tune.page", "title", title or "", "string")

@@ -105,6 +105,7 @@ end
 ---@param id integer
 ---@param special? boolean  render control tokens too
 ---@return string
+---@error an id that the vocabulary has not; after close
 function Vocab:piece(id, special)
   return self.handle:piece(id, special)
 end
@@ -114,6 +115,7 @@ end
 ---     print(vocab:text(vocab.bos))   --> <|bos|>
 ---@param id integer
 ---@return string
+---@error an id that the vocabulary has not; after close
 function Vocab:text(id)
   return self.handle:text(id)
 end
@@ -123,6 +125,7 @@ end
 ---     print(vocab:find "<|eos|>")   --> 1
 ---@param text string
 ---@return integer|nil
+---@error after close; a text that is no token gives nil
 function Vocab:find(text)
   return self.handle:find(text)
 end
@@ -132,6 +135,7 @@ end
 ---     print(vocab:is_eog(vocab.eos))   --> true
 ---@param id integer
 ---@return boolean
+---@error an id that the vocabulary has not; after close
 function Vocab:is_eog(id)
   return self.handle:is_eog(id)
 end
@@ -143,6 +147,7 @@ end
 ---     print(vocab:attr(vocab.bos))   --> 8
 ---@param id integer
 ---@return integer
+---@error an id that the vocabulary has not; after close
 function Vocab:attr(id)
   return self.handle:attr(id)
 end
@@ -162,6 +167,7 @@ local check_stream = options.checker("vocab:stream", { special = "boolean" })
 ---     io.write(s:finish())
 ---@param opts? { special?: boolean } render control tokens too
 ---@return wane.TokenStream
+---@error after close
 function Vocab:stream(opts)
   return self.handle:stream(check_stream(opts).special == true)
 end
@@ -169,6 +175,7 @@ end
 --- Frees the vocabulary now; afterwards its methods raise.
 ---
 ---     vocab:close()
+---@error none; closing twice is fine
 function Vocab:close()
   return self.handle:close()
 end
@@ -234,6 +241,7 @@ end
 ---
 ---     print(#wane.vocab.pre_names() > 30)   --> true
 ---@return string[]
+---@error none
 function M.pre_names()
   return core.vocab.pre_names()
 end

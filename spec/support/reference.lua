@@ -6,8 +6,10 @@
 ---     for path, text in pairs(require("spec.support.reference").files()) do ... end
 ---
 --- What is read: the comment at the head of a file, classes with their fields,
---- and comments right above functions (LuaCATS: @param, @return, @field; lines
---- indented by two spaces or more are examples). Functions
+--- and comments right above functions (LuaCATS: @param, @return, @field, and
+--- @error, ours: when a function raises, or "none"; at the head of a file it
+--- holds for all functions of the page; lines indented by two spaces or more are
+--- examples). Functions
 --- whose name begins with "_" and functions without a comment are left out.
 --- `make reference` writes the files, spec/reference_spec.lua compares them.
 local M = {}
@@ -48,12 +50,12 @@ local function comment(line) return line:match "^%-%-%-?(.*)$" end
 
 -- A block of comment lines as { text = lines, params =, returns =, fields =, class = }.
 local function parse(block)
-  local out, last = { text = {}, params = {}, returns = {}, fields = {} }, nil
+  local out, last = { text = {}, params = {}, returns = {}, fields = {}, errors = {} }, nil
   for _, line in ipairs(block) do
     local tag, rest = line:match "^@(%w+)%s*(.*)$"
-    if tag == "param" or tag == "return" or tag == "field" then
+    local list = ({ param = out.params, ["return"] = out.returns, field = out.fields, error = out.errors })[tag]
+    if list then
       last = { rest }
-      local list = tag == "param" and out.params or tag == "return" and out.returns or out.fields
       list[#list + 1] = last
     elseif tag == "class" then
       out.class, last = rest:match "^(%S+)", nil
@@ -61,7 +63,7 @@ local function parse(block)
       last = nil
     elseif last and line:find "^%s%s" then
       last[#last + 1] = line:match "^%s*(.-)%s*$"
-    elseif #out.params + #out.returns + #out.fields == 0 then
+    elseif #out.params + #out.returns + #out.fields + #out.errors == 0 then
       out.text[#out.text + 1] = (line:gsub("^ ", ""))
     end
   end
@@ -89,8 +91,9 @@ local function called(line, module, classes)
     arguments = line:match "^return function(%b())" or line:match "^return setmetatable%(M, {%s*$" and "(o)"
     if arguments then return module.name .. arguments, module.name end
     name = line:match "^M%.([%w_]+) = %w+%.[%w_]+$"
-    if name then return module.name .. "." .. name .. "(...)", module.name .. "." .. name end
-    return nil
+    if not name then return nil end
+    local own = require("wane." .. module[1]:gsub("/init$", ""):gsub("/", "."))[name]
+    return ("%s.%s%s"):format(module.name, name, type(own) == "function" and "(...)" or ""), module.name .. "." .. name
   end
   local owner, sep, own = name:match "^([%w_]+)([.:])([%w_]+)$"
   if not owner or own:find "^_" then return nil end
@@ -123,7 +126,7 @@ local function read(module)
       if #block > 0 then
         local p = parse(block)
         if not out.head then
-          out.head, p.text = p.text, p.class and p.text or {}
+          out.head, out.errors, p.text = p.text, p.errors, p.class and p.text or {}
         end
         if p.class then
           out.items[#out.items + 1] = { class = p.class, text = out.head == p.text and {} or p.text, fields = p.fields }
@@ -131,9 +134,11 @@ local function read(module)
         end
         local how, tag = called(line, module, classes)
         if how and block.dashes and #p.text > 0 and i > #block + 1 then
-          out.items[#out.items + 1] = { how = how, tag = tag, text = p.text, params = p.params, returns = p.returns }
-        elseif how and module.single then
-          out.items[#out.items + 1] = { how = how, tag = tag, text = p.text, params = p.params, returns = p.returns }
+          p.how, p.tag = how, tag
+          out.items[#out.items + 1] = p
+        elseif how and module.single and tag == module.name then
+          p.how, p.tag = how, tag
+          out.items[#out.items + 1] = p
         end
       end
       local owner = line:match "^local ([%w_]+) = {" or line:match "^local ([%w_]+) = setmetatable"
@@ -194,15 +199,26 @@ local function tags(out, title, list, named)
   out[#out + 1] = ""
 end
 
+-- What raises; of a page: what does in all of its functions.
+local function raising(out, title, list)
+  if #list == 0 then return end
+  out[#out + 1] = title
+  out[#out + 1] = ""
+  for _, tag in ipairs(list) do out[#out + 1] = "* " .. table.concat(tag, " "):gsub("<", "&lt;") end
+  out[#out + 1] = ""
+end
+
 local function markdown(pages)
   local out = { "# Reference", "", "Made from the comments in `lua/wane` by `make reference`. What the world does wrong comes back as",
-    "`nil, message, code` ([errors.md](errors.md)); misuse raises.", "" }
+    "`nil, message, code` ([errors.md](errors.md)); misuse raises. Under \"Raises\" stands what is special;",
+    "a wrong type of an argument or an option, and an option that is not known, raise everywhere.", "" }
   for _, page in ipairs(pages) do out[#out + 1] = ("* `%s` (lua/wane/%s.lua)"):format(page.name, page.file) end
   out[#out + 1] = ""
   for _, page in ipairs(pages) do
     out[#out + 1] = "## " .. page.name
     out[#out + 1] = ""
     prose(out, page.head)
+    raising(out, "All of it raises:", page.errors)
     for _, item in ipairs(page.items) do
       if item.class then
         if #item.fields > 0 then
@@ -217,6 +233,7 @@ local function markdown(pages)
         prose(out, item.text)
         tags(out, "Takes:", item.params, true)
         tags(out, "Gives:", item.returns, false)
+        raising(out, "Raises:", item.errors)
       end
     end
   end
@@ -284,6 +301,7 @@ local function vimdoc(pages)
     out[#out + 1] = page.name .. (" "):rep(math.max(1, WIDTH - #page.name - #tag)) .. tag
     out[#out + 1] = ""
     vim_prose(out, page.head)
+    vim_tags(out, "All of it raises:", page.errors)
     for _, item in ipairs(page.items) do
       if not item.class then
         tag = mark(item.tag .. "()")
@@ -293,6 +311,7 @@ local function vimdoc(pages)
         vim_prose(out, item.text)
         vim_tags(out, "Takes:", item.params)
         vim_tags(out, "Gives:", item.returns)
+        vim_tags(out, "Raises:", item.errors)
       elseif #item.fields > 0 then
         tag = mark(item.class .. "-fields")
         if tag ~= "" then out[#out + 1] = (" "):rep(math.max(1, WIDTH - #tag)) .. tag end
@@ -433,6 +452,40 @@ function M.without_example()
       local has = not item.how
       for _, line in ipairs(item.text) do has = has or is_example(line) end
       if not has then list[#list + 1] = item.tag end
+    end
+  end
+  return list
+end
+
+--- Names of public functions that say nothing of errors: neither a code among
+--- what they give, nor what they raise, themselves or by their page.
+---@return string[]
+function M.without_errors()
+  local list = {}
+  for _, page in ipairs(all()) do
+    for _, item in ipairs(page.items) do
+      local said = not item.how or #page.errors + #item.errors > 0
+      for _, tag in ipairs(item.returns or {}) do
+        local text = table.concat(tag, " ")
+        said = said or text:find "%f[%a]code%f[%A]" or text:find "nil, string"
+      end
+      if not said then list[#list + 1] = page.file .. ": " .. item.tag end
+    end
+  end
+  return list
+end
+
+--- Names of public functions with an argument that is not said what it is.
+---@return string[]
+function M.without_types()
+  local list = {}
+  for _, page in ipairs(all()) do
+    for _, item in ipairs(page.items) do
+      for name in (item.how and item.how:match "%((.*)%)$" or ""):gmatch "[%w_]+" do
+        local said = false
+        for _, tag in ipairs(item.params) do said = said or tag[1]:match "^[%w_]+" == name end
+        if not said then list[#list + 1] = ("%s: %s %s"):format(page.file, item.tag, name) end
+      end
     end
   end
   return list

@@ -8,6 +8,8 @@
 --
 -- A value belongs to the graph that made it and lives until the program is
 -- finished: everything else raises.
+---@error a tensor that the file has not or has in another shape, widths that do
+---  not go together, an unknown kind; wane.load gives these back as nil, message, code
 local M = {}
 
 local core = require "wane.core"
@@ -99,7 +101,8 @@ end
 --- "normal" | "neox", factors = true (use rope factor tensors), causal,
 --- eps (of norms; read from the file by default).
 ---
----     m:use "rope_freqs.weight"
+---     m:use { norm = "rms", rope = "neox" }
+---@param defaults { norm?: string, rope?: string, factors?: boolean, causal?: boolean, eps?: number }
 function Graph:use(defaults)
   options(defaults, { norm = true, rope = true, factors = true, causal = true, eps = true })
   for k, v in pairs(defaults) do self.state.use[k] = v end
@@ -118,6 +121,8 @@ end
 --- added unless `suffix` says otherwise.
 ---
 ---     if b:has "attn_q.bias" then print "it has one" end
+---@param name string
+---@param suffix? string   (".weight")
 function Graph:has(name, suffix)
   return self.state.g:find_tensor(self.prefix .. name .. (suffix or ".weight")) ~= nil
 end
@@ -125,6 +130,7 @@ end
 --- Rows of the file's matrix `name`, or 0 when there is none.
 ---
 ---     print(m:rows "output")
+---@param name string
 function Graph:rows(name)
   local t = self.state.g:find_tensor(self.prefix .. name .. ".weight")
   return t and (self.state.g:tensor(t).shape[2] or 1) or 0
@@ -151,6 +157,9 @@ end
 --- (`by = "position"`), or always row `row`.
 ---
 ---     local x = m:embed "token_embd"
+---@param name string
+---@param opts? { by?: string, row?: integer, rows?: integer, width?: integer }   row from 0; rows (the vocabulary,
+---  or the context), width (the model's)
 function Graph:embed(name, opts)
   local s = state_of(self)
   opts = options(opts, { by = true, row = true, rows = true, width = true })
@@ -232,6 +241,9 @@ end
 ---
 ---     local h = b:norm(x, "attn_norm")
 ---     local q = b:norm(q, "attn_q_norm", { per = "head" })
+---@param x wane.arch.Value
+---@param name? string
+---@param opts? { per?: string, head?: integer, kind?: string, eps?: number, suffix?: string, whole?: boolean }
 function Graph:norm(x, name, opts)
   local s = state_of(self)
   opts = options(opts, { per = true, head = true, kind = true, eps = true, suffix = true, whole = true })
@@ -292,6 +304,9 @@ end
 --- built, the input of "output" is its result.
 ---
 ---     local y = b:linear(h, "attn_output")
+---@param x wane.arch.Value   as wide as the matrix has columns
+---@param name string
+---@param opts? { out?: integer, part?: integer[], tied?: string, bias?: boolean, each?: integer[] }
 function Graph:linear(x, name, opts)
   local s = state_of(self)
   if s.embeddings and name == "output" and self.prefix == "" then
@@ -317,6 +332,7 @@ end
 --- Queries, keys and values from x: three matrices, or one (attn_qkv).
 ---
 ---     local q, k, v = b:qkv(h)
+---@param x wane.arch.Value
 ---@return wane.arch.Value q, wane.arch.Value k, wane.arch.Value v
 function Graph:qkv(x)
   if not self:has "attn_qkv" then
@@ -367,6 +383,8 @@ end
 --- false; plain = true: no scaling of any kind.
 ---
 ---     q, k = b:rope(q), b:rope(k)
+---@param x wane.arch.Value   whole heads
+---@param opts? { base?: number, scale?: number, dims?: integer, head?: integer, kind?: string, factors?: boolean, plain?: boolean }
 function Graph:rope(x, opts)
   local s, r = state_of(self), self.hp.rope
   opts = options(opts, { base = true, scale = true, dims = true, head = true, kind = true, factors = true, plain = true })
@@ -397,6 +415,10 @@ end
 --- earlier attend, whose keys and values these queries look at.
 ---
 ---     local a = b:attend(q, k, v, { window = 512 })
+---@param q wane.arch.Value   heads times the key length
+---@param k? wane.arch.Value   heads_kv times the key length
+---@param v? wane.arch.Value   heads_kv times the value length
+---@param opts? table
 function Graph:attend(q, k, v, opts)
   local s, hp, l = state_of(self), self.hp, (self.layer or 0) + 1
   opts = options(opts, {
@@ -430,6 +452,9 @@ end
 --- before.
 ---
 ---     local y = b:act("gelu", b:linear(h, "ffn_up"))
+---@param kind string
+---@param x wane.arch.Value
+---@param bias_name? string   whole, with its ending
 function Graph:act(kind, x, bias_name)
   local s = state_of(self)
   local w = bias_name and weight(s, self.prefix .. bias_name, false, width_of(x))
@@ -441,6 +466,9 @@ local OAI = { 1.702, 7 } -- alpha and limit of swiglu_oai
 --- kind(gate) * up.
 ---
 ---     local y = b:glu("silu", b:linear(h, "ffn_gate"), b:linear(h, "ffn_up"))
+---@param kind string   as of act, or "swiglu_oai"
+---@param gate wane.arch.Value
+---@param up wane.arch.Value   as wide as gate
 function Graph:glu(kind, gate, up)
   local s = state_of(self)
   local f = kind == "swiglu_oai" and OAI or {}
@@ -453,7 +481,9 @@ function Graph:geglu(gate, up) return self:glu("gelu", gate, up) end
 --- The usual gated feed-forward: down(kind(gate x) * up x). A file without
 --- ffn_gate has both in ffn_up, the rows of the gate first.
 ---
----     x = x + b:ffn(b:norm(x, "ffn_norm"))
+---     x = x + b:ffn(b:norm(x, "ffn_norm"), "silu")
+---@param x wane.arch.Value
+---@param kind string   as of act
 function Graph:ffn(x, kind)
   if self:has "ffn_gate" then
     return self:linear(self:glu(kind, self:linear(x, "ffn_gate"), self:linear(x, "ffn_up")), "ffn_down")
@@ -467,6 +497,8 @@ end
 --- The feed-forward without a gate: down(kind(up x)).
 ---
 ---     x = x + b:mlp(b:norm(x, "ffn_norm"), "gelu")
+---@param x wane.arch.Value
+---@param kind string   as of act
 function Graph:mlp(x, kind)
   return self:linear(self:act(kind, self:linear(x, "ffn_up")), "ffn_down")
 end
@@ -476,7 +508,10 @@ end
 --- file with ffn_gate_inp_shexp weighs it by the sigmoid of one number a
 --- token: a mixture of one expert.
 ---
----     local y = b:moe(h) + b:shared(h)
+---     local y = b:moe(h) + b:shared(h, "silu")
+---@param x wane.arch.Value
+---@param kind string   as of act
+---@param width? integer
 function Graph:shared(x, kind, width)
   local s, hp = state_of(self), self.hp
   width = width or hp.expert_shared_feed_forward_length
@@ -505,6 +540,9 @@ end
 --- one value, or as many as x has).
 ---
 ---     local y = m:scale(x, 0.5)
+---@param x wane.arch.Value
+---@param by number
+---@param name? string
 function Graph:scale(x, by, name)
   local s = state_of(self)
   local w = name and vector(self, name, width_of(x))
@@ -513,7 +551,10 @@ end
 
 --- x, at least lo and at most hi.
 ---
----     local y = m:clamp(x, 8)
+---     local y = m:clamp(x, -8, 8)
+---@param x wane.arch.Value
+---@param lo number
+---@param hi number
 function Graph:clamp(x, lo, hi)
   local s = state_of(self)
   return op(s, width_of(x), "clamp", nil, self.prefix .. "clamp", ids(s, x), {}, {}, { lo, hi })
@@ -522,6 +563,10 @@ end
 --- x times 1 + growth ln(1 + floor((position + offset) / step)).
 ---
 ---     q = m:grow(q, 0.1, 8192, 0)
+---@param x wane.arch.Value
+---@param growth number
+---@param step number   positions
+---@param offset? number   positions (0)
 function Graph:grow(x, growth, step, offset)
   local s = state_of(self)
   return op(s, width_of(x), "scale", "position", self.prefix .. "grow", ids(s, x), {}, { step, offset or 0 }, { growth })
@@ -530,6 +575,8 @@ end
 --- A soft cap: c tanh(x / c).
 ---
 ---     local logits = m:softcap(m:linear(x, "output"), 30)
+---@param x wane.arch.Value
+---@param cap number
 function Graph:softcap(x, cap)
   local s = state_of(self)
   return op(s, width_of(x), "softcap", nil, self.prefix .. "softcap", ids(s, x), {}, {}, { cap })
@@ -570,6 +617,8 @@ local GATING = { softmax = 0, sigmoid = 1, chosen = 2, sqrtsoftplus = 3 }
 --- and merged matrices: what the file has.
 ---
 ---     x = x + b:moe(b:norm(x, "ffn_norm"), { gating = "sigmoid", normalise = true })
+---@param x wane.arch.Value
+---@param opts? table
 function Graph:moe(x, opts)
   local s, hp = state_of(self), self.hp
   opts = options(opts, { kind = true, gating = true, normalise = true, ff = true, logits = true, weight_first = true,

@@ -69,6 +69,7 @@ local registered = {}
 ---     wane.arch.register("my-llama", require "wane.arch.llama")
 ---@param name string as in general.architecture
 ---@param describe fun(m: wane.arch.Graph): wane.arch.Value, string|nil
+---@error an empty name, anything but a function
 function M.register(name, describe)
   if type(name) ~= "string" or name == "" then error("wane.arch.register: want a name", 2) end
   if type(describe) ~= "function" then error("wane.arch.register: want a function", 2) end
@@ -80,6 +81,7 @@ end
 ---     print(wane.arch.find "llama" ~= nil, wane.arch.find "nothing")   --> true  nil
 ---@param name string
 ---@return function|nil
+---@error none; an unknown name gives nil
 function M.find(name)
   if registered[name] then return registered[name] end
   local module = builtin[name]
@@ -101,6 +103,7 @@ end
 --- Names of all architectures, sorted.
 ---
 ---     print(#wane.arch.names() > 60)   --> true
+---@error none
 function M.names()
   local list, seen = {}, {}
   for _, t in ipairs { builtin, registered } do

@@ -301,6 +301,8 @@ end
 ---
 ---     assert(wane.calibrate.awq { from = path, to = "small.gguf", recipe = "Q4_K_M", text = text, context = 64, chunks = 1,
 ---       overwrite = true })
+---@param o wane.GptqOptions
+---@error none; what the world does wrong is nil, message, code
 return setmetatable(M, {
   __call = function(_, o)
     options.argument("calibrate.awq", "options", o, "table")

@@ -90,6 +90,7 @@ end
 ---     for _, c in ipairs(wane.calibrate.coverage(im)) do print(c.name, c.tokens) end
 ---@param im wane.Imatrix
 ---@return wane.Coverage[]
+---@error anything but an importance matrix
 function M.coverage(im)
   if not imatrix.is(im) then options.misuse("calibrate.coverage: im: want an importance matrix, got " .. options.shown(im)) end
   local list = {}

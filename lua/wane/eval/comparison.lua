@@ -118,6 +118,7 @@ end
 ---
 ---     print(c:table():markdown())
 ---@return wane.Table
+---@error none
 function Comparison:table()
   local used = {}
   for _, c in ipairs(self.columns) do
@@ -138,6 +139,7 @@ end
 ---     print(c:text(80))
 ---@param room? integer  columns of the terminal: those that do not fit are left out
 ---@return string
+---@error none
 function Comparison:text(room) return self:table():text(room) end
 function Comparison:markdown() return self:table():markdown() end
 function Comparison:csv() return self:table():csv() end
@@ -146,6 +148,7 @@ function Comparison:__tostring() return self:text() end
 --- Everything as JSON: rows, tasks, heat maps, the passage.
 ---
 ---     print(#c:json() > 100)   --> true
+---@error none
 function Comparison:json()
   return report.json { rows = self.rows, tasks = self.tasks, heat = self.heat, passage = self.passage,
     tokens = self.tokens, context = self.context, machine = self.cpu.name, origin = self.origin }
@@ -155,6 +158,7 @@ end
 ---
 ---     print(#c:html "Mine" > 1000)   --> true
 ---@param title? string
+---@error none
 function Comparison:html(title) return require("wane.eval.page")(self, title) end
 
 --- Rows that nothing beats in both size and KLD, smallest first. Those that are
@@ -162,6 +166,7 @@ function Comparison:html(title) return require("wane.eval.page")(self, title) en
 ---
 ---     for _, row in ipairs(c:pareto()) do print(row.name, row.bytes, row.kld) end
 ---@return table[]
+---@error none
 function Comparison:pareto()
   local list, front, best, size = {}, {}, math.huge, nil
   for _, row in ipairs(self.rows) do

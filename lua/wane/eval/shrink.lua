@@ -28,6 +28,7 @@ local for_loading = { "context", "threads", "batch", "kv", "max_bytes" }
 ---     print(wane.eval.shrink.recipe "q4_K")
 ---@param what any
 ---@return wane.Recipe
+---@error what names no mix, type or format
 function M.recipe(what)
   if recipes.is(what) or type(what) == "function" then return recipes.new(what) end
   local own = custom.find(what)

@@ -111,6 +111,7 @@ end
 ---     print(wane.eval.tasks.table(results))
 ---@param results wane.TaskResult[]
 ---@return wane.Table
+---@error none
 function M.table(results)
   local t = report.table {
     { key = "name", title = "task" }, { key = "score", title = "score", format = "%.4f" },

@@ -103,6 +103,7 @@ end
 --- levels (a list) and notes (a list of lines) for the print-out of a block.
 ---@param def wane.FormatDefinition
 ---@return wane.CustomFormat
+---@error a definition with a key missing, unknown or of a wrong type; the name of a type of ggml
 function M.define(def)
   def = check_definition(def)
   local f = setmetatable({}, Format)
@@ -116,6 +117,8 @@ end
 ---
 ---     wane.quant.define { name = "mine", encode = function(v) return v end, decode = function(v) return v end }
 ---     print(wane.quant.undefine "mine", wane.quant.undefine "mine")   --> true  false
+---@param name string
+---@error none; a name that is not defined gives false
 function M.undefine(name)
   local key = tostring(name):lower()
   local was = registry[key] ~= nil
@@ -127,6 +130,7 @@ end
 ---
 ---     print(nf4:facts().bits)
 ---@return wane.Format
+---@error none
 function Format:facts()
   return {
     name = self.name, block = self.block, class = "custom", bits = self.bits, encodable = true,
@@ -249,6 +253,9 @@ end
 --- Rows first..last (all by default) as a float32 buffer.
 ---
 ---     print(#coded:decode() == #w)   --> true
+---@param first? integer   from 1
+---@param last? integer    (first)
+---@error rows that there are not; after close; what the format's own decode raises
 function Coded:decode(first, last)
   open(self)
   if first == nil then
@@ -274,6 +281,7 @@ end
 --- Always nil, message, "EUNSUP": there are no bytes to put into a file.
 ---
 ---     print(select(3, coded:bytes()))   --> EUNSUP
+---@error after close
 function Coded:bytes()
   open(self)
   return M.refuse(self._f)
@@ -284,16 +292,21 @@ function Coded:shape() return self._rows, self._cols end
 --- As defined; nil when the definition does not say.
 ---
 ---     print(coded:bits_per_weight())
+---@error none
 function Coded:bits_per_weight() return self._f.bits end
 --- Number of blocks (also #q, in Lua 5.4).
 ---
 ---     print(coded:count() > 0)   --> true
-function Coded:count() return self._rows * (self._cols / self._block) end
+---@error none
+function Coded:count() return math.floor(self._rows * (self._cols / self._block)) end
 Coded.__len = Coded.count
 
 --- As wane.Blocks:error.
 ---
 ---     print(coded:error(w).mse)
+---@param w userdata   float32 buffer of the same shape
+---@param importance? number[]|userdata   one weight a column
+---@error a buffer of another shape; after close; what the format's own decode raises
 function Coded:error(w, importance)
   open(self)
   local decoded, msg, code = self:decode()
@@ -307,6 +320,8 @@ end
 --- levels and notes when the format explains itself.
 ---
 ---     print(#coded:block(1).values)
+---@param i integer   from 1, row by row
+---@error a number that is none of the blocks; after close
 function Coded:block(i)
   open(self)
   local per_row = self._cols / self._block
@@ -327,6 +342,9 @@ end
 --- As wane.Blocks:explain.
 ---
 ---     print(coded:explain(1, w))
+---@param i integer   from 1, row by row
+---@param w? userdata   what it was made from (the rows given to encode, while they live)
+---@error a number that is none of the blocks; after close
 function Coded:explain(i, w)
   local b = self:block(i)
   b.n_blocks, b.cols, b.bits_per_weight = self:count(), self._cols, self:bits_per_weight()

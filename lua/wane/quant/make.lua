@@ -81,6 +81,7 @@ end
 ---   quant.uniform { bits = 8, per = "channel", symmetric = true, name = "w8" }
 ---@param opts wane.UniformOptions
 ---@return wane.CustomFormat
+---@error options that exclude each other (block beside another per)
 function M.uniform(opts)
   options.argument("quant.uniform", "options", opts, "table")
   opts = check_uniform(opts)
@@ -175,6 +176,7 @@ end
 ---   quant.codebook { levels = { -1, 0, 1 }, block = 64, name = "three" }
 ---@param opts wane.CodebookOptions
 ---@return wane.CustomFormat
+---@error options that exclude each other (fit beside levels, block beside another per)
 function M.codebook(opts)
   options.argument("quant.codebook", "options", opts, "table")
   opts = check_codebook(opts)

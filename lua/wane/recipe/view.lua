@@ -51,6 +51,7 @@ end
 --     recipe(function(t) return t:error "q4_K" > 0.08 and "q5_K" or "q4_K" end)
 ---@param type_name string
 ---@return number
+---@error an unknown type, rows that do not fill its blocks, weights that cannot be read; outside of the recipe's function
 function methods:error(type_name)
   local own = inner(self, "error")
   local t, msg = types.writable(type_name)
@@ -70,6 +71,7 @@ end
 ---@param limit number see :error
 ---@param candidates string[]? types to try; default: the usual ones
 ---@return string
+---@error an unknown type among the candidates; outside of the recipe's function
 function methods:cheapest_with(limit, candidates)
   inner(self, "cheapest_with")
   options.argument("t:cheapest_with", "limit", limit, options.number(0))

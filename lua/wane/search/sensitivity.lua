@@ -334,6 +334,7 @@ end
 ---@return { tensor: string, type: string, bytes: integer, kld: number }[] rows  kld 0: not known yet
 ---@return integer fixed_bytes  of tensors that keep their type
 ---@return integer n_values
+---@error an unknown type, a tensor that the model has not
 function M.choices(model, opts)
   opts = opts or {}
   local tensors, fixed, n_values = M.candidates(model, opts.tensors)
@@ -408,6 +409,7 @@ end
 --- The table as text, Markdown, CSV or JSON: a wane.Table.
 ---
 ---     print(s:table())
+---@error none
 function Sensitivity:table()
   local t = report.table {
     { key = "tensor", title = "tensor" }, { key = "type", title = "type" },

@@ -278,6 +278,7 @@ end
 ---     print(wane.recipe.front(s))
 ---@param o { table: wane.Sensitivity, types: string[]?, floors: table[]?, pins: table[]? }
 ---@return table[]
+---@error a table without choices for a tensor
 function M.front(o)
   o = check_front(o)
   local order, by = options_of(o, o.table.rows)

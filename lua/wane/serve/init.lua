@@ -178,6 +178,7 @@ end
 ---     repeat server:step(0.1) until done
 ---@param timeout? number  seconds; for ever when absent
 ---@return true
+---@error none
 function Server:step(timeout)
   local ok, message = self.cq:step(timeout)
   if not ok then self.opts.note("loop: " .. tostring(message)) end
@@ -188,6 +189,7 @@ end
 --- for example: then what runs has `drain` seconds to end.
 ---
 ---     server:loop()
+---@error none
 function Server:loop()
   local monotime = require("cqueues").monotime
   while not self.closed do
@@ -200,6 +202,8 @@ end
 --- seconds (10).
 ---
 ---     server:stop(10)   -- seconds for what runs
+---@param drain? number   seconds that open requests have to end (10)
+---@error none
 function Server:stop(drain)
   if self.closing then return end
   self.closing = require("cqueues").monotime() + (drain or 10)
@@ -209,6 +213,7 @@ end
 --- Closes sockets and the context; the model stays.
 ---
 ---     server:close()
+---@error none
 function Server:close()
   if self.closed then return true end
   self.closed = true

@@ -4,16 +4,25 @@ local M = {}
 local V = require "wane.template.value"
 local big = require "wane.template.big"
 local keys = require "wane.keys"
+local options = require "wane.options"
+
+local DIGITS = options.type("decimal digits in a string", function(v) return type(v) == "string" and v:find "^-?%d+$" ~= nil end)
 
 --- Metatables that tell lists and ordered objects from plain tables, and what
 --- stands for none (template.lua).
 M.LIST, M.ORDERED, M.FLOAT, M.INTEGER, M.NULL = {}, {}, {}, {}, {}
 
 --- A number that is a float although it is whole.
-function M.float(n) return setmetatable({ n }, M.FLOAT) end
+function M.float(n)
+  options.argument("template.float", "n", n, "number")
+  return setmetatable({ n }, M.FLOAT)
+end
 
 --- An integer by its decimal digits, exact however long.
-function M.integer(digits) return setmetatable({ digits }, M.INTEGER) end
+function M.integer(digits)
+  options.argument("template.integer", "digits", digits, DIGITS)
+  return setmetatable({ digits }, M.INTEGER)
+end
 
 local from
 
