@@ -192,6 +192,31 @@ describe("answers", function()
     end
   end)
 
+  it("arguments keep the types of the schema, also where a template writes them as text or as Python prints", function()
+    local tools = assert(template.json([==[[{"type": "function", "function": {"name": "f", "parameters": {"type": "object",
+      "properties": {"s": {"type": "string"}, "n": {"type": "number"}, "l": {"type": "array"}, "o": {"type": "object"}}}}}]]==]))
+    local seed = "<seed:tool_call>\n<function=f>\n<parameter=s>%s</parameter>\n<parameter=l>[1, 'two', [True, None]]</parameter>\n"
+      .. "<parameter=o>{'k': {'z': []}}</parameter>\n</function>\n</seed:tool_call>"
+    local muse = ' to=f<|message|><atem:function_calls>\n<atem:invoke name="f">\n<atem:parameter name="s">%s</atem:parameter>\n'
+      .. '<atem:parameter name="n">42</atem:parameter>\n</atem:invoke>\n</atem:function_calls><|eot|>'
+    local mini = ']<]minimax[>[<tool_call>\n]<]minimax[>[<invoke name="f">]<]minimax[>[<s>%s]<]minimax[>[</s>]<]minimax[>[<l>'
+      .. "]<]minimax[>[<item>1]<]minimax[>[</item>]<]minimax[>[<item>two]<]minimax[>[</item>]<]minimax[>[</l>"
+      .. "]<]minimax[>[</invoke>\n]<]minimax[>[</tool_call>[e~["
+    for name, row in pairs {
+      ["ByteDance-Seed-OSS"] = { seed, '"l": [1, "two", [true, null]], "o": {"k": {"z": []}}' },
+      ["muse-glimmer"] = { muse, '"n": 42', prompt = "<|start|>assistant" },
+      ["MiniMax-M3"] = { mini, '"l": [1, "two"]' },
+    } do
+      local t = assert(template.compile(S.slurp(S.conformance("templates/jinja/" .. name .. ".jinja"))))
+      for s, json in pairs { ["42"] = '"42"', ['{"a": [1]}'] = [["{\"a\": [1]}"]], ["a < b </b> [c]"] = '"a < b </b> [c]"' } do
+        for _, n in ipairs { 1000, 1, 5 } do
+          local m = parsed(t, row[1]:gsub("%%s", function() return s end), n, { tools = tools, prompt = row.prompt })
+          assert.same({ { "f", normal('{"s": ' .. json .. ", " .. row[2] .. "}") } }, calls_of(m), name)
+        end
+      end
+    end
+  end)
+
   it("tells reasoning from content, begun by the prompt or not", function()
     local t = assert(template.compile "{# <think></think> #}")
     for _, n in ipairs { 99, 1 } do

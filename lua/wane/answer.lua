@@ -317,6 +317,7 @@ function Parser:feed(text)
       name = function(...) return tool_name(self, ...) end,
       arguments = function(...) return tool_arguments(self, ...) end,
       done = function() return tool_done(self) end,
+      schema = function(name) return readers.schema(self.tools, name) end,
     })
     self.plain_so_far = false
     return self.deltas

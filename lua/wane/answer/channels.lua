@@ -69,12 +69,12 @@ local function body(self, text, put, calls)
   end
 end
 
---- Arguments in tags (name="key") as JSON.
-local function tags(text)
+--- Arguments in tags (name="key") as JSON; types(key): by the tool's schema.
+local function tags(text, types)
   local write = require "wane.answer.write"
   local out = {}
-  for key, value in text:gmatch 'parameter name="([^"]*)"[^>]*>(.-)</' do
-    local ok = pcall(require "wane.template.json".decode, value)
+  for key, value in text:gmatch 'parameter name="([^"]*)"[^>]*>(.-)</[%w:]*parameter>' do
+    local ok = types(key) ~= "string" and pcall(require "wane.template.json".decode, value)
     out[#out + 1] = write.string(key) .. ": " .. (ok and value or write.string(value))
   end
   return "{" .. table.concat(out, ", ") .. "}"
@@ -82,7 +82,7 @@ end
 
 local function close(self, calls)
   if self.what == "call" then
-    if self.xml then calls.arguments(tags(self.args)) end
+    if self.xml then calls.arguments(tags(self.args, self.types)) end
     calls.done()
   end
   self.state, self.what, self.args, self.xml = "header", nil, nil, nil
@@ -103,7 +103,10 @@ function Channels:feed(text, put, calls)
       local name
       self.what, name = purpose(self.buffer:sub(1, at - 1))
       self.buffer, self.state, self.fresh = self.buffer:sub(behind + 1), "body", true
-      if self.what == "call" then calls.name(name) end
+      if self.what == "call" then
+        calls.name(name)
+        self.types = calls.schema(name)
+      end
     end
     local at, len = first_end(self.buffer)
     if not at then

@@ -83,6 +83,14 @@ function literal(s, i, level)
   return write.string(word), i + #word
 end
 
+--- A list or dictionary as Python prints it, as JSON; nil when a text is none.
+function M.value(s)
+  local at = skip(s, 1)
+  if not s:find("^[%[{(]", at) then return nil end
+  local value, behind = literal(s, at, 0)
+  return value and skip(s, behind) > #s and value or nil
+end
+
 --- name(key=value, ...) at i.
 local function python_call(s, i)
   local name, at = s:match("^%s*([%w_.-]+)%s*%(()", i)

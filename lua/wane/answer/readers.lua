@@ -386,7 +386,8 @@ local function tagged_value(self, key, text, type_text)
   if v ~= nil and (type_text ~= nil or type(v) ~= "string") then return (text:gsub("^%s+", ""):gsub("%s+$", "")) end
   if text == "True" or text == "False" then return text:lower() end
   if text == "None" then return "null" end
-  return repr.string(text)
+  local printed = (kind == "array" or kind == "object") and require "wane.answer.literals".value(text)
+  return printed or repr.string(text)
 end
 
 --- One argument at i: where it ends; nil when more is wanted, false when there
