@@ -9,6 +9,8 @@ local gguf = require "wane.gguf"
 local model = require "wane.model"
 local wane = require "wane"
 
+local unpack = rawget(table, "unpack") or rawget(_G, "unpack")
+
 -- Values that pass through 1 + w or exp and back differ in the last bit.
 local ROUNDED = 1e-6
 
@@ -83,6 +85,48 @@ local function answer(path)
   return out
 end
 
+-- Experts as gpt-oss ships them, of random codes: the tensors NAME_blocks
+-- (experts, rows, blocks, 16) and NAME_scales, and a function that gives the
+-- blocks of some rows as llama.cpp's converter writes them: the scale, then in
+-- each byte value i (low half) and value i + 16 of the 32, where the checkpoint
+-- has 2 i and 2 i + 1.
+local function packed_experts(name, n, rows, cols, seed)
+  local per, blocks, scales = cols / 32, {}, {}
+  for b = 1, n * rows * per do
+    local bytes = {}
+    for i = 1, 16 do
+      seed = (seed * 16807) % 2147483647
+      bytes[i] = seed % 256
+    end
+    blocks[b], scales[b] = bytes, 116 + seed % 5
+  end
+  local function written(first, step)
+    local out = {}
+    for e = 0, n - 1 do
+      for r = first, rows - 1, step do
+        for k = 1, per do
+          local at = (e * rows + r) * per + k
+          out[#out + 1] = string.char(scales[at])
+          local function code(i)
+            local byte = blocks[at][math.floor(i / 2) + 1]
+            return i % 2 == 0 and byte % 16 or math.floor(byte / 16)
+          end
+          for i = 0, 15 do out[#out + 1] = string.char(code(i) + 16 * code(i + 16)) end
+        end
+      end
+    end
+    return table.concat(out)
+  end
+  local flat = {}
+  for b, bytes in ipairs(blocks) do flat[b] = string.char(unpack(bytes)) end
+  local bytes = {}
+  for b, v in ipairs(scales) do bytes[b] = string.char(v) end
+  return {
+    { name = name .. "_blocks", dtype = "U8", shape = { n, rows, per, 16 }, bytes = table.concat(flat) },
+    { name = name .. "_scales", dtype = "U8", shape = { n, rows, per }, bytes = table.concat(bytes) },
+  }, written
+end
+
 describe("convert:", function()
   support.check_leaks()
   for _, m in ipairs(converted.models) do
@@ -108,4 +152,41 @@ describe("convert:", function()
       os.execute(("rm -rf %s %s"):format(dir, to))
     end)
   end
+
+  it("gpt-oss with MXFP4 experts gives llama.cpp's blocks, byte for byte", function()
+    local path = support.conformance "logits/gpt-oss/gpt-oss.F32.gguf"
+    local dir = support.tmp "checkpoint"
+    os.execute("mkdir -p " .. dir)
+    local config = checkpoint.from_gguf(path, dir)
+    local list, wanted, f = {}, {}, assert(require("wane.convert.safetensors").open(dir))
+    for i, name in ipairs(f.names) do
+      local t = f.tensors[name]
+      local layer, what = name:match "^model%.layers%.(%d+)%.mlp%.experts%.([%w_]+)_proj$"
+      if layer then -- (experts, columns, rows)
+        local two, written = packed_experts(name, t.shape[1], t.shape[3], t.shape[2], i)
+        for _, x in ipairs(two) do list[#list + 1] = x end
+        local function want(part, first, step) wanted[("blk.%s.ffn_%s_exps.weight"):format(layer, part)] = written(first, step) end
+        if what == "down" then want("down", 0, 1) else want("gate", 0, 2) want("up", 1, 2) end
+      else
+        list[#list + 1] = { name = name, dtype = t.dtype, shape = t.shape, bytes = assert(f:read(t, 0, t.bytes)) }
+      end
+    end
+    f:close()
+    checkpoint.safetensors(dir .. "/model.safetensors", list)
+    config.quantization_config = { quant_method = "mxfp4" }
+    checkpoint.write(dir .. "/config.json", require("wane.json").encode(config))
+    local to = dir .. ".gguf"
+    assert(wane.convert { from = dir, to = to, type = "f32" })
+    local g, n = assert(gguf.open(to)), 0
+    for name, bytes in pairs(wanted) do
+      local t = assert(g:tensor(name), name)
+      assert.equal("mxfp4", t.type)
+      assert.is_true(t:raw() == bytes, name)
+      n = n + 1
+    end
+    assert.equal(3 * g.meta["gpt-oss.block_count"], n)
+    g:close()
+    for _, v in ipairs(answer(to)) do assert.is_true(math.abs(v) < 1e4) end
+    os.execute(("rm -rf %s %s"):format(dir, to))
+  end)
 end)
