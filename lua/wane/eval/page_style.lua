@@ -4,9 +4,9 @@ local M = {}
 --- Two sets of colours; everything else refers to them.
 M.css = [[
 :root{--bg:#f6f5f1;--card:#fff;--ink:#1d1e22;--soft:#6d7078;--line:#e4e2dc;--accent:#2f55d4;--hot:#d9480f;
---cool:#fbeee4;--fill:#c9d4f7;--hotink:#14120f;--shadow:0 1px 2px #0000000d,0 6px 20px #0000000a}
+--cool:#fbeee4;--fill:#c9d4f7;--hotink:#14120f;--edge:#00000022;--shadow:0 1px 2px #0000000d,0 6px 20px #0000000a}
 @media(prefers-color-scheme:dark){:root{--bg:#0f1013;--card:#17191e;--ink:#e9e9ec;--soft:#989ca6;--line:#2a2d34;
---accent:#8fa8ff;--hot:#ff7a3c;--cool:#241f1e;--fill:#2c3a6b;--hotink:#1a0d06;--shadow:none}}
+--accent:#8fa8ff;--hot:#ff7a3c;--cool:#241f1e;--fill:#2c3a6b;--hotink:#1a0d06;--edge:#00000088;--shadow:none}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--bg);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,
 "DejaVu Sans",sans-serif;font-variant-numeric:tabular-nums}
@@ -49,9 +49,12 @@ svg .cell.hot{fill:var(--hotink)}
 .base{stroke:var(--soft);stroke-width:1}
 .move{stroke:var(--soft);stroke-width:1;opacity:.5}
 .was{fill:var(--soft)}.is{fill:var(--accent)}
-.wide{overflow-x:auto;margin:0 -22px -8px;padding:0 22px 8px}
+.wide{overflow-x:auto;margin:0 -22px -8px;padding:0 22px 8px;background:linear-gradient(90deg,var(--card) 50%,transparent) 0/48px 100%,
+linear-gradient(270deg,var(--card) 50%,transparent) 100%/48px 100%,linear-gradient(90deg,var(--edge),transparent) 0/16px 100%,
+linear-gradient(270deg,var(--edge),transparent) 100%/16px 100%;background-repeat:no-repeat;
+background-attachment:local,local,scroll,scroll}
 table{border-collapse:collapse;width:100%;font-size:12.5px;white-space:nowrap}
-th,td{padding:7px 7px;text-align:right;border-bottom:1px solid var(--line)}
+th,td{padding:7px 4px;text-align:right;border-bottom:1px solid var(--line)}
 th{color:var(--soft);font-weight:500;vertical-align:bottom}
 th:first-child,td:first-child{text-align:left;position:sticky;left:-22px;background:var(--card);padding-left:0}
 td:first-child{font-weight:600}
@@ -78,7 +81,8 @@ mark{background:color-mix(in srgb,var(--hot) 55%,transparent);color:inherit;bord
 dl{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:6px 18px;margin:0;font-size:13.5px}
 dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
 @media(max-width:760px){main{padding:20px 10px 40px}header{align-items:flex-start;gap:12px}h1{font-size:22px}
-.card{padding:16px 14px;overflow-x:auto}.card>svg,.pane svg{min-width:680px}.beside{grid-template-columns:minmax(0,1fr)}
+.card{padding:16px 14px;overflow-x:auto}.pane svg{min-width:680px}
+.card>svg text,.card>svg .axis{font-size:19px}.beside{grid-template-columns:minmax(0,1fr)}
 .wide{margin:0 -14px -8px;padding:0 14px 8px}th:first-child,td:first-child{left:-14px}
 dl{grid-template-columns:minmax(0,1fr);gap:0}dd{margin-bottom:8px}}
 footer{color:var(--soft);font-size:12.5px;text-align:center;margin-top:24px}
