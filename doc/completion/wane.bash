@@ -302,7 +302,7 @@ _wane() {
         --name) :; return ;;
       esac
       case $cur in
-        -*) COMPREPLY=($(compgen -W "--help --type --base --imatrix --name --force --json" -- "$cur")); return ;;
+        -*) COMPREPLY=($(compgen -W "--help --type --base --imatrix --name --overwrite --json" -- "$cur")); return ;;
       esac
       case $n in
         0) _wane_files '*' ;;

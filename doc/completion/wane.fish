@@ -200,7 +200,7 @@ complete -c wane -n '__fish_seen_subcommand_from convert' -l type -x -a 'AUTO CO
 complete -c wane -n '__fish_seen_subcommand_from convert' -l base -r -F -d 'adapters: directory with the base model\'s config.json'
 complete -c wane -n '__fish_seen_subcommand_from convert' -s i -l imatrix -r -F -d 'importance matrix, for mixes that want one'
 complete -c wane -n '__fish_seen_subcommand_from convert' -l name -x -d 'the model\'s name'
-complete -c wane -n '__fish_seen_subcommand_from convert' -s f -l force -d 'replace an existing file'
+complete -c wane -n '__fish_seen_subcommand_from convert' -s f -l overwrite -d 'replace an existing output'
 complete -c wane -n '__fish_seen_subcommand_from convert' -l json -d 'print raw numbers as JSON'
 complete -c wane -n __fish_use_subcommand -a tokenize -d 'print the tokens of a text'
 complete -c wane -n '__fish_seen_subcommand_from tokenize' -F

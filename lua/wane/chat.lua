@@ -134,7 +134,9 @@ local function options(opts)
   check("documents", opts.documents, "a list", is_table)
   check("variables", opts.variables, "a table", is_table)
   check("on_delta", opts.on_delta, "a function", function(v) return type(v) == "function" end)
-  if opts.format and not M.formats[opts.format] then error(("wane: chat: no format '%s'"):format(opts.format), 4) end
+  if opts.format and not M.formats[opts.format] then
+    error(("wane: chat: no format '%s': want one of %s"):format(opts.format, table.concat(formats.names(), ", ")), 4)
+  end
   if opts.format and opts.template then error("wane: chat: options 'format' and 'template': want one of them", 4) end
   return opts, rest
 end

@@ -101,4 +101,12 @@ function M.detect(source)
   return "plain"
 end
 
+-- Names of all formats, sorted.
+function M.names()
+  local list = {}
+  for name in pairs(M.formats) do list[#list + 1] = name end
+  table.sort(list)
+  return list
+end
+
 return M

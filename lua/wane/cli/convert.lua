@@ -9,7 +9,7 @@ function M.describe(p)
   p:option("--base", "adapters: directory with the base model's config.json"):as "dir"
   p:option("-i --imatrix", "importance matrix, for mixes that want one"):as "file"
   p:option("--name", "the model's name (default: the directory's)")
-  p:flag("-f --force", "replace an existing file")
+  p:flag("-f --overwrite", "replace an existing output")
 end
 
 --- Runs the command.
@@ -20,7 +20,7 @@ end
 function M.run(args, out)
   local r, message = require("wane").convert {
     from = args.from, to = args.to, type = args.type, imatrix = args.imatrix, name = args.name, base = args.base,
-    overwrite = args.force or false,
+    overwrite = args.overwrite or false,
     progress = function(p) out.progress { done = p.done / p.total, text = p.tensor } end,
   }
   out.progress(nil)
