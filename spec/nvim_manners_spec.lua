@@ -100,6 +100,7 @@ describe("Neovim with the plugin", function()
   -- The figures are bench/RESULTS.md's; here the limits allow for a busy machine.
   it("shows a key as soon while an answer is written as when nothing is", function()
     editor.needs_editor()
+    if not jit then support.skip "the bench wants LuaJIT" end
     local t = require("bench.editor").measure(nil, 1, 30)
     assert.equal(30, #t.idle)
     assert.equal(30, #t.answering)

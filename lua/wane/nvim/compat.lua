@@ -2,7 +2,9 @@
 local M = {}
 
 M.uv = vim.uv or vim.loop -- 0.10
-M.diff = vim.text and vim.text.diff or vim.diff -- 0.12
+
+--- vim.text.diff, before 0.12 vim.diff.
+M.diff = function(...) return (vim.fn.has "nvim-0.12" == 1 and vim.text.diff or vim.diff)(...) end
 
 --- Whether text can be shown inside of a line; before 0.10 it lies over it.
 M.inline = vim.fn.has "nvim-0.10" == 1
