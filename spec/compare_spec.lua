@@ -158,6 +158,17 @@ describe("eval.compare", function()
     assert.equals(0, c.rows[3].kld)
     assert.is_true(c.rows[4].kld > 0 and c.rows[4].kld < c.rows[2].kld)
     assert.equals("output.weight", c.weights[c.rows[2].name].name)
+    -- a row for each kind of activations
+    c = assert(wane.eval.compare {
+      reference = model, text = demo.text(), context = 64, chunks = 1, speed = false,
+      candidates = { path, { path = path, activations = "float" }, { format = "int8", name = "W8A8", activations = "int8" } },
+    })
+    assert(c.rows[3].name:find(", float activations", 1, true), c.rows[3].name)
+    assert.equals("W8A8", c.rows[4].name)
+    assert(c.rows[3].kld < c.rows[2].kld and c.rows[4].kld > c.rows[2].kld)
+    assert.error_matches(function()
+      wane.eval.compare { reference = model, text = demo.text(), candidates = { { model = model, activations = "float" } } }
+    end, "option 'activations': a loaded model has its own")
     model:close()
     os.remove(path)
   end)

@@ -67,6 +67,36 @@ describe("eval", function()
     for _, m in ipairs { a, b, c } do m:close() end
   end)
 
+  it("tells the loss of weights from that of activations", function()
+    local a, q4 = load(), assert(wane.eval.shrink(demo.path, "Q4_0"))
+    -- the same weights as numbers: what float activations must come to
+    local small, plain = support.tmp "q4.gguf", support.tmp "q4-f32.gguf"
+    assert(wane.quantize { from = demo.path, to = small, recipe = "Q4_0" })
+    assert(wane.quantize { from = small, to = plain, recipe = "F32", allow_requantize = true })
+    local numbers = assert(wane.load(plain))
+    local function kld(reference, candidate, kind)
+      local d = assert(wane.eval.divergence(reference, { candidate }, demo.text(), { context = 64, chunks = 2, activations = kind }))
+      return d[1].kld.mean
+    end
+    assert(kld(numbers, q4) > 1e-5)
+    assert(kld(numbers, q4, "float") < 1e-7, kld(numbers, q4, "float"))
+    local rounded = {}
+    for _, kind in ipairs { "float", "int8", "fp8" } do
+      local m = assert(wane.load(demo.path, { activations = kind }))
+      rounded[kind] = kld(a, m)
+      m:close()
+    end
+    assert(rounded.float < 1e-7 and rounded.int8 > 1e-4 and rounded.fp8 > rounded.int8 and rounded.fp8 < 0.01)
+    -- perplexity has it, too, and all threads agree
+    local one = assert(wane.eval.perplexity(q4, demo.text(), { context = 64, chunks = 1, activations = "int8", threads = 1 }))
+    local two = assert(wane.eval.perplexity(q4, demo.text(), { context = 64, chunks = 1, activations = "int8", threads = 2 }))
+    assert.equals(one.nll, two.nll)
+    assert.error_matches(function() a:context { activations = "int4" } end, "option 'activations': want")
+    for _, m in ipairs { a, q4, numbers } do m:close() end
+    os.remove(small)
+    os.remove(plain)
+  end)
+
   it("says the same whatever the number of threads", function()
     local m = load()
     local one = assert(wane.eval.perplexity(m, demo.text(), { context = 64, chunks = 2, threads = 1 }))

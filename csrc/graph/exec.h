@@ -75,6 +75,7 @@ typedef struct wn_frame {
   const float *gains;         /* of each sequence: p->n_gains */
   const wn_tap *tap;          /* who watches inputs, or NULL */
   bool exact;                 /* matrices are multiplied as float32 */
+  wn_rounding rounding;       /* and what meets them is rounded before */
   const struct wn_back *back; /* gradients (back.h), or NULL */
   /* A step may be left between two stages and go on later: member 0 asks
    * `leave(pace, stage)` after each stage but the last (NULL: never leaves).
@@ -181,6 +182,10 @@ static inline uint32_t wn_share(const wn_member *m, uint32_t n, int k) {
   return (uint32_t)((uint64_t)n * (uint64_t)k / (uint64_t)m->n);
 }
 
+/* Packs x, k values, as column c of n_cols at `packed`, as `pm` says:
+ * wn_mm_pack, rounded before where the frame says so. */
+void wn_pack(wn_member *m, const wn_pack_mem *pm, const float *x, size_t k,
+             size_t c, size_t n_cols, uint8_t *packed);
 /* Rows r0 <= r < r1 of a matrix of w, whose row 0 is at `rows`, times the
  * packed columns c0 <= c < c1 of n_cols: wn_mm, or the same with the matrix as
  * float32 where the frame says exact. y[c * ldy + r]. */

@@ -59,8 +59,8 @@ static void one_head(wn_member *m, uint32_t head) {
   float *y = wn_row(m, m->st->op, 0) + (size_t)head * n;
   uint8_t *pack = m->mem + pm->own;
   for (uint32_t r = 0; r < m->n_rows; r++)
-    wn_mm_pack(pm->type, wn_row_in(m, op->in[0], r) + (size_t)head * k, 0, k, r,
-               r + 1, m->n_rows, pack);
+    wn_pack(m, pm, wn_row_in(m, op->in[0], r) + (size_t)head * k, k, r,
+            m->n_rows, pack);
   wn_multiply(m, w, w->data + head * w->matrix_bytes, k, 0, n, pack, m->n_rows,
               0, m->n_rows, y, ldy);
   if (op->w[1] == WN_NONE) return;

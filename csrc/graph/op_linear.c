@@ -131,7 +131,7 @@ static void pack_row(wn_member *m, uint32_t r) {
   size_t k = m->f->p->widths[m->st->input];
   for (uint32_t i = 0; i < m->sm->n_packs; i++) {
     const wn_pack_mem *pm = &m->sm->packs[i];
-    wn_mm_pack(pm->type, x, 0, k, r, r + 1, m->n_rows, wn_pack_place(m, pm));
+    wn_pack(m, pm, x, k, r, m->n_rows, wn_pack_place(m, pm));
   }
 }
 

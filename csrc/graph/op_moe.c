@@ -183,11 +183,10 @@ void wn_moe_order(const wn_moe *o) {
 /* Packs x, k values, as the column of an assignment. */
 static void pack_column(const wn_moe *o, const float *x, size_t k,
                         uint32_t column) {
-  const wn_member *m = o->m;
+  wn_member *m = o->m;
   for (uint32_t i = 0; i < m->sm->n_packs; i++) {
     const wn_pack_mem *pm = &m->sm->packs[i];
-    wn_mm_pack(pm->type, x, 0, k, column, column + 1, n_assigned(o),
-               wn_pack_place(m, pm));
+    wn_pack(m, pm, x, k, column, n_assigned(o), wn_pack_place(m, pm));
   }
 }
 

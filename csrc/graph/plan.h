@@ -63,14 +63,22 @@ typedef struct wn_plan {
   size_t member_bytes;
 } wn_plan;
 
+/* What the values that meet a matrix are rounded to where matrices are
+ * multiplied as float32: nothing, 8-bit integers or 8-bit floats (E4M3), with
+ * one scale a token. */
+typedef enum wn_rounding {
+  WN_ROUND_NONE,
+  WN_ROUND_INT8,
+  WN_ROUND_FP8
+} wn_rounding;
+
 typedef struct wn_plan_opts {
   uint32_t n_batch, n_out, n_ctx;
   int n_threads;
-  const int *types; /* of the bound weights, by weight */
-  /* For gradients (back.h): matrices are multiplied as float32 (exact.c), and
-   * value v lives at least until stage until[v]. */
-  bool exact;
-  const uint32_t *until; /* or NULL */
+  const int *types;      /* of the bound weights, by weight */
+  bool exact;            /* matrices are multiplied as float32 (exact.c) */
+  const uint32_t *until; /* for gradients (back.h): value v lives at least
+                            until stage until[v]; or NULL */
 } wn_plan_opts;
 
 /* Fails with WN_ELIMIT when sizes do not fit. */

@@ -29,8 +29,13 @@ static void unref_ctx(void *obj) {
 /* -- making --------------------------------------------------------------- */
 
 static const char *const ctx_options[] = {
-    "n_ctx",  "n_seq",  "n_batch",   "n_out", "threads",
-    "type_k", "type_v", "max_bytes", "marks", NULL};
+    "n_ctx",  "n_seq",     "n_batch", "n_out",       "threads", "type_k",
+    "type_v", "max_bytes", "marks",   "activations", NULL};
+
+/* What the values that meet matrices are, for judging; nil: what the kernels
+ * make of them. */
+static const char *const activations[] = {"kernel", "float", "int8", "fp8",
+                                          NULL};
 
 /* Positions of a sequence to return to, where that takes copies. */
 #define DEFAULT_MARKS 2
@@ -69,6 +74,11 @@ void wn_ctx_options(lua_State *L, int t, wn_ctx_opts *o) {
   o->max_bytes = (uint64_t)wn_opt_int(L, t, "max_bytes", 0, 0, INT64_MAX);
   o->type_k = option_type(L, t, "type_k");
   o->type_v = option_type(L, t, "type_v");
+  lua_getfield(L, t, "activations");
+  int kind = luaL_checkoption(L, -1, activations[0], activations);
+  lua_pop(L, 1);
+  o->exact = kind > 0;
+  o->rounding = kind > 1 ? (wn_rounding)(kind - 1) : WN_ROUND_NONE;
 }
 
 int wn_push_ctx(lua_State *L, int model_arg, int t) {

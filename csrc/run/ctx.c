@@ -106,7 +106,8 @@ static int plan_all(const basis *b, const wn_ctx_opts *o, wn_plan **plan,
                      .n_out = o->n_out,
                      .n_ctx = o->n_ctx,
                      .n_threads = o->n_threads,
-                     .types = b->types};
+                     .types = b->types,
+                     .exact = o->exact};
   wn_state_opts so = {o->n_seq,   o->n_ctx,  o->n_batch,
                       o->n_marks, o->type_k, o->type_v};
   int rc = wn_state_plan(b->p, &so, state, e);
@@ -388,7 +389,9 @@ static wn_frame frame_of(wn_ctx *c, uint32_t n, uint32_t n_out) {
                 .end = c->end,
                 .out_rows = c->out_rows,
                 .gains = c->gains,
-                .tap = c->tap};
+                .tap = c->tap,
+                .exact = c->o.exact,
+                .rounding = c->o.rounding};
   return f;
 }
 

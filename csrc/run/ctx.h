@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "graph/plan.h"
 #include "run/model.h"
 #include "run/pace.h"
 
@@ -27,6 +28,8 @@ typedef struct wn_ctx_opts {
   uint32_t n_marks;   /* of each sequence: positions to return to, where the
                          model keeps rings or states (run/state.h) */
   uint64_t max_bytes; /* refuse to allocate more; 0: no limit */
+  bool exact; /* for judging: float32 activations (graph/exact.c), slowly */
+  wn_rounding rounding; /* and those rounded first; wants exact */
 } wn_ctx_opts;
 
 int wn_ctx_new(wn_model *m, const wn_ctx_opts *o, wn_ctx **out, wn_err *e);

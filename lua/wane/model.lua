@@ -43,15 +43,17 @@ local replace_type = options.type("buffers or blocks by tensor name", function(v
   return true
 end)
 
+local activations = options.one_of { "float", "int8", "fp8" }
 local check_load = options.checker("load", {
   context = options.context, threads = options.threads, batch = options.batch, kv = kv_type, map = "boolean",
   max_bytes = options.bytes, fuse = "boolean", replace = replace_type, embeddings = "boolean",
   unused = options.one_of { "ignore", "error" }, lora = "any", exact = options.one_of { "trained", "llama.cpp" },
+  activations = activations,
 })
 local CONTEXT = {
   context = options.context, threads = options.threads, batch = options.batch, kv = kv_type,
   sequences = options.integer(1, 65536), outputs = options.integer(1, 16777216), max_bytes = options.bytes,
-  marks = options.integer(0, 64),
+  marks = options.integer(0, 64), activations = activations,
 }
 local check_context = options.checker("model:context", CONTEXT)
 local check_estimate = options.checker("model:estimate", CONTEXT)
@@ -154,7 +156,7 @@ end
 ---     m:close()
 ---@param path string a GGUF file, or any file of a split one, or the directory
 --- of a Hugging Face checkpoint (converted without loss to a temporary file)
----@param opts table|nil context, threads, batch, kv: defaults for contexts;
+---@param opts table|nil context, threads, batch, kv, activations: defaults for contexts;
 --- map = false: read weights into memory instead of mapping the file;
 --- max_bytes: refuse larger weights; fuse = false: one operation a stage;
 --- replace = { [tensor name] = buffer or blocks }: data to use instead of the
@@ -265,7 +267,7 @@ local function core_options(model, opts)
   return {
     n_ctx = opts.context or d.context, n_batch = opts.batch or d.batch, n_seq = opts.sequences,
     n_out = opts.outputs, threads = opts.threads or d.threads, type_k = kv.k, type_v = kv.v,
-    max_bytes = opts.max_bytes, marks = opts.marks,
+    max_bytes = opts.max_bytes, marks = opts.marks, activations = opts.activations or d.activations,
   }
 end
 
@@ -276,7 +278,9 @@ end
 ---@param opts table|nil context (tokens), sequences, batch (tokens a step),
 --- outputs (wanted rows a step), threads, kv ("f16", "f32", ... or { k =, v = }), max_bytes,
 --- marks (2: positions of a sequence that truncating can return to, where
---- layers keep windows or recurrent states)
+--- layers keep windows or recurrent states), activations (for judging, slowly: "float"
+--- multiplies quantized matrices with float32 values instead of 8-bit blocks; "int8"
+--- and "fp8" round what meets a matrix first, with one scale a token, as W8A8 does)
 ---@return wane.Context|nil, string|nil, string|nil
 function Model:context(opts)
   opts = check_context(opts)

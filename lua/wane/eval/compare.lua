@@ -24,7 +24,7 @@ local tasks = require "wane.eval.tasks"
 
 ---@class wane.CompareOptions
 ---@field reference string|wane.Model   a file, a checkpoint's directory or a model
----@field candidates any[]       paths, models, recipes, formats, or { name =, path | recipe | format | model =, imatrix = }
+---@field candidates any[]       paths, models, recipes, formats, or { name =, path | recipe | format | model =, imatrix =, activations = }
 ---@field text string|integer[]
 ---@field tasks? any[]           see wane.eval.tasks
 ---@field context? integer       tokens per chunk (512)

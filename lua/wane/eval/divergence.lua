@@ -22,14 +22,15 @@ local summary = require "wane.eval.summary"
 
 local check = options.checker("eval.divergence", {
   context = run.context, chunks = options.integer(1), threads = options.threads, progress = "function", positions = "boolean",
+  activations = run.activations,
 }, { context = 512 })
 local fields = summary.FIELDS
 
 -- A scoring context for each model, or nil with none left open.
-local function open_contexts(models, n_ctx, threads)
+local function open_contexts(models, n_ctx, opts)
   local list = {}
   for i, model in ipairs(models) do
-    local ctx, message, code = run.scoring_context(model, n_ctx, threads)
+    local ctx, message, code = run.scoring_context(model, n_ctx, opts)
     if not ctx then
       run.close_all(list)
       return nil, message, code
@@ -91,7 +92,8 @@ end
 ---@param reference wane.Model
 ---@param candidates wane.Model[]
 ---@param text string|integer[]
----@param opts? { context?: integer, chunks?: integer, threads?: integer, progress?: fun(p: table), positions?: boolean }
+---@param opts? { context?: integer, chunks?: integer, threads?: integer, progress?: fun(p: table), positions?: boolean,
+---  activations?: string }   "float": of all models, the loss of the weights alone; see model:context
 ---@return wane.Divergence[]|nil   one per candidate; with `positions` each has the raw lists in field `positions`
 ---  (nll_p, nll_q, kld, p_diff, top_p, top_q, target)
 ---@return string? message
@@ -114,7 +116,7 @@ return function(reference, candidates, text, opts)
   chunks, message, code = run.chunks_of(reference, ids, n_ctx, opts.chunks)
   if not chunks then return nil, message, code end
   local contexts
-  contexts, message, code = open_contexts(models, n_ctx, opts.threads)
+  contexts, message, code = open_contexts(models, n_ctx, opts)
   if not contexts then return nil, message, code end
   local raw = empty_lists(#candidates)
   local ok

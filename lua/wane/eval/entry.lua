@@ -19,7 +19,8 @@ local M = {}
 ---@field ours boolean        opened here, to be closed here
 ---@field base_bytes integer? live memory before it was loaded
 
-local candidate = { name = "string", path = "path", recipe = "any", format = "any", model = "any", imatrix = "any", fallback = "string" }
+local candidate = { name = "string", path = "path", recipe = "any", format = "any", model = "any", imatrix = "any", fallback = "string",
+  activations = require("wane.eval.run").activations }
 
 -- Bytes of all tensors and their number of values.
 local function sums_of(g)
@@ -78,7 +79,11 @@ function M.normalise(x, what)
   if inner == nil then options.misuse(("%s: want a path, a recipe, a format or a model"):format(what)) end
   local n = x.path and { path = x.path, name = short_name(x.path) } or M.normalise(inner, what)
   n.name = x.name or n.name
-  n.imatrix, n.fallback = x.imatrix, x.fallback
+  n.imatrix, n.fallback, n.activations = x.imatrix, x.fallback, x.activations
+  if n.activations then
+    if n.model then options.misuse(("%s: option 'activations': a loaded model has its own (wane.load)"):format(what)) end
+    n.name = x.name or ("%s, %s activations"):format(n.name, n.activations)
+  end
   return n
 end
 
@@ -97,11 +102,11 @@ function M.load(n, base, opts)
     local start, before = core.now(), core.memory().bytes
     local message, code
     if n.path then
-      e.model, message, code = models.load(n.path, { threads = opts.threads })
+      e.model, message, code = models.load(n.path, { threads = opts.threads, activations = n.activations })
     else
       if not base then return nil, n.name .. ": a recipe needs the reference as a file", "EARG" end
       e.model, message, code = shrink.shrink(base, n.recipe, { threads = opts.threads,
-        imatrix = n.imatrix or opts.imatrix, fallback = n.fallback })
+        imatrix = n.imatrix or opts.imatrix, fallback = n.fallback, activations = n.activations })
     end
     if not e.model then return nil, message, code end
     e.load_seconds = core.now() - start

@@ -16,6 +16,7 @@ local stats = require "wane.stats"
 
 local check = options.checker("eval.perplexity", {
   context = run.context, chunks = options.integer(1), threads = options.threads, progress = "function",
+  activations = run.activations,
 }, { context = 512 })
 
 --- Perplexity of a model on a text (llama.cpp's definition, so the numbers
@@ -25,7 +26,8 @@ local check = options.checker("eval.perplexity", {
 ---     print(assert(wane.eval.perplexity(m, text, { chunks = 1 })).perplexity)
 ---@param model wane.Model
 ---@param text string|integer[]   text, or token ids
----@param opts? { context?: integer, chunks?: integer, threads?: integer, progress?: fun(p: table) }
+---@param opts? { context?: integer, chunks?: integer, threads?: integer, progress?: fun(p: table), activations?: string }
+--- activations: "float": the loss of the weights alone; see model:context
 ---@return wane.Perplexity|nil result
 ---@return string? message
 ---@return string? code
@@ -38,7 +40,7 @@ return function(model, text, opts)
   local chunks
   chunks, why, kind = run.chunks_of(model, ids, n_ctx, opts.chunks)
   if not chunks then return nil, why, kind end
-  local ctx, message, code = run.scoring_context(model, n_ctx, opts.threads)
+  local ctx, message, code = run.scoring_context(model, n_ctx, opts)
   if not ctx then return nil, message, code end
   local nlls, start = {}, core.now()
   for c, chunk in ipairs(chunks) do

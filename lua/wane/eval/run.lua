@@ -76,9 +76,13 @@ function M.chunks_of(model, ids, n_ctx, most)
   return chunks
 end
 
+--- What may meet the matrices of a judged model (model:context).
+M.activations = options.one_of { "float", "int8", "fp8" }
+
 --- A context that can score chunks of n_ctx tokens.
-function M.scoring_context(model, n_ctx, threads)
-  return model:context { context = n_ctx, batch = math.min(n_ctx, 512), threads = threads }
+---@param opts { threads: integer?, activations: string? }
+function M.scoring_context(model, n_ctx, opts)
+  return model:context { context = n_ctx, batch = math.min(n_ctx, 512), threads = opts.threads, activations = opts.activations }
 end
 
 -- The tokens of one step from `at` on, which wanted rows they have, and what

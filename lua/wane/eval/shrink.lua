@@ -18,9 +18,10 @@ local check = options.checker("eval.shrink", {
   imatrix = "any", fallback = "string", pure = "boolean", include = options.list "string", exclude = options.list "string",
   only = "function", context = options.context, threads = options.threads, batch = options.batch,
   kv = options.either("string", "table"), max_bytes = options.bytes, progress = "function",
+  activations = require("wane.eval.run").activations,
 })
 local for_recipe = { "imatrix", "fallback", "pure", "include", "exclude" }
-local for_loading = { "context", "threads", "batch", "kv", "max_bytes" }
+local for_loading = { "context", "threads", "batch", "kv", "max_bytes", "activations" }
 
 --- A recipe from what names one: a recipe, a mix, a function, a type ("q4_K":
 --- every matrix) or a format defined in Lua.
@@ -213,7 +214,7 @@ end
 ---@param path string     a model file
 ---@param what any        recipe, mix, function of the tensor, type, or format defined in Lua
 ---@param opts? table     imatrix, fallback, pure, include, exclude: as wane.quantize; only = fun(decision): which
----  tensors to change; context, threads, batch, kv, max_bytes: as wane.load; progress
+---  tensors to change; context, threads, batch, kv, max_bytes, activations: as wane.load; progress
 ---@return wane.Model|nil
 ---@return string? message
 ---@return string? code

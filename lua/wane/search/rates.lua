@@ -14,7 +14,7 @@ local types = require "wane.recipe.types"
 local M = {}
 
 -- Matrices that are timed: WIDTH x WIDTH, together CAP bytes at most.
-local WIDTH, CAP, SECONDS, TOKENS = 1024, 2 ^ 27, 0.05, 8
+local WIDTH, CAP, SECONDS, TOKENS = 1024, 2 ^ 27, 0.15, 8
 
 ---@class wane.TokenRates
 ---@field bytes table<string, number>   bytes a second, by type
@@ -78,7 +78,7 @@ end
 
 local check = options.checker("recipe.rates", { types = options.list("string", 1), threads = options.threads })
 
---- Measures what tokens cost on this machine: a second or two.
+--- Measures what tokens cost on this machine: a few seconds.
 ---
 ---     local r = assert(wane.recipe.rates(model, { types = { "q4_K", "q8_0" } }))
 ---     print(r.bytes.q4_K, r.seconds)

@@ -227,7 +227,7 @@ end
 ---@field bytes integer?
 ---@field kld number?
 ---@field budget { bytes: integer?, tokens_per_second: number? }|nil  one limit, or both
----@field rates wane.TokenRates?     what tokens cost (default: measured on this machine, a second or two)
+---@field rates wane.TokenRates?     what tokens cost (default: measured on this machine, a few seconds)
 ---@field threads integer?           that tokens are made with (all)
 ---@field types string[]?            allowed types
 ---@field floors table[]?            { pattern, type }: at least so many bits

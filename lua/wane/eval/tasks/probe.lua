@@ -29,7 +29,7 @@ Probe.__index = Probe
 function M.new(model, opts)
   opts = opts or {}
   local n_ctx = opts.context or model:info().n_ctx
-  local ctx, message, code = run.scoring_context(model, n_ctx, opts.threads)
+  local ctx, message, code = run.scoring_context(model, n_ctx, opts)
   if not ctx then return nil, message, code end
   return setmetatable({ model = model, ctx = ctx, n_ctx = n_ctx, held = {} }, Probe)
 end
