@@ -187,6 +187,13 @@ describe("recipe.solve with a limit of time", function()
     assert.equals(0, measured)
     m:close()
     os.remove(path)
+    path = tiny.write { experts = 4, used = 2 }
+    m = assert(wane.load(path))
+    r = assert(wane.recipe.rates(m, { types = { "q8_0" }, threads = 1 }))
+    assert.equals(0.5, r.shares["blk.0.ffn_up_exps.weight"])
+    assert.is_nil(r.shares["blk.0.attn_q.weight"])
+    m:close()
+    os.remove(path)
   end)
 end)
 
