@@ -90,12 +90,14 @@ function M.candidates(model, list)
   return found, fixed, all
 end
 
--- Rows spread over a tensor, as one buffer.
-local function sample_rows(g, t, n)
+-- Rows of a tensor, as one buffer: spread over it; of the output those of tokens
+-- spread over `ids`, since errors of rows whose tokens are likely count more.
+local function sample_rows(g, t, n, ids)
   if t.rows <= n then return core.quant.read(g, t.index) end
   local parts = {}
   for k = 1, n do
     local at = math.floor((k - 1) * t.rows / n) + 1
+    if ids and t.name == "output.weight" then at = ids[math.floor((k - 1) * #ids / n) + 1] + 1 end
     local b, msg, code = core.quant.read(g, t.index, at, at)
     if not b then return nil, msg, code end
     parts[k] = b:bytes()
@@ -180,7 +182,7 @@ end
 -- Rows of one tensor with bytes, error and proxy of every type.
 local function errors_of(st, t, hs)
   local rows = {}
-  local w = check(sample_rows(st.model.gguf, t, st.opts.rows or 64))
+  local w = check(sample_rows(st.model.gguf, t, st.opts.rows or 64, st.corr_ids))
   local power, n_rows = check(core.calib.error(w, nil, hs)), #w / t.cols
   for i, f in ipairs(types_of(t, hs, list_for(t, st.types))) do
     local e, bytes, code = error_of(f.name, w, hs, st.opts.rebuild ~= false)
