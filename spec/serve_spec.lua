@@ -889,7 +889,7 @@ describe("serve", function()
     local browser = require("spec.support.browser").find()
     local url, stop = program()
     local function dom(tab)
-      local p = assert(io.popen(("timeout 90 %s --headless --no-sandbox --disable-gpu --disable-background-networking "
+      local p = assert(io.popen(("env -u LD_PRELOAD timeout 90 %s --headless --no-sandbox --disable-gpu --disable-background-networking "
         .. "--virtual-time-budget=20000 --dump-dom '%s/#%s' 2>/dev/null"):format(browser, url, tab)))
       local html = p:read "*a"
       p:close()
