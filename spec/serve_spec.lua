@@ -886,6 +886,7 @@ describe("serve", function()
   end)
 
   it_serves("draws the model and its figures in a browser", function()
+    if os.getenv "WANE_LANE" then support.skip "not under a sanitizer: its answers are too slow for the browser" end
     local browser = require("spec.support.browser").find()
     local url, stop = program()
     local function dom(tab)
