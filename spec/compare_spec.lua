@@ -31,7 +31,7 @@ out.push("dark="+(lum(getComputedStyle(document.body).backgroundColor)<.2));
 out.push("overflow="+(document.documentElement.scrollWidth-innerWidth));
 var outside=0;document.querySelectorAll(".pane:not([hidden]) svg text,.card>svg text").forEach(function(t){
 var s=t.ownerSVGElement.getBoundingClientRect(),r=t.getBoundingClientRect();
-if(s.width&&(r.left<s.left-1||r.right>s.right+1||r.top<s.top-1||r.bottom>s.bottom+1))outside++});
+if(s.width&&r.width&&(r.left<s.left-1||r.right>s.right+1||r.top<s.top-1||r.bottom>s.bottom+1))outside++});
 out.push("outside="+outside);
 var l=[].map.call(document.querySelectorAll(".label"),function(t){return t.getBoundingClientRect()}),over=0;
 l.forEach(function(a,i){l.slice(i+1).forEach(function(b){

@@ -82,7 +82,7 @@ dl{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:6px 18px;mar
 dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
 @media(max-width:760px){main{padding:20px 10px 40px}header{align-items:flex-start;gap:12px}h1{font-size:22px}
 .card{padding:16px 14px;overflow-x:auto}.pane svg{min-width:680px}
-.card>svg text,.card>svg .axis{font-size:19px}.card>svg .axis[transform]{display:none}.beside{grid-template-columns:minmax(0,1fr)}
+.card>svg text,.card>svg .axis{font-size:14px}.card>svg .axis[transform]{display:none}.beside{grid-template-columns:minmax(0,1fr)}
 .wide{margin:0 -14px -8px;padding:0 14px 8px}th:first-child,td:first-child{left:-14px}
 dl{grid-template-columns:minmax(0,1fr);gap:0}dd{margin-bottom:8px}}
 footer{color:var(--soft);font-size:12.5px;text-align:center;margin-top:24px}
