@@ -240,11 +240,7 @@ describe("Neovim with the plugin", function()
       both(function() keys "Then<Cmd>Wane complete<CR>" end)
       both(function()
         ghosted()
-        local s = lua [=[
-          for i = 1, 20 do
-            local name, v = debug.getupvalue(require('wane.nvim.complete').text, i)
-            if name == 'shown' then return v.stats end
-          end]=]
+        local s = stats()
         assert(s.n_reused > s.n_prompt * 0.8, vim.inspect(s))
         -- the file is mapped; this editor has no copy of its own of any page
         local mapped, own = 0, 0

@@ -151,11 +151,7 @@ describe("Neovim", function()
       ghosted()
       keys "Then<Cmd>Wane complete<CR>"
       ghosted()
-      local s = lua [=[
-        for i = 1, 20 do
-          local name, v = debug.getupvalue(require('wane.nvim.complete').text, i)
-          if name == 'shown' then return v.stats end
-        end]=]
+      local s = stats()
       assert(s.n_reused > s.n_prompt * 0.8, vim.inspect(s))
     ]]
   end)

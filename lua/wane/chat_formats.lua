@@ -5,6 +5,8 @@
 --- trim contents, and gemma has no system turn, so a system message goes in
 --- front of the next one. A format is a function that gives parts
 --- { text, input }: what the format writes and what messages hold.
+local keys = require "wane.keys"
+
 local M = {}
 
 ---@class wane.Format
@@ -102,11 +104,6 @@ function M.detect(source)
 end
 
 -- Names of all formats, sorted.
-function M.names()
-  local list = {}
-  for name in pairs(M.formats) do list[#list + 1] = name end
-  table.sort(list)
-  return list
-end
+function M.names() return keys.sorted(M.formats) end
 
 return M

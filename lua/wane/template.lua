@@ -224,11 +224,6 @@ end
 ---
 ---     print(table.concat(wane.template.functions(), " "))
 ---@error none
-function M.functions()
-  local out = {}
-  for name in pairs(globals.GLOBALS) do out[#out + 1] = name end
-  table.sort(out)
-  return out
-end
+function M.functions() return keys.sorted(globals.GLOBALS) end
 
 return M

@@ -37,6 +37,14 @@ local function running() return lua "return require('wane.nvim.engine').facts().
 local function ghosted()
   return until_true("a finished suggestion", function() return running() == 0 and ghost() end)
 end
+-- What the suggestion shown took: how much of its prompt was there already.
+local function stats()
+  return lua [=[
+    for i = 1, 20 do
+      local name, v = debug.getupvalue(require('wane.nvim.complete').text, i)
+      if name == 'shown' then return v.stats end
+    end]=]
+end
 local function with_model(more)
   lua("vim.g.wane = vim.tbl_extend('force', { model = ... }, " .. (more or "{}") .. ")", root .. "/examples/models/demo-f16.gguf")
 end

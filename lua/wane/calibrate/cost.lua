@@ -39,8 +39,8 @@ local function seconds_of(f)
   return best
 end
 
--- n rows of numbers without much order.
-local function noise(n, cols)
+--- n rows of numbers without much order, to time products with.
+function M.noise(n, cols)
   local list, x = {}, 12345
   for i = 1, n * cols do
     x = (x * 1103515245 + 12345) % 2147483648
@@ -55,7 +55,7 @@ end
 ---@return wane.CalibrationRates
 function M.rates(model, type_name)
   local kind, r = type_name or "q4_K", {}
-  local x, w = noise(256, WIDTH), noise(16, WIDTH)
+  local x, w = M.noise(256, WIDTH), M.noise(16, WIDTH)
   local h, cross = assert(core.calib.hessian(WIDTH)), core.calib.zeros(WIDTH, WIDTH)
   r.correlate = 256 * WIDTH ^ 2 / seconds_of(function()
     h:add(x)

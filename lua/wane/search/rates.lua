@@ -7,6 +7,7 @@
 --- left of a token that the model takes as it is (attention over a short
 --- context, norms, threads that wait for each other) is one number, `seconds`.
 local core = require "wane.core"
+local cost = require "wane.calibrate.cost"
 local options = require "wane.options"
 local roles = require "wane.recipe.roles"
 local types = require "wane.recipe.types"
@@ -20,15 +21,6 @@ local WIDTH, CAP, SECONDS, TOKENS = 1024, 2 ^ 27, 0.15, 8
 ---@field bytes table<string, number>   bytes a second, by type
 ---@field shares table<string, number>  of a tensor's bytes, what a token reads; 1 for those that are not named
 ---@field seconds number                of a token, beside the tensors whose type is to be chosen
-
-local function noise(rows)
-  local list, x = {}, 12345
-  for i = 1, rows * WIDTH do
-    x = (x * 1103515245 + 12345) % 2147483648
-    list[i] = x / 1073741824 - 1
-  end
-  return core.quant.buffer(rows, WIDTH, list)
-end
 
 -- Bytes a second of products with one column.
 local function rate_of(name, w, ones, working, threads)
@@ -101,7 +93,7 @@ function M.measure(model, opts)
     want(t.type)
     for _, name in ipairs(require("wane.search.sensitivity").types_for(t, opts.types)) do want(name) end
   end
-  local r, w = { bytes = {}, shares = shares_of(model, tensors) }, noise(16)
+  local r, w = { bytes = {}, shares = shares_of(model, tensors) }, cost.noise(16, WIDTH)
   local list = {}
   for i = 1, WIDTH do list[i] = 1 end
   local ones = core.quant.buffer(1, WIDTH, list)

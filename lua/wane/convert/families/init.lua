@@ -6,6 +6,8 @@
 --- counts otherwise, and make(c, name, layer, rest) for tensors that are more than
 --- a copy: it returns a list of { GGUF name, source, f }, or nothing to leave it to
 --- the names. See rows.lua for sources; f changes a buffer of float32 in place.
+local keys = require "wane.keys"
+
 local M = {}
 
 local module_of = {
@@ -32,11 +34,6 @@ function M.find(class)
 end
 
 --- The classes that are known, sorted.
-function M.classes()
-  local list = {}
-  for name in pairs(module_of) do list[#list + 1] = name end
-  table.sort(list)
-  return list
-end
+function M.classes() return keys.sorted(module_of) end
 
 return M
