@@ -112,7 +112,7 @@ function M.measure(model, opts)
   return r
 end
 
--- Seconds that a token spends on `bytes` bytes of a tensor in a type.
+--- Seconds that a token spends on `bytes` bytes of a tensor in a type.
 function M.seconds(rates, tensor, type_name, bytes)
   local rate = rates.bytes[type_name]
   if not rate then options.misuse(("recipe.solve: option 'rates': no rate of type %s"):format(type_name)) end
