@@ -78,19 +78,23 @@ local function guarded(f, ...)
   local meta = getmetatable ""
   local saved_index = meta.__index
   local hook, mask, count = debug.gethook()
-  local function restore(ok, result)
-    debug.sethook(hook, mask, count)
-    local hit = core.fence()
-    meta.__index, running = saved_index, false
-    if ok then return true, result end
-    return false, message_of(result, hit)
+  local function hooked(...)
+    debug.sethook(function() burn(INTERVAL) end, "", INTERVAL)
+    return f(...)
   end
   spent, started, running = 0, core.now(), true
   meta.__index = safe_string
   core.fence(MAX_MEMORY, MAX_COPIED)
-  debug.sethook(function() burn(INTERVAL) end, "", INTERVAL)
-  return restore(pcall(f, ...))
+  local ok, result = pcall(hooked, ...)
+  local hit = core.fence() -- before anything that may want memory
+  debug.sethook(hook, mask, count)
+  meta.__index, running = saved_index, false
+  if ok then return true, result end
+  return false, message_of(result, hit)
 end
+-- Recording a trace takes memory too, and what cannot get any behind the fence
+-- outside of a protected call leaves it standing.
+jit_off(guarded)
 
 -- A function of the recipe, safe to call later.
 local function wrap(f)
